@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'MARKERS', 'GREY', 'STYLE', 'METRIC_NAMES', 'INTERVALS', 'Chart', 'styled', 'save_chart', 'interval_text',
-           'looks', 'metric_table', 'main_comparison', 'top_k_lines', 'paired_differences', 'evidence_classes',
-           'curve_table', 'reward_curve']
+           'looks', 'metric_table', 'main_comparison', 'top_k_lines', 'paired_differences', 'seed_differences',
+           'evidence_classes', 'curve_table', 'reward_curve']
 
-# %% ../nbs/07_figures.ipynb #e2afb6db
+# %% ../nbs/07_figures.ipynb #eaf584c9
 import io
 from dataclasses import dataclass
 from functools import wraps
@@ -18,12 +18,12 @@ import pandas as pd
 
 from .core import UserError, atomic_path, write_json, write_text
 
-# %% ../nbs/07_figures.ipynb #8e77b96d
+# %% ../nbs/07_figures.ipynb #bafcbf4a
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito 2008, less the yellow
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "#6B6B6B"  # baselines, grid labels and notes
 
-# %% ../nbs/07_figures.ipynb #2a95dca6
+# %% ../nbs/07_figures.ipynb #79084a93
 STYLE = {
     "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white",
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"], "font.size": 9.5,
@@ -33,7 +33,7 @@ STYLE = {
     "xtick.labelcolor": "black", "ytick.labelcolor": "black", "svg.fonttype": "none", "svg.hashsalt": "generank",
 }
 
-# %% ../nbs/07_figures.ipynb #84b46541
+# %% ../nbs/07_figures.ipynb #2fc96307
 @dataclass
 class Chart:
     "A figure with the table under it."
@@ -60,7 +60,7 @@ class Chart:
     def _repr_html_(self):
         return f"<figure>{self.render('svg').decode().split('?>', 1)[1]}<figcaption>{self.caption}</figcaption></figure>"
 
-# %% ../nbs/07_figures.ipynb #ddf10a9b
+# %% ../nbs/07_figures.ipynb #0479a816
 def styled(
     draw,    # a function that returns a `Chart`
 ):           # the same function, drawing in `STYLE`
@@ -71,7 +71,7 @@ def styled(
         with matplotlib.rc_context(STYLE): return draw(*args, **kwargs)
     return inner
 
-# %% ../nbs/07_figures.ipynb #1b344b17
+# %% ../nbs/07_figures.ipynb #a3eb03de
 def save_chart(
     chart:Chart,
     folder,            # usually `evaluation/figures` of a run folder
@@ -84,7 +84,7 @@ def save_chart(
     write_json(paths["json"], {"name": chart.name, "caption": chart.caption, "alt": chart.alt})
     return paths
 
-# %% ../nbs/07_figures.ipynb #610dc5ef
+# %% ../nbs/07_figures.ipynb #b31f814c
 def _canvas(
     width:float,       # inches
     height:float,      # inches
@@ -97,7 +97,7 @@ def _canvas(
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
     return figure, figure.subplots(1, columns, **kwargs)
 
-# %% ../nbs/07_figures.ipynb #1e8e047b
+# %% ../nbs/07_figures.ipynb #aa580275
 def interval_text(
     value:float,
     low:float,            # lower end; None: no interval
@@ -111,7 +111,7 @@ def interval_text(
     if low is None or low != low: return f"{value:{form}}"
     return f"{value:{form}} [{low:{form}}, {high:{form}}]".replace("-", "−")
 
-# %% ../nbs/07_figures.ipynb #ebd14241
+# %% ../nbs/07_figures.ipynb #f66e1dd2
 def looks(
     runs:list[dict],     # entries with `name` and `kind`
 )->dict[str, dict]:      # name -> color, marker and face colour for matplotlib
@@ -122,7 +122,7 @@ def looks(
             for i, n in enumerate(arms)}
     return look | {n: dict(color=GREY, marker=MARKERS[i % len(MARKERS)], markerfacecolor="white") for i, n in enumerate(others)}
 
-# %% ../nbs/07_figures.ipynb #dd2ce276
+# %% ../nbs/07_figures.ipynb #896be59b
 def _points(
     axis,
     x, y,                # positions, one each
@@ -138,7 +138,7 @@ def _points(
     return axis.errorbar(x, y, **{"yerr" if vertical else "xerr": bar}, **{"linestyle": "none", **kwargs}, **look,
                          markersize=6, elinewidth=1.4, capsize=2.5)
 
-# %% ../nbs/07_figures.ipynb #e36f858a
+# %% ../nbs/07_figures.ipynb #b0c5f10e
 def metric_table(
     runs:list[dict],                          # `runs` of `metrics.json`
     metrics=("mrr", "mrr_completed", "top_1"),
@@ -153,12 +153,12 @@ def metric_table(
             if found[0] is not None: rows.append((run["name"], run.get("kind", "arm"), metric, *found, run["n"], run["n_clusters"]))
     return pd.DataFrame(rows, columns=["run", "kind", "metric", "value", "ci_low", "ci_high", "n", "n_clusters"])
 
-# %% ../nbs/07_figures.ipynb #8ff2f2a8
+# %% ../nbs/07_figures.ipynb #67cc639f
 METRIC_NAMES = {"mrr": "MRR", "mrr_completed": "MRR, lists completed", "top_1": "Top-1 accuracy", "top_3": "Top-3 accuracy",
                 "top_5": "Top-5 accuracy", "top_7": "Top-7 accuracy"}
 INTERVALS = "95 % intervals are cluster-robust ({clusters} clusters: whole-cluster bootstrap for MRR, logit scale for top-k)"
 
-# %% ../nbs/07_figures.ipynb #62affd65
+# %% ../nbs/07_figures.ipynb #ac6969fe
 @styled
 def main_comparison(
     runs:list[dict],             # `runs` of `metrics.json`
@@ -183,7 +183,7 @@ def main_comparison(
     said = "; ".join(f"{r.run} {interval_text(r.value, r.ci_low, r.ci_high)}" for r in table[table.metric == metrics[0]].itertuples())
     return Chart(name, figure, table, caption, f"{METRIC_NAMES.get(metrics[0], metrics[0])} with 95 % intervals: {said}.")
 
-# %% ../nbs/07_figures.ipynb #6c960104
+# %% ../nbs/07_figures.ipynb #5e71d666
 @styled
 def top_k_lines(
     runs:list[dict],          # `runs` of `metrics.json`
@@ -207,7 +207,7 @@ def top_k_lines(
     said = "; ".join(f"{r['name']} " + ", ".join(f"{r['top_k'][str(k)]['accuracy']:.2f}" for k in ks) for r in runs)
     return Chart(name, figure, table.drop(columns="metric"), caption, f"Top-k accuracy at k = {', '.join(map(str, ks))}: {said}.")
 
-# %% ../nbs/07_figures.ipynb #69d12b82
+# %% ../nbs/07_figures.ipynb #975f398a
 @styled
 def paired_differences(
     rows:list[dict],               # `difference`, `ci_low`, `ci_high` and `a`, `b` (or `label`); `metric` tells series apart
@@ -238,7 +238,28 @@ def paired_differences(
     said = "; ".join(f"{r.label}, {METRIC_NAMES.get(r.metric, r.metric)}: {interval_text(r.difference, r.ci_low, r.ci_high, signed=True)}" for r in table.itertuples())
     return Chart(name, figure, table, caption, f"Paired differences: {said}.")
 
-# %% ../nbs/07_figures.ipynb #12a793b1
+# %% ../nbs/07_figures.ipynb #1fcf7b54
+def seed_differences(
+    pooled:dict,                          # as `generank.evaluation.pool_seeds` gives
+    metrics=("mrr", "mrr_completed"),
+    name:str="seed_differences",
+)->Chart:
+    "Forest plot of one contrast over training seeds: each seed, and the pooled difference with both kinds of interval."
+    rows = []
+    for metric in [m for m in metrics if m in pooled["metrics"]]:
+        found = pooled["metrics"][metric]
+        rows += [{**seed, "label": f"seed {seed['seed']}", "metric": metric} for seed in found["per_seed"]]
+        rows += [{"label": label, "metric": metric, "difference": found["difference"], "ci_low": found[f"{kind}ci_low"], "ci_high": found[f"{kind}ci_high"]}
+                 for label, kind in (("all seeds,\nloci resampled", ""), ("all seeds,\nloci and seeds resampled", "two_level_"))]
+    note = f"{pooled['a']} − {pooled['b']}, {len(pooled['seeds'])} training seeds on the same loci; the last line resamples the seeds too."
+    return paired_differences(rows, pooled["n"], pooled["n_clusters"], name, f"{pooled['a']} − {pooled['b']}", note)
+
+# %% ../nbs/07_figures.ipynb #4751d7d2
+def _count(n:int, one:str, many:str=None)->str:
+    "A number with its noun."
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+# %% ../nbs/07_figures.ipynb #968490ab
 @styled
 def evidence_classes(
     runs:list[dict],                    # `runs` of `metrics.json`, with `by_evidence_class`
@@ -247,11 +268,12 @@ def evidence_classes(
     name:str="evidence_classes",
 )->Chart:
     "Dots with intervals for each evidence class, one colour a run."
+    look = looks(runs)
     runs = [r for r in runs if r.get("by_evidence_class") and (r.get("kind", "arm") == "arm" or r["name"] in baselines)]
     if not runs: raise UserError("These runs carry no evidence classes: evaluate them with their loci table.")
     parts = [metric_table([{**part, "name": r["name"], "kind": r.get("kind", "arm")}], [metric]).assign(evidence_class=c)
              for r in runs for c, part in r["by_evidence_class"].items()]
-    table, look = pd.concat(parts, ignore_index=True), looks(runs)
+    table = pd.concat(parts, ignore_index=True)
     classes = list(table.groupby("evidence_class").n.first().sort_values(ascending=False, kind="stable").index)
     figure, axis = _canvas(6.8, (0.17 * len(runs) + 0.3) * len(classes) + 0.9)
     for i, run in enumerate(runs):
@@ -259,8 +281,8 @@ def evidence_classes(
         y = [classes.index(c) + 0.75 * ((i + 0.5) / len(runs) - 0.5) for c in rows.evidence_class]
         _points(axis, rows.value, y, rows.ci_low, rows.ci_high, look[run["name"]], label=run["name"])
     sizes = table.groupby("evidence_class")[["n", "n_clusters"]].first()
-    axis.set(yticks=range(len(classes)), yticklabels=[f"{c}\n({sizes.n[c]} loci, {sizes.n_clusters[c]} clusters)" for c in classes],
-             ylim=(len(classes) - 0.5, -0.5), xlim=(0, 1), xlabel=METRIC_NAMES.get(metric, metric))
+    axis.set(yticks=range(len(classes)), yticklabels=[f"{c}\n({_count(sizes.n[c], 'locus', 'loci')}, {_count(sizes.n_clusters[c], 'cluster')})" for c in classes],
+             ylim=(len(classes) - 0.5, -0.5), xlim=(-0.02, 1.02), xlabel=METRIC_NAMES.get(metric, metric))
     for y in range(1, len(classes)): axis.axhline(y - 0.5, color="#C8C8C8", linewidth=0.8)
     axis.grid(axis="y", visible=False)
     figure.legend(loc="outside right upper")
@@ -269,7 +291,7 @@ def evidence_classes(
     said = "; ".join(f"{r.evidence_class}, {r.run}: {interval_text(r.value, r.ci_low, r.ci_high, 2)}" for r in table.itertuples())
     return Chart(name, figure, table, caption, f"{METRIC_NAMES.get(metric, metric)} by evidence class. {said}.")
 
-# %% ../nbs/07_figures.ipynb #fdebe29c
+# %% ../nbs/07_figures.ipynb #13d29cb3
 def curve_table(
     curves:dict[str, list[dict]],    # label -> rows of `metrics.jsonl`
     column:str="reward",
@@ -284,7 +306,7 @@ def curve_table(
         parts.append(part.assign(label=label, smoothed=part.value.rolling(width, center=True, min_periods=1).mean()))
     return pd.concat(parts, ignore_index=True)[["label", "step", "value", "smoothed"]]
 
-# %% ../nbs/07_figures.ipynb #50e7ace2
+# %% ../nbs/07_figures.ipynb #7c071f8e
 def _slope_band(axis, part, slope, colour):
     "Draw the fitted line and the fan of slopes in its interval."
     x = np.array([part.step.min(), part.step.max()])
@@ -293,7 +315,7 @@ def _slope_band(axis, part, slope, colour):
     low, high = line(slope["ci_low"]), line(slope["ci_high"])
     axis.fill_between(x, np.minimum(low, high), np.maximum(low, high), color=colour, alpha=0.12, linewidth=0)
 
-# %% ../nbs/07_figures.ipynb #09e8aea8
+# %% ../nbs/07_figures.ipynb #767e95fd
 @styled
 def reward_curve(
     curves:dict[str, list[dict]],    # label (an arm, or a seed) -> rows of `metrics.jsonl`
