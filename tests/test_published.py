@@ -1,0 +1,106 @@
+"""The first published run's figures come out of its own response files, which stand beside the checkout and are never part of it."""
+import itertools, time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from generank.core import UserError
+from generank.evaluation import compare, evaluate
+
+PUBLISHED = Path(__file__).resolve().parents[2]/"shared"/"data"/"published"
+NAMES = ["zero_shot_8b", "grpo_8b", "grpo_8b_binary_reward", "zero_shot_70b", "zero_shot_8b_short_prompt"]
+pytestmark = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="../shared/data/published is absent: the first run's responses are not part of this repository")
+
+
+def path(name): return PUBLISHED/f"{name}_results.csv"
+
+
+@pytest.fixture(scope="module")
+def result(): return evaluate({n: path(n) for n in NAMES})
+
+
+@pytest.fixture
+def table(): return pd.read_csv(path("grpo_8b"), dtype=str, keep_default_na=False)
+
+
+@pytest.mark.parametrize("name, k, accuracy", [
+    ("zero_shot_8b", 1, 0.2454), ("grpo_8b", 1, 0.5018), ("zero_shot_70b", 1, 0.4799), ("zero_shot_8b_short_prompt", 1, 0.3883),
+    ("grpo_8b", 3, 0.6813), ("grpo_8b", 5, 0.7509), ("grpo_8b", 7, 0.7619),
+    ("grpo_8b_binary_reward", 1, 0.4945), ("grpo_8b_binary_reward", 3, 0.6117), ("grpo_8b_binary_reward", 5, 0.6337), ("grpo_8b_binary_reward", 7, 0.6337),
+    ("zero_shot_70b", 3, 0.6996), ("zero_shot_70b", 5, 0.8059), ("zero_shot_70b", 7, 0.8388)])
+def test_top_k(result, name, k, accuracy):
+    run = next(r for r in result["runs"] if r["name"] == name)
+    assert (run["n"], run["n_clusters"]) == (273, 152)
+    assert round(run["top_k"][str(k)]["accuracy"], 4) == accuracy
+
+
+@pytest.mark.parametrize("name, rate", [("zero_shot_8b", 0.3956), ("grpo_8b", 0.0037), ("zero_shot_70b", 0.0110)])
+def test_format_errors(result, name, rate):
+    assert round(next(r for r in result["runs"] if r["name"] == name)["format_error_rate"], 4) == rate
+
+
+def test_list_lengths(result):
+    lengths = {r["name"]: round(r["mean_list_length"], 1) for r in result["runs"]}
+    assert (lengths["grpo_8b"], lengths["grpo_8b_binary_reward"]) == (4.9, 3.2)
+
+
+def test_intervals(result):
+    top = next(r for r in result["runs"] if r["name"] == "grpo_8b")["top_k"]["1"]
+    assert top["se"] == pytest.approx(0.030, abs=5e-4) and top["se_clustered"] == pytest.approx(0.047, abs=5e-4)
+    assert top["ci_low"] < top["ci_iid_low"] < top["accuracy"] < top["ci_iid_high"] < top["ci_high"]
+
+
+@pytest.mark.parametrize("k, only_a, only_b, p", [(1, 34, 28, 0.526), (7, 17, 38, 0.0065)])
+def test_rank_reward_against_70b(k, only_a, only_b, p):
+    row = next(r for r in compare(path("grpo_8b"), path("zero_shot_70b"))["comparisons"] if r["k"] == k)
+    assert (row["only_a"], row["only_b"]) == (only_a, only_b) and row["mcnemar_p"] == pytest.approx(p, abs=5e-4)
+    assert row["cluster_p"] > row["mcnemar_p"]
+
+
+def test_shape(result):
+    assert {"a", "b", "k", "difference", "ci_low", "ci_high", "only_a", "only_b", "mcnemar_p", "cluster_p", "holm_p"} <= set(result["comparisons"][0])
+    assert [(r["a"], r["b"], r["k"]) for r in result["comparisons"]] == [(*p, k) for p in itertools.combinations(NAMES, 2) for k in (1, 3, 5, 7)]
+    assert result["runs"][0]["mrr_completed"] is None  # these files carry no candidates
+
+
+@pytest.mark.parametrize("change", [
+    dict(lineterminator="\r\n", index=False), dict(quoting=1, index=False), dict(quoting=1, lineterminator="\r\n"), dict(encoding="utf-8-sig")])
+def test_any_way_of_writing_the_file(table, tmp_path, result, change):
+    table.to_csv(tmp_path/"grpo_8b.csv", **change)
+    assert evaluate(tmp_path/"grpo_8b.csv")["runs"][0] == next(r for r in result["runs"] if r["name"] == "grpo_8b")
+
+
+def test_rows_permuted_and_columns_added(tmp_path, result):
+    order = np.random.default_rng(0).permutation(273)
+    for name in ("grpo_8b", "zero_shot_70b"):
+        pd.read_csv(path(name), dtype=str, keep_default_na=False).iloc[order].assign(note="x").to_csv(tmp_path/f"{name}.csv", index=False)
+    row = compare(tmp_path/"grpo_8b.csv", tmp_path/"zero_shot_70b.csv")["comparisons"][0]
+    assert (row["only_a"], row["only_b"], round(row["mcnemar_p"], 3)) == (34, 28, 0.526)
+
+
+def test_never_mispaired(table, tmp_path):
+    table.iloc[::-1].to_csv(tmp_path/"reversed.csv", index=False)
+    with pytest.raises(UserError, match="can't be paired: the causal gene of row 1 is"): compare(path("grpo_8b"), tmp_path/"reversed.csv")
+    table.iloc[:200].to_csv(tmp_path/"short.csv", index=False)
+    with pytest.raises(UserError, match="different loci"): compare(path("grpo_8b"), tmp_path/"short.csv")
+    pd.concat([table, table.head(1)]).to_csv(tmp_path/"twice.csv", index=False)
+    with pytest.raises(UserError, match="row 274: it stands twice"): evaluate(tmp_path/"twice.csv")
+    swapped = table.copy()  # two rows of one causal gene change places: only the row numbers tell
+    twins = table.index[table.true_answer == table.true_answer.mode()[0]][:2]
+    swapped.loc[twins] = table.loc[twins[::-1]].to_numpy()
+    swapped.to_csv(tmp_path/"swapped.csv", index=False)
+    with pytest.raises(UserError, match="row-number columns"): compare(path("grpo_8b"), tmp_path/"swapped.csv")
+
+
+def test_strict_scoring_is_another_number(result):
+    strict = evaluate(path("zero_shot_8b"), scoring="strict")["runs"][0]
+    assert strict["format_error_rate"] == next(r for r in result["runs"] if r["name"] == "zero_shot_8b")["format_error_rate"]
+    assert strict["mean_list_length"] < 5  # untagged answers hold no list
+
+
+def test_five_files_take_seconds():
+    start = time.process_time()
+    evaluate({n: path(n) for n in NAMES}, draws=10_000)
+    assert time.process_time() - start < 3
