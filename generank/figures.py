@@ -7,7 +7,7 @@ __all__ = ['COLOURS', 'MARKERS', 'GREY', 'STYLE', 'METRIC_NAMES', 'INTERVALS', '
            'looks', 'metric_table', 'main_comparison', 'top_k_lines', 'paired_differences', 'seed_differences',
            'evidence_classes', 'curve_table', 'reward_curve']
 
-# %% ../nbs/07_figures.ipynb #eaf584c9
+# %% ../nbs/07_figures.ipynb #bcf0786f
 import io
 from dataclasses import dataclass
 from functools import wraps
@@ -18,12 +18,12 @@ import pandas as pd
 
 from .core import UserError, atomic_path, write_json, write_text
 
-# %% ../nbs/07_figures.ipynb #bafcbf4a
+# %% ../nbs/07_figures.ipynb #bf11c1bc
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito 2008, less the yellow
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "#6B6B6B"  # baselines, grid labels and notes
 
-# %% ../nbs/07_figures.ipynb #79084a93
+# %% ../nbs/07_figures.ipynb #f8d72464
 STYLE = {
     "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white",
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"], "font.size": 9.5,
@@ -33,7 +33,7 @@ STYLE = {
     "xtick.labelcolor": "black", "ytick.labelcolor": "black", "svg.fonttype": "none", "svg.hashsalt": "generank",
 }
 
-# %% ../nbs/07_figures.ipynb #2fc96307
+# %% ../nbs/07_figures.ipynb #2b289c82
 @dataclass
 class Chart:
     "A figure with the table under it."
@@ -60,7 +60,7 @@ class Chart:
     def _repr_html_(self):
         return f"<figure>{self.render('svg').decode().split('?>', 1)[1]}<figcaption>{self.caption}</figcaption></figure>"
 
-# %% ../nbs/07_figures.ipynb #0479a816
+# %% ../nbs/07_figures.ipynb #41c980fe
 def styled(
     draw,    # a function that returns a `Chart`
 ):           # the same function, drawing in `STYLE`
@@ -71,7 +71,7 @@ def styled(
         with matplotlib.rc_context(STYLE): return draw(*args, **kwargs)
     return inner
 
-# %% ../nbs/07_figures.ipynb #a3eb03de
+# %% ../nbs/07_figures.ipynb #53c996d7
 def save_chart(
     chart:Chart,
     folder,            # usually `evaluation/figures` of a run folder
@@ -84,7 +84,7 @@ def save_chart(
     write_json(paths["json"], {"name": chart.name, "caption": chart.caption, "alt": chart.alt})
     return paths
 
-# %% ../nbs/07_figures.ipynb #b31f814c
+# %% ../nbs/07_figures.ipynb #b550614c
 def _canvas(
     width:float,       # inches
     height:float,      # inches
@@ -94,10 +94,10 @@ def _canvas(
     "An empty figure outside of pyplot, so that drawing leaves no global state behind."
     from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, rect=(0, 0, 0.985, 1))  # room for wider fonts than ours
     return figure, figure.subplots(1, columns, **kwargs)
 
-# %% ../nbs/07_figures.ipynb #aa580275
+# %% ../nbs/07_figures.ipynb #eb41cd21
 def interval_text(
     value:float,
     low:float,            # lower end; None: no interval
@@ -111,7 +111,7 @@ def interval_text(
     if low is None or low != low: return f"{value:{form}}"
     return f"{value:{form}} [{low:{form}}, {high:{form}}]".replace("-", "−")
 
-# %% ../nbs/07_figures.ipynb #f66e1dd2
+# %% ../nbs/07_figures.ipynb #52608763
 def looks(
     runs:list[dict],     # entries with `name` and `kind`
 )->dict[str, dict]:      # name -> color, marker and face colour for matplotlib
@@ -122,7 +122,7 @@ def looks(
             for i, n in enumerate(arms)}
     return look | {n: dict(color=GREY, marker=MARKERS[i % len(MARKERS)], markerfacecolor="white") for i, n in enumerate(others)}
 
-# %% ../nbs/07_figures.ipynb #896be59b
+# %% ../nbs/07_figures.ipynb #8cbeca5b
 def _points(
     axis,
     x, y,                # positions, one each
@@ -138,7 +138,7 @@ def _points(
     return axis.errorbar(x, y, **{"yerr" if vertical else "xerr": bar}, **{"linestyle": "none", **kwargs}, **look,
                          markersize=6, elinewidth=1.4, capsize=2.5)
 
-# %% ../nbs/07_figures.ipynb #b0c5f10e
+# %% ../nbs/07_figures.ipynb #9f37ef63
 def metric_table(
     runs:list[dict],                          # `runs` of `metrics.json`
     metrics=("mrr", "mrr_completed", "top_1"),
@@ -151,14 +151,15 @@ def metric_table(
             found = (run["top_k"][k]["accuracy"], run["top_k"][k]["ci_low"], run["top_k"][k]["ci_high"]) if metric != k else (
                 run.get(metric), run.get(f"{metric}_ci_low"), run.get(f"{metric}_ci_high"))
             if found[0] is not None: rows.append((run["name"], run.get("kind", "arm"), metric, *found, run["n"], run["n_clusters"]))
-    return pd.DataFrame(rows, columns=["run", "kind", "metric", "value", "ci_low", "ci_high", "n", "n_clusters"])
+    table = pd.DataFrame(rows, columns=["run", "kind", "metric", "value", "ci_low", "ci_high", "n", "n_clusters"])
+    return table.astype({c: float for c in ("value", "ci_low", "ci_high")})
 
-# %% ../nbs/07_figures.ipynb #67cc639f
+# %% ../nbs/07_figures.ipynb #11d6eaa3
 METRIC_NAMES = {"mrr": "MRR", "mrr_completed": "MRR, lists completed", "top_1": "Top-1 accuracy", "top_3": "Top-3 accuracy",
                 "top_5": "Top-5 accuracy", "top_7": "Top-7 accuracy"}
 INTERVALS = "95 % intervals are cluster-robust ({clusters} clusters: whole-cluster bootstrap for MRR, logit scale for top-k)"
 
-# %% ../nbs/07_figures.ipynb #ac6969fe
+# %% ../nbs/07_figures.ipynb #3b5d810d
 @styled
 def main_comparison(
     runs:list[dict],             # `runs` of `metrics.json`
@@ -183,7 +184,7 @@ def main_comparison(
     said = "; ".join(f"{r.run} {interval_text(r.value, r.ci_low, r.ci_high)}" for r in table[table.metric == metrics[0]].itertuples())
     return Chart(name, figure, table, caption, f"{METRIC_NAMES.get(metrics[0], metrics[0])} with 95 % intervals: {said}.")
 
-# %% ../nbs/07_figures.ipynb #5e71d666
+# %% ../nbs/07_figures.ipynb #08988fe2
 @styled
 def top_k_lines(
     runs:list[dict],          # `runs` of `metrics.json`
@@ -207,7 +208,7 @@ def top_k_lines(
     said = "; ".join(f"{r['name']} " + ", ".join(f"{r['top_k'][str(k)]['accuracy']:.2f}" for k in ks) for r in runs)
     return Chart(name, figure, table.drop(columns="metric"), caption, f"Top-k accuracy at k = {', '.join(map(str, ks))}: {said}.")
 
-# %% ../nbs/07_figures.ipynb #975f398a
+# %% ../nbs/07_figures.ipynb #2ac644fe
 @styled
 def paired_differences(
     rows:list[dict],               # `difference`, `ci_low`, `ci_high` and `a`, `b` (or `label`); `metric` tells series apart
@@ -238,7 +239,7 @@ def paired_differences(
     said = "; ".join(f"{r.label}, {METRIC_NAMES.get(r.metric, r.metric)}: {interval_text(r.difference, r.ci_low, r.ci_high, signed=True)}" for r in table.itertuples())
     return Chart(name, figure, table, caption, f"Paired differences: {said}.")
 
-# %% ../nbs/07_figures.ipynb #1fcf7b54
+# %% ../nbs/07_figures.ipynb #c44443ac
 def seed_differences(
     pooled:dict,                          # as `generank.evaluation.pool_seeds` gives
     metrics=("mrr", "mrr_completed"),
@@ -254,12 +255,12 @@ def seed_differences(
     note = f"{pooled['a']} − {pooled['b']}, {len(pooled['seeds'])} training seeds on the same loci; the last line resamples the seeds too."
     return paired_differences(rows, pooled["n"], pooled["n_clusters"], name, f"{pooled['a']} − {pooled['b']}", note)
 
-# %% ../nbs/07_figures.ipynb #4751d7d2
+# %% ../nbs/07_figures.ipynb #6d7a4ba5
 def _count(n:int, one:str, many:str=None)->str:
     "A number with its noun."
     return f"{n} {one if n == 1 else many or one + 's'}"
 
-# %% ../nbs/07_figures.ipynb #968490ab
+# %% ../nbs/07_figures.ipynb #7f40471e
 @styled
 def evidence_classes(
     runs:list[dict],                    # `runs` of `metrics.json`, with `by_evidence_class`
@@ -291,7 +292,7 @@ def evidence_classes(
     said = "; ".join(f"{r.evidence_class}, {r.run}: {interval_text(r.value, r.ci_low, r.ci_high, 2)}" for r in table.itertuples())
     return Chart(name, figure, table, caption, f"{METRIC_NAMES.get(metric, metric)} by evidence class. {said}.")
 
-# %% ../nbs/07_figures.ipynb #13d29cb3
+# %% ../nbs/07_figures.ipynb #aca334f2
 def curve_table(
     curves:dict[str, list[dict]],    # label -> rows of `metrics.jsonl`
     column:str="reward",
@@ -306,7 +307,7 @@ def curve_table(
         parts.append(part.assign(label=label, smoothed=part.value.rolling(width, center=True, min_periods=1).mean()))
     return pd.concat(parts, ignore_index=True)[["label", "step", "value", "smoothed"]]
 
-# %% ../nbs/07_figures.ipynb #7c071f8e
+# %% ../nbs/07_figures.ipynb #6006b407
 def _slope_band(axis, part, slope, colour):
     "Draw the fitted line and the fan of slopes in its interval."
     x = np.array([part.step.min(), part.step.max()])
@@ -315,7 +316,7 @@ def _slope_band(axis, part, slope, colour):
     low, high = line(slope["ci_low"]), line(slope["ci_high"])
     axis.fill_between(x, np.minimum(low, high), np.maximum(low, high), color=colour, alpha=0.12, linewidth=0)
 
-# %% ../nbs/07_figures.ipynb #767e95fd
+# %% ../nbs/07_figures.ipynb #bcd04ce5
 @styled
 def reward_curve(
     curves:dict[str, list[dict]],    # label (an arm, or a seed) -> rows of `metrics.jsonl`
