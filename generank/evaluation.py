@@ -4,25 +4,25 @@
 
 # %% auto #0
 __all__ = ['RUN_COLUMNS', 'FIRST_RUN_COLUMNS', 'BASELINES', 'PARTS', 'MHC', 'DEFAULTS', 'rank_credit', 'place', 'read_responses',
-           'metric_names', 'score_responses', 'wilson_interval', 'cluster_sums', 'cluster_se', 'cluster_interval',
-           'bootstrap_means', 'percentile_interval', 'mcnemar_p', 'sign_flip_p', 'holm', 'random_order', 'list_order',
-           'nearest_gene', 'text_similarity', 'baseline_scores', 'Resampled', 'summarise', 'answer_rates', 'comparison',
-           'decompose', 'adjust', 'Evaluation', 'locus_parts', 'gather', 'evaluate', 'compare', 'two_level_means',
-           'pool_seeds', 'training_slope', 'training_curves', 'run_figures', 'run_stage']
+           'metric_names', 'score_responses', 'random_order', 'list_order', 'nearest_gene', 'text_similarity',
+           'baseline_scores', 'Resampled', 'summarise', 'answer_rates', 'comparison', 'decompose', 'adjust',
+           'Evaluation', 'locus_parts', 'gather', 'evaluate', 'compare', 'pool_seeds', 'training_curves', 'run_figures',
+           'run_stage']
 
-# %% ../nbs/08_evaluation.ipynb #1fd7126c
-import itertools, math
+# %% ../nbs/08_evaluation.ipynb #7f0da22e
+import itertools, json, math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from .core import UserError, read_json, stable_seed, unknown_name, write_json
+from .core import UserError, unknown_name, write_json
 from .rewards import parse_answer
+from .statistics import (bootstrap_means, cluster_interval, cluster_se, holm, mcnemar_p, percentile_interval, sign_flip_p,
+                                 training_slope, two_level_means, wilson_interval)
 
-# %% ../nbs/08_evaluation.ipynb #b0a0a42a
+# %% ../nbs/08_evaluation.ipynb #a2d0aa05
 def rank_credit(
     low,           # best possible rank of the causal gene, 1 = first; 0 where it is absent (credit 0)
     high,          # worst possible rank; each rank from low to high is equally likely
@@ -36,7 +36,7 @@ def rank_credit(
     credit = (harmonic[high] - harmonic[np.maximum(low, 1) - 1]) / span
     return np.where(low == high, 1 / np.maximum(low, 1), credit) * (low > 0)
 
-# %% ../nbs/08_evaluation.ipynb #fd23c408
+# %% ../nbs/08_evaluation.ipynb #38b7029c
 def place(
     genes,             # the symbols that an answer lists, in order
     causal_gene:str,
@@ -50,11 +50,11 @@ def place(
     if rank: return (rank, len(genes), len(valid), *[valid.index(causal_gene) + 1] * 2)
     return rank, len(genes), len(valid), len(valid) + 1, len(known)
 
-# %% ../nbs/08_evaluation.ipynb #ec557846
+# %% ../nbs/08_evaluation.ipynb #9c0e770b
 RUN_COLUMNS = ("locus_id", "candidates", "causal_gene", "completion")
 FIRST_RUN_COLUMNS = ("reasoning", "genes", "raw_response", "true_answer")
 
-# %% ../nbs/08_evaluation.ipynb #2dd8468c
+# %% ../nbs/08_evaluation.ipynb #7e19feb8
 def _read_table(path)->pd.DataFrame:
     "A parquet or CSV file as it is; text stays text, so that a gene called NA survives."
     path = Path(path)
@@ -65,7 +65,7 @@ def _read_table(path)->pd.DataFrame:
     except (ValueError, OSError) as e:
         raise UserError(f"{path} can't be read as {'parquet' if path.suffix != '.csv' else 'CSV'}: {str(e).splitlines()[0]}") from None
 
-# %% ../nbs/08_evaluation.ipynb #fa437ad2
+# %% ../nbs/08_evaluation.ipynb #d8e42eac
 def read_responses(
     source,            # path of a parquet or CSV file, or a DataFrame
     name:str=None,     # what error messages call it; the file's name where None
@@ -84,7 +84,7 @@ def read_responses(
     _check_responses(frame, name, first_run)
     return frame.assign(causal_gene=frame.causal_gene.str.strip())
 
-# %% ../nbs/08_evaluation.ipynb #484df59d
+# %% ../nbs/08_evaluation.ipynb #dffa2541
 def _check_responses(frame, name, first_run):
     "Raise a `UserError` for the first row that can't be scored, or stands twice."
     def refuse(bad, what):
@@ -100,13 +100,13 @@ def _check_responses(frame, name, first_run):
     if first_run: return
     refuse(~np.array([hasattr(c, "__len__") and g in c for c, g in zip(frame.candidates, frame.causal_gene)]), "its causal gene is not among its candidates.")
 
-# %% ../nbs/08_evaluation.ipynb #f1bbce18
+# %% ../nbs/08_evaluation.ipynb #792b0bf0
 def metric_names(k)->list[str]:
     "The columns of a score table that are metrics: raw, completed, and the two costs of the answers' form."
     raw = ["mrr", *(f"top_{i}" for i in k)]
     return raw + [f"{m}_completed" for m in raw] + ["form", "length"]
 
-# %% ../nbs/08_evaluation.ipynb #9db6b7b3
+# %% ../nbs/08_evaluation.ipynb #529b3dea
 def score_responses(
     responses,               # a path, a DataFrame, or what `read_responses` gave
     k=(1, 3, 5, 7),
@@ -133,7 +133,7 @@ def score_responses(
     table = table.groupby("locus", sort=False).mean().assign(samples=frame.groupby("locus", sort=False).size())
     return table.join(_locus_columns(frame, cluster_by or ("causal_gene" if first_run else "region_id"), name or "the responses"))
 
-# %% ../nbs/08_evaluation.ipynb #d11b51f3
+# %% ../nbs/08_evaluation.ipynb #cbe15124
 def _locus_columns(frame, cluster_by, name):
     "What belongs to a locus and not to an answer: its cluster, causal gene, and the columns that baselines read."
     if cluster_by == "true_answer": cluster_by = "causal_gene"
@@ -142,129 +142,7 @@ def _locus_columns(frame, cluster_by, name):
     if once[cluster_by].isna().any(): raise UserError(f"{name}: locus {once.index[once[cluster_by].isna()][0]} has no {cluster_by}.")
     return once[[c for c in ("causal_gene", "candidates", "trait", "layout") if c in once]].assign(cluster=once[cluster_by])
 
-# %% ../nbs/08_evaluation.ipynb #1a6fae12
-def wilson_interval(
-    p:float,               # observed proportion
-    n:float,               # number of independent trials
-    z:float=special.ndtri(0.975),
-)->tuple[float, float]:
-    "Wilson's (1927) score interval of a proportion, 95 % unless another quantile is given."
-    if n <= 0: return math.nan, math.nan
-    centre, half = p + z*z / (2*n), z * math.sqrt(p * (1 - p) / n + z*z / (4*n*n))
-    return max(0.0, (centre - half) / (1 + z*z / n)), min(1.0, (centre + half) / (1 + z*z / n))
-
-# %% ../nbs/08_evaluation.ipynb #2157cc2b
-def cluster_sums(values, clusters)->tuple[np.ndarray, np.ndarray]:
-    "Sums of `values` (one row a locus, any number of columns) within each cluster, and the clusters' sizes."
-    code, names = pd.factorize(np.asarray(clusters))
-    values = np.asarray(values, dtype=float)
-    columns = values.reshape(len(code), -1).T
-    sums = np.stack([np.bincount(code, c, minlength=len(names)) for c in columns], axis=1)
-    return sums if values.ndim > 1 else sums[:, 0], np.bincount(code, minlength=len(names)).astype(float)
-
-# %% ../nbs/08_evaluation.ipynb #fc59b43b
-def cluster_se(
-    values,            # one value a locus
-    clusters,          # the cluster of each locus
-)->float:              # NaN with fewer than two clusters
-    "Cluster-robust standard error of a mean (Liang and Zeger 1986, with the small-sample factor G/(G-1))."
-    sums, sizes = cluster_sums(values, clusters)
-    if len(sizes) < 2: return math.nan
-    off = sums - sums.sum() / sizes.sum() * sizes
-    return math.sqrt(len(sizes) / (len(sizes) - 1) * (off**2).sum()) / sizes.sum()
-
-# %% ../nbs/08_evaluation.ipynb #fc747fc7
-def cluster_interval(
-    values,                  # one value in [0, 1] a locus
-    clusters,                # the cluster of each locus
-)->tuple[float, float]:      # (NaN, NaN) with fewer than two clusters
-    "95 % cluster-robust interval of a proportion, logit scale, t with clusters - 1 degrees of freedom."
-    se, p, sizes = cluster_se(values, clusters), float(np.mean(values)), cluster_sums(values, clusters)[1]
-    if len(sizes) < 2: return math.nan, math.nan
-    t = float(special.stdtrit(len(sizes) - 1, 0.975))
-    if se < 1e-12 or not 0 < p < 1: return wilson_interval(p, sizes.sum()**2 / (sizes**2).sum(), t)
-    half = t * se / (p * (1 - p))
-    return tuple(float(special.expit(special.logit(p) + s * half)) for s in (-1, 1))
-
-# %% ../nbs/08_evaluation.ipynb #4cdb3169
-def bootstrap_means(
-    values,            # one row a locus, one column a quantity
-    clusters,          # the cluster of each locus
-    draws:int=10_000,
-    seed:int=1,
-)->np.ndarray:         # draws x columns
-    "Means of each column over whole clusters drawn with replacement; the same seed gives the same draws."
-    sums, sizes = cluster_sums(np.asarray(values, dtype=float).reshape(len(clusters), -1), clusters)
-    n, rng, parts = len(sizes), np.random.default_rng(seed), []
-    step = max(1, 4_000_000 // n)  # rows at a time, to bound memory
-    for start in range(0, draws, step):
-        rows = min(step, draws - start)
-        picked = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
-        parts.append(counts @ sums / (counts @ sizes)[:, None])
-    return np.concatenate(parts)
-
-# %% ../nbs/08_evaluation.ipynb #070205ff
-def percentile_interval(
-    draws,             # bootstrap means, one row a draw
-    n_clusters:int,
-)->np.ndarray:         # lower and upper end, for each column; NaN with fewer than two clusters
-    "95 % bootstrap interval: percentiles at levels expanded to t with clusters - 1 degrees of freedom."
-    draws = np.asarray(draws)
-    if n_clusters < 2: return np.full((2, *draws.shape[1:]), np.nan)
-    level = special.ndtr(-special.stdtrit(n_clusters - 1, 0.975) * math.sqrt(n_clusters / (n_clusters - 1)))
-    return np.quantile(draws, [level, 1 - level], axis=0)
-
-# %% ../nbs/08_evaluation.ipynb #7461d32e
-def mcnemar_p(
-    only_a:int,    # loci that a gets right and b doesn't
-    only_b:int,    # loci that b gets right and a doesn't
-)->float:
-    "Exact two-sided McNemar test: a binomial test of the discordant loci (iid)."
-    n = only_a + only_b
-    return min(1.0, 2 * float(special.bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
-
-# %% ../nbs/08_evaluation.ipynb #c142ed83
-def sign_flip_p(
-    difference,          # a's score minus b's, one a locus
-    clusters,            # the cluster of each locus
-    draws:int=10_000,    # random flips, where the distribution isn't exact
-    seed:int=1,
-)->float:
-    "Two-sided p of the cluster-level sign-flip permutation test of no difference."
-    sums = cluster_sums(difference, clusters)[0]
-    sums = np.abs(sums[np.abs(sums) > 1e-12])
-    observed = abs(float(np.sum(difference)))
-    whole = np.round(sums).astype(int)
-    if np.abs(sums - whole).max(initial=0) < 1e-9 and len(whole) * whole.sum() <= 1e7: return _exact_flip_p(whole, observed)
-    rng, hits, step = np.random.default_rng(seed), 0, max(1, 8_000_000 // len(sums))
-    for start in range(0, draws, step):
-        signs = rng.integers(0, 2, (min(step, draws - start), len(sums)), dtype=np.int8)
-        hits += int((np.abs(2 * (signs @ sums) - sums.sum()) >= observed - 1e-9).sum())
-    return (1 + hits) / (1 + draws)
-
-# %% ../nbs/08_evaluation.ipynb #833d3cbb
-def _exact_flip_p(sums:np.ndarray, observed:float)->float:
-    "Two-sided tail of a sum of whole numbers with independent random signs."
-    chance = np.ones(1)  # of each total, from -sum to +sum in steps of 1
-    for s in sums:
-        wider = np.zeros(len(chance) + 2 * s)
-        wider[:len(chance)] += chance / 2
-        wider[2 * s:] += chance / 2
-        chance = wider
-    total = np.arange(len(chance)) - len(chance) // 2
-    return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
-
-# %% ../nbs/08_evaluation.ipynb #18c21262
-def holm(p:list[float])->list[float]:
-    "Holm's (1979) step-down adjustment of p-values, in the order given."
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1)) if len(p) else []
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(steps, 1)
-    return adjusted.tolist()
-
-# %% ../nbs/08_evaluation.ipynb #a170051b
+# %% ../nbs/08_evaluation.ipynb #1f5ff18f
 def random_order(loci, **kwargs)->list:
     "No knowledge at all: every candidate the same."
     return [np.zeros(len(c)) for c in loci.candidates]
@@ -278,7 +156,7 @@ def nearest_gene(loci, **kwargs)->list:
     if "distances" not in loci: raise UserError("The baseline 'nearest gene' needs the loci table with its distances.")
     return [-np.nan_to_num(np.array(d, dtype=float), nan=np.inf) for d in loci.distances]
 
-# %% ../nbs/08_evaluation.ipynb #3a73aee8
+# %% ../nbs/08_evaluation.ipynb #319935b7
 def text_similarity(
     loci,              # `trait` and `candidates`
     genes=None,        # table with `symbol` and `description`; None: the bundled genes
@@ -297,10 +175,10 @@ def text_similarity(
     row = {g: i for i, g in enumerate(names)}
     return [alike[[row[g] for g in c], i] for i, c in enumerate(loci.candidates)]
 
-# %% ../nbs/08_evaluation.ipynb #97f885ed
+# %% ../nbs/08_evaluation.ipynb #3f442c50
 BASELINES = {"random order": random_order, "list order": list_order, "nearest gene": nearest_gene, "TF-IDF": text_similarity}
 
-# %% ../nbs/08_evaluation.ipynb #d5fbfb5a
+# %% ../nbs/08_evaluation.ipynb #73b63f66
 def baseline_scores(
     name:str,                # a key of `BASELINES`
     loci:pd.DataFrame,       # one row a locus: candidates, causal_gene, and what the baseline reads
@@ -316,7 +194,7 @@ def baseline_scores(
     table = pd.DataFrame({"mrr": rank_credit(low, high), **{f"top_{i}": rank_credit(low, high, i) for i in k}}, index=loci.index)
     return table.join(table.add_suffix("_completed")).assign(form=0.0, length=0.0)
 
-# %% ../nbs/08_evaluation.ipynb #4e380bfb
+# %% ../nbs/08_evaluation.ipynb #3cb57c3b
 @dataclass
 class Resampled:
     "Scores of several runs on the same loci, with the bootstrap draws of their means."
@@ -340,7 +218,7 @@ class Resampled:
         "The same for some of the loci: `rows` is a boolean for each."
         return Resampled(self.values[rows], self.clusters[rows], self.draws, self.seed)
 
-# %% ../nbs/08_evaluation.ipynb #550149c1
+# %% ../nbs/08_evaluation.ipynb #cb76e9b1
 def _proportion(values, clusters)->dict:
     "Accuracy with cluster-robust (`ci_low`, `ci_high`) and, for hits that are 0 or 1, Wilson's iid interval; both standard errors."
     p = float(np.mean(values))
@@ -349,7 +227,7 @@ def _proportion(values, clusters)->dict:
     if np.isin(values, (0, 1)).all(): out["ci_iid_low"], out["ci_iid_high"] = wilson_interval(p, len(values))
     return out
 
-# %% ../nbs/08_evaluation.ipynb #1d88e477
+# %% ../nbs/08_evaluation.ipynb #b8620bcf
 def summarise(
     resampled:Resampled,
     run:str,           # its first column level
@@ -365,7 +243,7 @@ def summarise(
         out |= {f"mrr{end}": float(values[f"mrr{end}"].mean()) if known else None, f"mrr{end}_ci_low": low, f"mrr{end}_ci_high": high}
     return out
 
-# %% ../nbs/08_evaluation.ipynb #df97460a
+# %% ../nbs/08_evaluation.ipynb #043ffa0b
 def answer_rates(scores:pd.DataFrame)->dict:
     "How a run's answers are formed: shares of answers, of listed symbols, and means a answer."
     listed = scores.listed.sum()
@@ -376,7 +254,7 @@ def answer_rates(scores:pd.DataFrame)->dict:
     if "candidates" not in scores: rates["non_candidate_rate"] = None
     return {name: None if value is None else float(value) for name, value in rates.items()}
 
-# %% ../nbs/08_evaluation.ipynb #b332fe82
+# %% ../nbs/08_evaluation.ipynb #10ce3a78
 def comparison(
     resampled:Resampled,
     a:str, b:str,          # runs
@@ -392,7 +270,7 @@ def comparison(
     if metric.startswith("top_") and np.isin(one, (0, 1)).all() and np.isin(two, (0, 1)).all(): row["mcnemar_p"] = mcnemar_p(row["only_a"], row["only_b"])
     return row | ({"k": int(metric.split("_")[1])} if metric.startswith("top_") else {})
 
-# %% ../nbs/08_evaluation.ipynb #10f6b9c6
+# %% ../nbs/08_evaluation.ipynb #a979b3e9
 PARTS = {"ranking": "mrr_completed", "form": "form", "length": "length"}
 
 def decompose(
@@ -407,7 +285,7 @@ def decompose(
         out |= {part: float((resampled.values[a, metric] - resampled.values[b, metric]).mean()), f"{prefix}ci_low": low, f"{prefix}ci_high": high}
     return out
 
-# %% ../nbs/08_evaluation.ipynb #71bd971b
+# %% ../nbs/08_evaluation.ipynb #494a98a0
 def adjust(
     rows:list[dict],     # comparisons, changed in place
     family=None,         # pairs (a, b), in either order; None: all rows
@@ -417,7 +295,7 @@ def adjust(
     inside = [r for r in rows if declared is None or frozenset((r["a"], r["b"])) in declared]
     for row, p in zip(inside, holm([r["cluster_p"] for r in inside])): row["holm_p"] = p
 
-# %% ../nbs/08_evaluation.ipynb #86032d12
+# %% ../nbs/08_evaluation.ipynb #8958519e
 def _named(responses)->dict:
     "Name -> table, of one source, a list of them or a dict; a file's name is its name without the ending."
     if isinstance(responses, dict): return {n: read_responses(s, n) for n, s in responses.items()}
@@ -430,7 +308,7 @@ def _named(responses)->dict:
     if not named: raise UserError("There is nothing to evaluate: give at least one file of responses.")
     return named
 
-# %% ../nbs/08_evaluation.ipynb #6faf5a9c
+# %% ../nbs/08_evaluation.ipynb #2e6f3835
 def _check_pairing(named:dict):
     "Raise a `UserError` unless all runs hold the same loci, so that rows can be paired."
     (first, one), *others = named.items()
@@ -449,7 +327,7 @@ def _check_pairing(named:dict):
         if all(c is not None for c in numbered) and set(numbered[0]) == set(numbered[1]) and (numbered[0] != numbered[1]).any():
             raise UserError(f"{first} and {name} can't be paired: their row-number columns tell different orders.")
 
-# %% ../nbs/08_evaluation.ipynb #524f5c30
+# %% ../nbs/08_evaluation.ipynb #a734459a
 class Evaluation(dict):
     "The result of `evaluate`: plain data in DESIGN's shape."
     def table(self)->pd.DataFrame:
@@ -465,7 +343,7 @@ class Evaluation(dict):
 
     def _repr_html_(self): return self.table().to_html(index=False)
 
-# %% ../nbs/08_evaluation.ipynb #cea8281c
+# %% ../nbs/08_evaluation.ipynb #65ead788
 def _plain(value):
     "The same value as JSON holds it: NaN is null, floats keep 10 decimals so that no machine's last bit shows."
     if isinstance(value, dict): return {str(k): _plain(v) for k, v in value.items()}
@@ -473,7 +351,7 @@ def _plain(value):
     if isinstance(value, (float, np.floating)): return None if math.isnan(value) else round(float(value), 10)
     return value.item() if isinstance(value, np.generic) else value
 
-# %% ../nbs/08_evaluation.ipynb #842b1178
+# %% ../nbs/08_evaluation.ipynb #d29b90b1
 MHC = ("6", 25_000_000, 34_000_000)  # chromosome, start, end on GRCh38: the region whose linkage is the longest
 
 def locus_parts(
@@ -488,7 +366,7 @@ def locus_parts(
         parts["without_mhc",] = ~(loci.chrom.astype(str).str.removeprefix("chr").eq(chrom) & loci.pos.between(start, end)).to_numpy()
     return {name: rows for name, rows in parts.items() if rows.any()}
 
-# %% ../nbs/08_evaluation.ipynb #a36db68d
+# %% ../nbs/08_evaluation.ipynb #9a5ff395
 def _locus_table(scores:pd.DataFrame, loci)->pd.DataFrame:
     "The scored loci with the loci table's columns; distances in the order of the responses' candidates."
     if loci is None: return scores
@@ -501,7 +379,7 @@ def _locus_table(scores:pd.DataFrame, loci)->pd.DataFrame:
     table["distances"] = [[d.get(g, math.nan) for g in c] for d, c in zip(known, table.candidates)]
     return table
 
-# %% ../nbs/08_evaluation.ipynb #e4f32ba5
+# %% ../nbs/08_evaluation.ipynb #025d4bdc
 def gather(
     responses,                       # as in `evaluate`
     k=(1, 3, 5, 7), cluster_by:str=None, scoring:str=None, loci=None, baselines=(), genes=None,
@@ -521,7 +399,7 @@ def gather(
     runs = {n: s[metric_names(k)] for n, s in scores.items()} | {b: baseline_scores(b, table, k, genes=genes) for b in baselines}
     return Resampled(pd.concat(runs, axis=1), order.cluster.to_numpy(), draws, seed), scores, table
 
-# %% ../nbs/08_evaluation.ipynb #5e86da37
+# %% ../nbs/08_evaluation.ipynb #5d22841f
 def evaluate(
     responses,                 # a file or table of responses; a list of them; or a dict name -> file or table
     k=(1, 3, 5, 7),            # list lengths of top-k accuracy
@@ -538,7 +416,8 @@ def evaluate(
 )->Evaluation:                 # {"runs", "comparisons", "primary", "decomposition", "against_baselines", ...}
     "Score runs on the same loci and compare them in pairs; `comparisons` holds every pair at every k, `primary` the primary metric."
     k = sorted(dict.fromkeys(int(i) if float(i) == int(i) else i for i in k))
-    if primary not in metric_names(k): raise unknown_name("primary metric", primary, metric_names(k)[:-2])
+    known = ["mrr", "mrr_completed", *(f"top_{i}" for i in k)]
+    if primary not in known: raise unknown_name("primary metric", primary, known)
     resampled, scores, table = gather(responses, k, cluster_by, scoring, loci, baselines, genes, draws, seed)
     pairs = list(itertools.combinations(scores, 2)) if pairs is None else [tuple(p) for p in pairs]
     for name in {n for p in [*pairs, *(family or [])] for n in p} - set(scores): raise unknown_name("run", name, scores)
@@ -553,7 +432,7 @@ def evaluate(
     for rows in ("comparisons", "primary"): adjust(out[rows], family or None)
     return Evaluation(_plain(out))
 
-# %% ../nbs/08_evaluation.ipynb #d50116f7
+# %% ../nbs/08_evaluation.ipynb #5e629cf2
 def _run_entry(resampled, name, k, parts, scores)->dict:
     "One entry of `runs`: the summary, the form of the answers (arms only), and the parts of the loci."
     entry = {"name": name, "kind": "arm" if scores is not None else "baseline", **summarise(resampled, name, k)}
@@ -564,7 +443,7 @@ def _run_entry(resampled, name, k, parts, scores)->dict:
         else: entry[group] = summary
     return entry
 
-# %% ../nbs/08_evaluation.ipynb #3c8bf8cd
+# %% ../nbs/08_evaluation.ipynb #384beb84
 def compare(
     a,            # a file or table of responses
     b,            # another, of the same loci
@@ -575,23 +454,7 @@ def compare(
     if names[0] == names[1]: names = [str(a), str(b)]
     return evaluate(dict(zip(names, (a, b))), **kwargs)
 
-# %% ../nbs/08_evaluation.ipynb #7e9ba1d6
-def two_level_means(
-    values,            # loci x seeds
-    clusters,          # the cluster of each locus
-    draws:int=10_000,
-    seed:int=1,
-)->np.ndarray:         # one mean a draw
-    "Bootstrap means with clusters of loci and seeds both drawn with replacement."
-    values = np.asarray(values, dtype=float)
-    n_seeds = values.shape[1]
-    centre = values.mean(axis=1, keepdims=True)
-    if n_seeds > 1: values = centre + (values - centre) * math.sqrt(n_seeds / (n_seeds - 1))
-    by_seed = bootstrap_means(values, clusters, draws, seed)
-    weights = np.random.default_rng(stable_seed(seed, "seeds")).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), draws)
-    return (by_seed * weights).sum(axis=1) / n_seeds
-
-# %% ../nbs/08_evaluation.ipynb #0b309ee6
+# %% ../nbs/08_evaluation.ipynb #fb090154
 def _recorded_scores(
     folder,            # of a recorded run
     names,             # arms or baselines
@@ -605,13 +468,22 @@ def _recorded_scores(
     if split and recorded and recorded != split: raise UserError(f"{folder} holds responses for the {recorded} split, not the {split} split.")
     arms = [n for n in names if n not in BASELINES]
     if not arms: raise UserError("Name at least one arm: two baselines are the same in every seed.")
-    if loci is None and (folder/"data"/"loci.parquet").exists(): loci = pd.read_parquet(folder/"data"/"loci.parquet")
+    if loci is None and set(names) & set(BASELINES): loci = _recorded_loci(folder, config)
     settings = config.get("evaluation") or {}
     resampled, *_ = gather({n: folder/"responses"/f"{n}.parquet" for n in arms}, k, settings.get("cluster_by"), None, loci,
                            [n for n in names if n in BASELINES], genes, draws=1)
     return str(config.get("seed", folder.name)), resampled
 
-# %% ../nbs/08_evaluation.ipynb #2cb22b8f
+# %% ../nbs/08_evaluation.ipynb #77340ad8
+def _recorded_loci(folder, config):
+    "A recorded run's loci: its own table, else the bundled one if it was made from that, else None."
+    own = Path(folder)/"data"/"loci.parquet"
+    if own.exists(): return pd.read_parquet(own)
+    if (config.get("data") or {}).get("source") != "bundled": return None
+    from generank.genes import BUNDLED
+    return pd.read_parquet(BUNDLED/"loci.parquet")
+
+# %% ../nbs/08_evaluation.ipynb #a603083b
 def pool_seeds(
     run_folders,               # recorded runs of the same experiment, one a seed (config.yaml, responses/)
     a:str, b:str,              # arms, or a baseline of `BASELINES`; differences are a - b
@@ -633,7 +505,7 @@ def pool_seeds(
         out["metrics"][metric] = _pool(one, two, clusters, labels, draws, seed)
     return _plain(out)
 
-# %% ../nbs/08_evaluation.ipynb #0c3060bf
+# %% ../nbs/08_evaluation.ipynb #c43c4cc1
 def _pool(one, two, clusters, labels, draws, seed)->dict:
     "Per-seed and pooled statistics of one metric; `one` and `two` are loci x seeds."
     d, n = one - two, len(pd.unique(clusters))
@@ -648,30 +520,7 @@ def _pool(one, two, clusters, labels, draws, seed)->dict:
             "locus_se": cluster_se(d.mean(1), clusters), "seed_sd": float(d.mean(0).std(ddof=1)) if d.shape[1] > 1 else None,
             "a": float(one.mean()), "a_ci_low": of_a[0], "a_ci_high": of_a[1], "b": float(two.mean()), "b_ci_low": of_b[0], "b_ci_high": of_b[1]}
 
-# %% ../nbs/08_evaluation.ipynb #70adc4c3
-def training_slope(
-    rows:list[dict],            # rows of `metrics.jsonl`; warm start rows and rows without the column are left out
-    column:str="reward",
-    lags:int=None,              # of Newey and West's errors; None: 4 (n/100)^(2/9)
-)->dict:                        # per_100_steps, ci_low, ci_high, n, lags, autocorrelation, errors (which of the two was wider)
-    "Least-squares slope of a training metric per 100 steps with a 95 % interval that allows for autocorrelation."
-    import statsmodels.api as sm
-    kept = [(r["step"], r[column]) for r in rows if r.get(column) is not None and r.get("phase", "grpo") == "grpo"]
-    if len(kept) < 8: raise UserError(f"A slope needs at least 8 logged steps with the column {column!r}; there are {len(kept)}.")
-    steps, values = np.array(sorted(kept), dtype=float).T
-    n, lags = len(steps), int(4 * (len(steps) / 100)**(2 / 9)) if lags is None else lags
-    fit = sm.OLS(values, sm.add_constant(steps)).fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": True}, use_t=True)
-    residual = fit.resid
-    r = (residual[1:] * residual[:-1]).sum() / (residual**2).sum() if residual.any() else 0.0
-    r = min(max(r + (1 + 4 * r) / n, 0.0), 0.97)  # bias correction of Kendall (1954)
-    autoregressive = math.sqrt((residual**2).sum() / (n - 2) / ((steps - steps.mean())**2).sum() * (1 + r) / (1 - r))
-    widths = {"Newey-West": special.stdtrit(n - 2, 0.975) * fit.bse[1],
-              "autoregressive": special.stdtrit(max(n * (1 - r) / (1 + r) - 2, 1), 0.975) * autoregressive}
-    errors = max(widths, key=widths.get)
-    return _plain({"column": column, "per_100_steps": 100 * fit.params[1], "ci_low": 100 * (fit.params[1] - widths[errors]),
-                   "ci_high": 100 * (fit.params[1] + widths[errors]), "n": n, "lags": lags, "autocorrelation": r, "errors": errors})
-
-# %% ../nbs/08_evaluation.ipynb #ba71d10f
+# %% ../nbs/08_evaluation.ipynb #e7cee368
 def _inputs(run_dir, config):
     "(loci of the split, arm -> response file), after a check that the responses are of these loci."
     run_dir, split = Path(run_dir), config["evaluation"].get("split", "test")
@@ -688,46 +537,46 @@ def _inputs(run_dir, config):
                                 "run the inference stage on this split.")
     return loci, files
 
-# %% ../nbs/08_evaluation.ipynb #8df4c909
+# %% ../nbs/08_evaluation.ipynb #19ba0986
 def _pairs(arms:list[str], family)->list[tuple]:
     "All pairs of arms, a family's in its own direction and first, the others as later minus earlier."
     family = [tuple(p) for p in family]
     rest = [(b, a) for a, b in itertools.combinations(arms, 2)]
     return family + [p for p in rest if p not in family and p[::-1] not in family]
 
-# %% ../nbs/08_evaluation.ipynb #c7931020
+# %% ../nbs/08_evaluation.ipynb #e286323f
 def training_curves(
     run_dir,           # a run folder, recorded or not
     arms=None,         # names; None: every arm with a metrics.jsonl
     column:str="reward",
 )->dict:               # arm -> rows of its metrics.jsonl, arms whose log has the column
     "The logged training rows of a run's arms."
-    import json
     folders = sorted(p.parent for p in Path(run_dir).glob("models/*/metrics.jsonl"))
     read = lambda f: [json.loads(line) for line in (f/"metrics.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()]
     curves = {f.name: read(f) for f in folders if arms is None or f.name in arms}
     ordered = {a: curves[a] for a in (arms or curves) if a in curves}
     return {a: rows for a, rows in ordered.items() if any(r.get(column) is not None and r.get("phase", "grpo") == "grpo" for r in rows)}
 
-# %% ../nbs/08_evaluation.ipynb #19102fd2
+# %% ../nbs/08_evaluation.ipynb #e658b713
 def run_figures(
     metrics:dict,        # as in metrics.json
     comparisons:dict,    # as in comparisons.json
     curves:dict,         # as `training_curves` gives
 )->list:                 # of `generank.figures.Chart`
-    "The figures of one run."
+    "The figures of one run; differences are drawn for the declared family, and for all pairs where there is none."
     from generank import figures
     charts = [figures.main_comparison(metrics["runs"], (metrics["primary"], "top_1") if metrics["primary"] != "top_1" else ("mrr", "top_1")),
               figures.top_k_lines(metrics["runs"])]
     family = {frozenset(p) for p in comparisons["family"]} or {frozenset((r["a"], r["b"])) for r in comparisons["primary"]}
-    rows = [r for r in (*comparisons["primary"], *comparisons["completed"]) if frozenset((r["a"], r["b"])) in family]
-    if rows: charts.append(figures.paired_differences(rows, metrics["n_loci"], metrics["n_clusters"], xlabel="Difference in MRR",
+    both = {(r["a"], r["b"], r["metric"]): r for r in (*comparisons["primary"], *comparisons["completed"]) if frozenset((r["a"], r["b"])) in family}
+    name = figures.METRIC_NAMES.get(metrics["primary"], metrics["primary"])
+    if both: charts.append(figures.paired_differences(list(both.values()), metrics["n_loci"], metrics["n_clusters"], xlabel=f"Difference in {name}",
         note="Completed lists show what is left when the form and length of the lists no longer count."))
     if any(r.get("by_evidence_class") for r in metrics["runs"]): charts.append(figures.evidence_classes(metrics["runs"]))
     if curves: charts.append(figures.reward_curve(curves, metrics["training"]))
     return charts
 
-# %% ../nbs/08_evaluation.ipynb #d3c3eee4
+# %% ../nbs/08_evaluation.ipynb #29d507c6
 def run_stage(
     run_dir,         # a run folder with data/loci.parquet, responses/<arm>.parquet and, for curves, models/<arm>/metrics.jsonl
     config:dict,     # the resolved profile
@@ -742,7 +591,7 @@ def run_stage(
     baselines = [b for b in BASELINES if b != "nearest gene" or ("distances" in loci and loci.distances.notna().all())]
     result = evaluate(files, s["k"], s["cluster_by"], None, s["draws"], s["seed"], s["primary"], _pairs(list(files), s["family"]), s["family"], loci, baselines)
     curves = training_curves(run_dir, list(files))
-    slopes = {arm: training_slope(rows) for arm, rows in curves.items() if len(rows) >= 8 and sum(r.get("reward") is not None for r in rows) >= 8}
+    slopes = {arm: _plain(training_slope(rows)) for arm, rows in curves.items() if len(rows) >= 8 and sum(r.get("reward") is not None for r in rows) >= 8}
     metrics = {**{c: s[c] for c in ("primary", "split", "cluster_by", "draws", "seed", "k")}, "n_loci": result["runs"][0]["n"],
                "n_clusters": result["runs"][0]["n_clusters"], "runs": result["runs"], "training": slopes}
     comparisons = {"family": [list(p) for p in s["family"]], **{c: result[c] for c in result if c != "runs"}}
@@ -751,5 +600,5 @@ def run_stage(
     write_json(out/"metrics.json", metrics)
     return Evaluation(metrics)
 
-# %% ../nbs/08_evaluation.ipynb #7f282058
+# %% ../nbs/08_evaluation.ipynb #1f748a07
 DEFAULTS = {"split": "test", "k": [1, 3, 5, 7], "primary": "mrr", "cluster_by": "region_id", "draws": 10_000, "seed": 1, "family": []}
