@@ -6,14 +6,14 @@
 __all__ = ['PROBLEMS', 'REWARDS', 'Answer', 'parse_answer', 'format_answer', 'rank_reward', 'binary_reward', 'format_reward',
            'only_candidates_reward', 'get_reward', 'check_gold']
 
-# %% ../nbs/04_rewards.ipynb #6ba900b9
+# %% ../nbs/04_rewards.ipynb #baf11b8f
 import importlib, re
 from dataclasses import dataclass
 
 
 from .core import UserError, unknown_name
 
-# %% ../nbs/04_rewards.ipynb #4de2bf4c
+# %% ../nbs/04_rewards.ipynb #1a0b128a
 @dataclass(frozen=True)
 class Answer:
     "A parsed answer."
@@ -25,7 +25,7 @@ class Answer:
         "Rank of `gene` in the list, 1 = first; None where it is absent."
         return self.genes.index(gene) + 1 if gene in self.genes else None
 
-# %% ../nbs/04_rewards.ipynb #853045b2
+# %% ../nbs/04_rewards.ipynb #476edcd6
 PROBLEMS = {
     "no_tag":         "there is no <genes> tag",
     "unclosed":       "the list is not closed by </genes>",
@@ -36,7 +36,7 @@ PROBLEMS = {
     "not_candidates": "a symbol is not a candidate of the locus",
 }
 
-# %% ../nbs/04_rewards.ipynb #c1e578e8
+# %% ../nbs/04_rewards.ipynb #106c1d63
 _OPEN, _CLOSE = re.compile(r"<\s*genes\s*>", re.I), re.compile(r"<\s*/\s*genes\s*>", re.I)
 _REASONING = re.compile(r"<\s*reasoning\s*>(.*?)(?:<\s*/\s*reasoning\s*>|$)", re.I | re.S)
 _SEPARATORS = re.compile(r"[,;\n\r\t|]|\s+(?:>|->|→|and)\s+|(?<=\S)>(?=\S)")
@@ -44,7 +44,7 @@ _NUMBERING = re.compile(r"^\s*(?:(?:\d{1,3}|[ivx]{1,4})\s*[.):]|[-*•–]+\s|#\
 _QUOTES = " \t'\"`*_“”‘’«»[]{}()<>.:"
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-._@/][A-Za-z0-9]+)*")
 
-# %% ../nbs/04_rewards.ipynb #6c29b8e1
+# %% ../nbs/04_rewards.ipynb #5cd4c08a
 def _symbol(
     item:str,         # one piece of the list, as in "1. **BRCA1** (DNA repair)"
     known:dict,       # upper-case symbol -> candidate as written
@@ -55,7 +55,7 @@ def _symbol(
     if not found: return ""
     return known.get(found[0].upper(), found[0])
 
-# %% ../nbs/04_rewards.ipynb #dff79b5e
+# %% ../nbs/04_rewards.ipynb #d72735b7
 def _list_text(text:str)->tuple[str,str,str,list[str]]:
     "The text (before, inside, after) the list that counts, and the problems of finding it."
     opens = list(_OPEN.finditer(text))
@@ -70,7 +70,7 @@ def _list_text(text:str)->tuple[str,str,str,list[str]]:
     bracket = inside.find("]")
     return text[:opens[-1].start()], inside[:bracket] if bracket >= 0 else inside[:cut], "", [*problems, "unclosed"]
 
-# %% ../nbs/04_rewards.ipynb #31346841
+# %% ../nbs/04_rewards.ipynb #b0ea40b4
 def parse_answer(
     text:str|None,                 # the model's whole answer
     candidates=None,               # symbols of the locus; None: symbols are not checked
@@ -91,16 +91,15 @@ def parse_answer(
     if candidates is not None and set(genes) - set(candidates): problems.append("not_candidates")
     return Answer(genes, (found[1] if found else before).strip(), tuple(problems))
 
-# %% ../nbs/04_rewards.ipynb #14157377
+# %% ../nbs/04_rewards.ipynb #1a2888ce
 def _parse_leniently(text:str)->Answer:
     "The first published run's reading of an answer (suyashss/rft_demo): no cleaning of symbols."
-    if "<genes>" not in text: return Answer((), text, ("no_tag",))
-    before, inside = text.rsplit("<genes>", 1)
+    before, tag, inside = text.rpartition("<genes>")
     listed = [g.strip() for g in inside.split("</genes>")[0].replace("[", "").replace("]", "").split(",")]
     genes = tuple(dict.fromkeys(g for g in listed if g))
-    return Answer(genes, before.strip(), () if genes else ("empty",))
+    return Answer(genes, before.strip(), () if tag and genes else ("empty",) if tag else ("no_tag",))
 
-# %% ../nbs/04_rewards.ipynb #a9dc64f4
+# %% ../nbs/04_rewards.ipynb #af96f33e
 def format_answer(
     genes,               # symbols, best first
     reasoning:str="",    # empty: no reasoning tags
@@ -108,13 +107,13 @@ def format_answer(
     "Write a ranked list in the answer format."
     return (f"<reasoning> {reasoning} </reasoning>\n" if reasoning else "") + f"<genes> [{', '.join(genes)}] </genes>"
 
-# %% ../nbs/04_rewards.ipynb #1a056cca
+# %% ../nbs/04_rewards.ipynb #422e1287
 def _answers(completions, candidates=None)->list[Answer]:
     "Parse each completion (trl's conversational form: a list of messages; plain text too)."
     texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
     return [parse_answer(t, c) for t, c in zip(texts, candidates or [None] * len(texts), strict=True)]
 
-# %% ../nbs/04_rewards.ipynb #e5ea06d1
+# %% ../nbs/04_rewards.ipynb #0a7f24a1
 def rank_reward(
     completions:list,        # completions, a list of messages each
     answer:list,             # causal gene of each completion's locus
@@ -125,7 +124,7 @@ def rank_reward(
     ranks = [a.rank(gene) for a, gene in zip(_answers(completions, candidates), answer, strict=True)]
     return [1 / r if r else 0.0 for r in ranks]
 
-# %% ../nbs/04_rewards.ipynb #b8849cb6
+# %% ../nbs/04_rewards.ipynb #bb0c203b
 def binary_reward(
     completions:list,        # completions, a list of messages each
     answer:list,             # causal gene of each completion's locus
@@ -135,7 +134,7 @@ def binary_reward(
     "Whether the causal gene is first: what top-1 accuracy measures."
     return [float(r == 1.0) for r in rank_reward(completions, answer, candidates)]
 
-# %% ../nbs/04_rewards.ipynb #5457407e
+# %% ../nbs/04_rewards.ipynb #59efeaed
 def format_reward(
     completions:list,    # completions, a list of messages each
     **kwargs,            # dataset columns, unused
@@ -144,7 +143,7 @@ def format_reward(
     bad = {"no_tag", "unclosed", "several_lists", "empty", "extra_text"}
     return [float(not bad & set(a.problems)) for a in _answers(completions)]
 
-# %% ../nbs/04_rewards.ipynb #aa989567
+# %% ../nbs/04_rewards.ipynb #df4c37c3
 def only_candidates_reward(
     completions:list,    # completions, a list of messages each
     candidates:list,     # candidate genes of each completion's locus
@@ -154,10 +153,10 @@ def only_candidates_reward(
     listed = _answers(completions, candidates)
     return [len(set(a.genes) & set(c)) / len(a.genes) if a.genes else 0.0 for a, c in zip(listed, candidates, strict=True)]
 
-# %% ../nbs/04_rewards.ipynb #39f5ea08
+# %% ../nbs/04_rewards.ipynb #80a6456a
 REWARDS = {"rank": rank_reward, "binary": binary_reward, "format": format_reward, "only_candidates": only_candidates_reward}
 
-# %% ../nbs/04_rewards.ipynb #d49b2477
+# %% ../nbs/04_rewards.ipynb #6f4feee2
 def get_reward(
     name:str,    # a key of `REWARDS`, or "module:function"
 ):               # the reward function
@@ -168,7 +167,7 @@ def get_reward(
     try: return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as e: raise UserError(f"Reward {name!r} can't be imported: {e}.") from None
 
-# %% ../nbs/04_rewards.ipynb #b3e6b0a4
+# %% ../nbs/04_rewards.ipynb #540dedde
 def check_gold(
     loci,                            # rows with `locus_id`, `candidates` and `causal_gene`
     rewards=("rank", "binary"),      # correctness rewards to prove
