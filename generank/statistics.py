@@ -6,7 +6,7 @@
 __all__ = ['wilson_interval', 'cluster_sums', 'cluster_se', 'cluster_interval', 'bootstrap_means', 'percentile_interval',
            'mcnemar_p', 'sign_flip_p', 'holm', 'two_level_means', 'training_slope']
 
-# %% ../nbs/07b_statistics.ipynb #7ee5cbdc
+# %% ../nbs/07b_statistics.ipynb #4a51d249
 import math
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy import special
 
 from .core import UserError, stable_seed
 
-# %% ../nbs/07b_statistics.ipynb #99b35753
+# %% ../nbs/07b_statistics.ipynb #bc605dc0
 def wilson_interval(
     p:float,               # observed proportion
     n:float,               # number of independent trials
@@ -26,7 +26,7 @@ def wilson_interval(
     centre, half = p + z*z / (2*n), z * math.sqrt(p * (1 - p) / n + z*z / (4*n*n))
     return max(0.0, (centre - half) / (1 + z*z / n)), min(1.0, (centre + half) / (1 + z*z / n))
 
-# %% ../nbs/07b_statistics.ipynb #972084e9
+# %% ../nbs/07b_statistics.ipynb #2dabcfbc
 def cluster_sums(values, clusters)->tuple[np.ndarray, np.ndarray]:
     "Sums of `values` (one row a locus, any number of columns) within each cluster, and the clusters' sizes."
     code, names = pd.factorize(np.asarray(clusters))
@@ -35,7 +35,7 @@ def cluster_sums(values, clusters)->tuple[np.ndarray, np.ndarray]:
     sums = np.stack([np.bincount(code, c, minlength=len(names)) for c in columns], axis=1)
     return sums if values.ndim > 1 else sums[:, 0], np.bincount(code, minlength=len(names)).astype(float)
 
-# %% ../nbs/07b_statistics.ipynb #d790e84d
+# %% ../nbs/07b_statistics.ipynb #c3d87d64
 def cluster_se(
     values,            # one value a locus
     clusters,          # the cluster of each locus
@@ -46,7 +46,7 @@ def cluster_se(
     off = sums - sums.sum() / sizes.sum() * sizes
     return math.sqrt(len(sizes) / (len(sizes) - 1) * (off**2).sum()) / sizes.sum()
 
-# %% ../nbs/07b_statistics.ipynb #54f5fa8b
+# %% ../nbs/07b_statistics.ipynb #74a85a79
 def cluster_interval(
     values,                  # one value in [0, 1] a locus
     clusters,                # the cluster of each locus
@@ -59,7 +59,7 @@ def cluster_interval(
     half = t * se / (p * (1 - p))
     return tuple(float(special.expit(special.logit(p) + s * half)) for s in (-1, 1))
 
-# %% ../nbs/07b_statistics.ipynb #59446c2e
+# %% ../nbs/07b_statistics.ipynb #2072718e
 def bootstrap_means(
     values,            # one row a locus, one column a quantity
     clusters,          # the cluster of each locus
@@ -77,7 +77,7 @@ def bootstrap_means(
         parts.append(counts @ sums / (counts @ sizes)[:, None])
     return np.concatenate(parts)
 
-# %% ../nbs/07b_statistics.ipynb #e54ca214
+# %% ../nbs/07b_statistics.ipynb #a3558790
 def percentile_interval(
     draws,             # bootstrap means, one row a draw
     n_clusters:int,
@@ -88,7 +88,7 @@ def percentile_interval(
     level = special.ndtr(-special.stdtrit(n_clusters - 1, 0.975) * math.sqrt(n_clusters / (n_clusters - 1)))
     return np.quantile(draws, [level, 1 - level], axis=0)
 
-# %% ../nbs/07b_statistics.ipynb #3a83da25
+# %% ../nbs/07b_statistics.ipynb #1eb7b81d
 def mcnemar_p(
     only_a:int,    # loci that a gets right and b doesn't
     only_b:int,    # loci that b gets right and a doesn't
@@ -97,7 +97,7 @@ def mcnemar_p(
     n = only_a + only_b
     return min(1.0, 2 * float(special.bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
-# %% ../nbs/07b_statistics.ipynb #e13a7f30
+# %% ../nbs/07b_statistics.ipynb #1c47f485
 def sign_flip_p(
     difference,          # a's score minus b's, one a locus
     clusters,            # the cluster of each locus
@@ -116,7 +116,7 @@ def sign_flip_p(
         hits += int((np.abs(2 * (signs @ sums) - sums.sum()) >= observed - 1e-9).sum())
     return (1 + hits) / (1 + draws)
 
-# %% ../nbs/07b_statistics.ipynb #f3ab76d9
+# %% ../nbs/07b_statistics.ipynb #18822d2f
 def _exact_flip_p(sums:np.ndarray, observed:float)->float:
     "Two-sided tail of a sum of whole numbers with independent random signs."
     chance = np.ones(1)  # of each total, from -sum to +sum in steps of 1
@@ -128,7 +128,7 @@ def _exact_flip_p(sums:np.ndarray, observed:float)->float:
     total = np.arange(len(chance)) - len(chance) // 2
     return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
 
-# %% ../nbs/07b_statistics.ipynb #df60303a
+# %% ../nbs/07b_statistics.ipynb #d107ccdc
 def holm(p:list[float])->list[float]:
     "Holm's (1979) step-down adjustment of p-values, in the order given."
     order = np.argsort(p, kind="stable")
@@ -137,7 +137,7 @@ def holm(p:list[float])->list[float]:
     adjusted[order] = np.minimum(steps, 1)
     return adjusted.tolist()
 
-# %% ../nbs/07b_statistics.ipynb #7e9c1ae5
+# %% ../nbs/07b_statistics.ipynb #d9418891
 def two_level_means(
     values,            # loci x seeds
     clusters,          # the cluster of each locus
@@ -153,7 +153,7 @@ def two_level_means(
     weights = np.random.default_rng(stable_seed(seed, "seeds")).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), draws)
     return (by_seed * weights).sum(axis=1) / n_seeds
 
-# %% ../nbs/07b_statistics.ipynb #d68e9fbd
+# %% ../nbs/07b_statistics.ipynb #74dd4cfd
 def training_slope(
     rows:list[dict],            # rows of `metrics.jsonl`; warm start rows and rows without the column are left out
     column:str="reward",
