@@ -1,0 +1,138 @@
+"""The report as a reader gets it: rendered from a real tiny run, then from the same run with another result."""
+import base64
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from generank.core import UserError, read_json, write_json
+from generank.pipeline import run
+from generank.report import loads, render
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    "A finished tiny run, without its report."
+    folder = tmp_path_factory.mktemp("report")/"tiny"
+    run("tiny", folder, render=lambda run_dir: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(tiny):
+    return render(tiny, engine="nbconvert", recorded_dir=str(tiny/"nothing-recorded"))
+
+
+def changed(tiny, folder, change):
+    "A copy of the run whose comparisons were rewritten by `change`."
+    shutil.copytree(tiny, folder)
+    found = read_json(folder/"evaluation/comparisons.json")
+    change(found)
+    write_json(folder/"evaluation/comparisons.json", found)
+    return folder
+
+
+def test_page_is_one_file_that_needs_nothing_else(page):
+    html = page.read_text(encoding="utf-8")
+    assert loads(html) == []
+    assert "<script" not in html
+    assert [p.name for p in page.parent.iterdir()] == ["index.html"]
+
+
+def test_every_picture_has_words_and_every_link_a_target(page):
+    html = page.read_text(encoding="utf-8")
+    images = re.findall(r"<img\b[^>]*>", html)
+    assert len(images) >= 4 and all(re.search(r'\balt="[^"]{20,}"', i) for i in images)
+    assert all('aria-label="' in s for s in re.findall(r"<svg\b[^>]*>", html))
+    targets = set(re.findall(r'\bid="([^"]+)"', html))
+    assert {a for a in re.findall(r'href="#([^"]+)"', html)} <= targets
+    local = [a for a in re.findall(r'href="([^"]+)"', html) if not a.startswith(("#", "data:", "https://"))]
+    assert local == []
+
+
+def test_the_table_behind_a_figure_comes_with_the_page(page, tiny):
+    html = page.read_text(encoding="utf-8")
+    found = dict(re.findall(r'<a download="([^"]+)" href="data:text/csv;base64,([^"]+)"', html))
+    assert {"main_comparison.csv", "top_k.csv", "locus.csv", "nearness.csv"} <= set(found)
+    assert base64.b64decode(found["main_comparison.csv"]).decode() == (tiny/"evaluation/figures/main_comparison.csv").read_text(encoding="utf-8")
+
+
+def test_page_names_no_folder_of_this_machine(page, tiny):
+    html = page.read_text(encoding="utf-8")
+    executed = (tiny/"notebooks/index.ipynb").read_text(encoding="utf-8")
+    for text in (html, executed): assert str(tiny) not in text and str(ROOT) not in text and str(Path.home()) + "/" not in text
+
+
+def test_page_says_what_it_is_and_hides_what_is_machinery(page):
+    html = page.read_text(encoding="utf-8")
+    assert "and learns nothing" in html
+    assert "No recorded result is present" in html
+    for machinery in ("run_dir = Path", "#| include", "#| echo"): assert machinery not in html, machinery
+
+
+@pytest.mark.parametrize("difference, answer, sentence", [
+    (0.3, "Yes: reinforcement fine-tuning", "ranks better than the one that it started from"),
+    (0.0, "Not shown: reinforcement fine-tuning", "No difference between"),
+    (-0.3, "No, it got worse: reinforcement fine-tuning", "ranks worse than the one that it started from")])
+def test_sentences_follow_the_result(tiny, tmp_path, difference, answer, sentence):
+    def change(found):
+        for row in found["primary"]:
+            if {row["a"], row["b"]} == {"grpo-rank", "warm-start"}: row.update(difference=difference, ci_low=difference - 0.1, ci_high=difference + 0.1)
+    html = render(changed(tiny, tmp_path/"run", change), engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8")
+    assert answer in html and sentence in html
+    answers = {"Yes: reinforcement", "Not shown: reinforcement", "No, it got worse: reinforcement"}
+    assert {a for a in answers if a in html} == {answer.removesuffix(" fine-tuning")}
+
+
+def test_run_without_training_claims_nothing(tiny, tmp_path):
+    folder = tmp_path/"run"
+    shutil.copytree(tiny, folder)
+    settings = yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8"))
+    settings["arms"] = [a for a in settings["arms"] if a["training"] != "grpo"]
+    (folder/"config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    html = render(folder, engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8")
+    assert "This run trains nothing" in html and "reinforcement fine-tuning took" not in html
+
+
+def test_missing_number_stops_the_build(tiny, tmp_path):
+    folder = tmp_path/"run"
+    shutil.copytree(tiny, folder)
+    metrics = read_json(folder/"evaluation/metrics.json")
+    metrics["runs"] = [r for r in metrics["runs"] if r["name"] != "grpo-rank"]
+    write_json(folder/"evaluation/metrics.json", metrics)
+    with pytest.raises(UserError, match="has no value at 'runs.grpo-rank.mrr'"):
+        render(folder, engine="nbconvert", recorded_dir=str(tmp_path/"nothing"))
+    assert not (folder/"site/index.html").exists()
+
+
+def test_page_opens_in_a_browser_without_complaint(page, tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None: pytest.skip("no Chromium here to open the page with")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path/'profile'}", "--window-size=390,900", "--dump-dom", page.as_uri()]
+    done = subprocess.run([browser, *flags], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert "CONSOLE" not in done.stderr, [l for l in done.stderr.splitlines() if "CONSOLE" in l]
+    assert "<h1" in done.stdout
+
+
+def luminance(colour):
+    parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    return sum(w * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), parts))
+
+
+def test_text_stands_out_from_the_paper():
+    "WCAG AA: a contrast of at least 4.5 for every text colour of the page, in light and in dark."
+    css = (ROOT/"generank/templates/report/page.css").read_text(encoding="utf-8")
+    accents = re.findall(r"--accent: (#\w{6})", (ROOT/"generank/templates/report/parts.css").read_text(encoding="utf-8"))
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{([^}]*)\}", css)]
+    assert len(themes) == len(accents) == 2
+    for theme, accent in zip(themes, accents):
+        for ink in (theme["ink"], theme["quiet"], theme["link"], accent):
+            for paper in (theme["paper"], theme["wash"]):
+                low, high = sorted((luminance(ink), luminance(paper)))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
