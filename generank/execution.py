@@ -6,7 +6,7 @@
 __all__ = ['log', 'STOPPED', 'RunFailed', 'Interrupted', 'Stop', 'duration', 'describe', 'Display', 'watching', 'kernel_manager',
            'prepare', 'tidy', 'failure', 'execute']
 
-# %% ../nbs/08c_execution.ipynb #2ac99037
+# %% ../nbs/08c_execution.ipynb #fa5c8754
 import json, logging, os, signal, sys, tempfile, threading, time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,10 @@ from pathlib import Path
 from .core import UserError, write_text
 from .manifest import scrub
 
-# %% ../nbs/08c_execution.ipynb #9dc3dd3d
+# %% ../nbs/08c_execution.ipynb #2fe27bec
 log = logging.getLogger("generank")
 
-# %% ../nbs/08c_execution.ipynb #dbb32d36
+# %% ../nbs/08c_execution.ipynb #7d822270
 class RunFailed(RuntimeError):
     "A run that did not end well: one sentence for the command line, exit code 1."
 
@@ -26,7 +26,7 @@ class Interrupted(RunFailed):
 
 STOPPED = "Stopped; what is finished is kept."
 
-# %% ../nbs/08c_execution.ipynb #f5320ab5
+# %% ../nbs/08c_execution.ipynb #0899ccee
 class Stop:
     "Turns Ctrl-C and SIGTERM into a clean stop while it is entered."
     def __init__(self, grace:float=8.0):  # seconds that a kernel gets before it is killed
@@ -56,13 +56,13 @@ class Stop:
             if self.kernel: os.killpg(self.kernel, signal.SIGKILL)
         except (ProcessLookupError, PermissionError): pass
 
-# %% ../nbs/08c_execution.ipynb #efc9a9a1
+# %% ../nbs/08c_execution.ipynb #df288006
 def duration(seconds:float)->str:
     "Seconds as a person reads them."
     minutes, s = divmod(int(round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{s:02}" if minutes >= 60 else f"{minutes}:{s:02}"
 
-# %% ../nbs/08c_execution.ipynb #2e681bdf
+# %% ../nbs/08c_execution.ipynb #34525853
 def describe(
     state:dict,      # what `generank.core.Progress` reports
 )->str:              # "loci 3/12, 0:06 elapsed, 0:18 left"
@@ -71,7 +71,7 @@ def describe(
     left = f", {duration(elapsed / done * (total - done))} left" if done and total else ""
     return f"{state.get('description') or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed)} elapsed{left}"
 
-# %% ../nbs/08c_execution.ipynb #6cfab256
+# %% ../nbs/08c_execution.ipynb #359f529b
 class Display:
     "What a person sees of a run, on stderr."
     def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between two lines where there is no terminal
@@ -102,7 +102,7 @@ class Display:
             self.told = time.monotonic()
             self.say(f"  {self.label}: {describe(state)}")
 
-# %% ../nbs/08c_execution.ipynb #ec077917
+# %% ../nbs/08c_execution.ipynb #fc513bed
 @contextmanager
 def watching(
     run_dir:Path,        # the run folder
@@ -127,7 +127,7 @@ def watching(
         os.environ.pop("GENERANK_PROGRESS", None)
         path.unlink(missing_ok=True)
 
-# %% ../nbs/08c_execution.ipynb #b676f8a3
+# %% ../nbs/08c_execution.ipynb #8c12c5e6
 def kernel_manager(
     stop:Stop,      # told the kernel's process
     output,         # open file for what the process itself prints
@@ -142,7 +142,7 @@ def kernel_manager(
             stop.kernel = self.provisioner.pid
     return Manager
 
-# %% ../nbs/08c_execution.ipynb #bbfa4196
+# %% ../nbs/08c_execution.ipynb #46f67f7b
 def prepare(
     notebook:Path,       # a stage's notebook
     copy:Path,           # where to write what papermill executes
@@ -160,7 +160,7 @@ def prepare(
     nbformat.write(nb, copy)
     return {t.id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
 
-# %% ../nbs/08c_execution.ipynb #f628306f
+# %% ../nbs/08c_execution.ipynb #d7b78988
 def tidy(notebook:Path, run_dir:Path):
     "Take this machine's paths out of an executed notebook."
     if not notebook.exists(): return
@@ -169,7 +169,7 @@ def tidy(notebook:Path, run_dir:Path):
     for key in ("input_path", "output_path"): nb["metadata"].get("papermill", {}).pop(key, None)
     write_text(notebook, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/08c_execution.ipynb #79e52ec8
+# %% ../nbs/08c_execution.ipynb #c41653cf
 def failure(
     error:Exception,     # what papermill raised
     name:str,            # the executed notebook
@@ -185,7 +185,7 @@ def failure(
     line = next((s.strip() for s in error.source.splitlines() if s.strip() and not s.strip().startswith(("#", "import ", "from "))), "")
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {(error.evalue.splitlines() or [''])[0][:300]}")
 
-# %% ../nbs/08c_execution.ipynb #ed8b6c0a
+# %% ../nbs/08c_execution.ipynb #552c90b8
 def execute(
     notebook:Path,              # a stage's notebook
     output:Path,                # the executed copy
