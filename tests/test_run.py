@@ -1,0 +1,189 @@
+"""`generank run` as a reader meets it: interrupted, killed, failing, misused; and the whole of it at tiny size."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GENERANK = str(Path(sys.executable).with_name("generank"))
+PLANTED = "hf_planted0secret0value"
+BODY = """
+import json, os, sys, time
+from pathlib import Path
+run_dir, arms = Path(run_dir), globals().get("arms") or []
+def write(name, value):
+    (run_dir/name).parent.mkdir(parents=True, exist_ok=True)
+    (run_dir/name).write_text(str(value))
+def call(name):
+    with open(os.environ["CALLS"], "a") as f: f.write(name + "\\n")
+    if os.environ.get("SLOW") == name:
+        Path(os.environ["CALLS"] + ".kernel").write_text(str(os.getpid()))
+        time.sleep(120)
+    if os.environ.get("FAIL") == name: raise ValueError("matrix is singular")
+    if os.environ.get("WRONG") == name:
+        from generank.core import UserError
+        raise UserError("Locus L7 has no causal gene: correct line 8.")
+"""
+STAGES = {  # miniature stages: each notes its call, then writes what the real one would
+    "02_data": "call('data'); write('data/loci.parquet', config['data']['limit']); write('data/card.json', '{}')",
+    "05_grpo": "for a in arms: call(a); write(f'models/{a}/adapter_model.safetensors', config['seed']); write(f'models/{a}/training.json', '{}')",
+    "06_inference": "call('inference')\nfor a in arms: write(f'responses/{a}.parquet', (run_dir/'data'/'loci.parquet').read_text() + a)",
+    "08_evaluation": "call('evaluation'); write('evaluation/metrics.json', json.dumps(config['evaluation'])); print(sys.executable, run_dir.resolve())",
+    "index": "call('report')",
+}
+
+
+@pytest.fixture(scope="session")
+def notebooks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nbs")
+    for name, body in STAGES.items():
+        cell = nbformat.v4.new_code_cell
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}"), cell('run_dir = ""\nconfig = {}\narms = []', metadata={"tags": ["parameters"]}), cell(BODY),
+                 cell("1/0", metadata={"tags": ["test"]}), cell(body)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}), folder/f"{name}.ipynb")
+    return folder
+
+
+class Mini:
+    "A run of the miniature stages in a folder of its own."
+    def __init__(self, folder, notebooks):
+        self.folder, self.out, self.calls_file = folder, folder/"runs"/"mini", folder/"calls.txt"
+        self.env = {**os.environ, "GENERANK_NBS": str(notebooks), "CALLS": str(self.calls_file), "HF_TOKEN": PLANTED, "WANDB_API_KEY": PLANTED}
+
+    def run(self, *arguments, **env):
+        self.calls_file.write_text("")
+        return subprocess.run([GENERANK, "run", *arguments], cwd=self.folder, env={**self.env, **env}, capture_output=True, text=True, timeout=100)
+
+    def start(self, *arguments, **env):
+        "Start a run and wait until its slow stage works; the process and its kernel's id."
+        self.calls_file.write_text("")
+        marker = Path(f"{self.calls_file}.kernel")
+        marker.unlink(missing_ok=True)
+        process = subprocess.Popen([GENERANK, "run", *arguments], cwd=self.folder, env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: marker.exists() and marker.read_text(), process)
+        return process, int(marker.read_text())
+
+    def calls(self): return self.calls_file.read_text().split()
+
+
+def wait_for(condition, process=None, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def gone(pid):
+    "Whether a process has ended; one that only waits to be collected has."
+    try: os.kill(pid, 0)
+    except ProcessLookupError: return True
+    try: return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError: return Path("/proc/self").exists()
+
+
+@pytest.fixture
+def mini(tmp_path, notebooks): return Mini(tmp_path, notebooks)
+
+
+TINY = ("--profile", "tiny", "--out", "runs/mini")
+ALL = ["data", "warm-start", "grpo-rank", "inference", "evaluation", "report"]
+
+
+def test_a_killed_run_continues_at_the_unfinished_stage(mini):
+    process, kernel = mini.start(*TINY, SLOW="grpo-rank")
+    refused = mini.run(*TINY, "--resume")
+    assert refused.returncode == 2 and "Another process is working in runs/mini" in refused.stderr
+    process.kill()
+    process.communicate()
+    wait_for(lambda: gone(kernel), seconds=15)
+
+    unflagged = mini.run(*TINY)
+    assert unflagged.returncode == 2 and "add --resume to continue it" in unflagged.stderr
+    done = mini.run(*TINY, "--resume")
+    assert (done.returncode, mini.calls()) == (0, ALL[2:]), done.stderr
+    assert done.stdout == "runs/mini/site/index.html\n" and (mini.out/"site"/"index.html").exists()
+    assert "2/6 grpo/warm-start: unchanged, skipped" in done.stderr and "3/6 grpo/grpo-rank: it was interrupted" in done.stderr
+    again = mini.run(*TINY, "--resume")
+    assert (again.returncode, mini.calls()) == (0, [])
+
+    manifest = json.loads((mini.out/"manifest.json").read_text())
+    assert all(s["status"] == "done" and s["seconds"] > 0 and s["artefacts"] for s in manifest["stages"].values())
+    assert manifest["packages"]["trl"] and manifest["hardware"]["cores"] and manifest["dataset"]["loci_sha256"]
+    for path in (p for p in mini.out.rglob("*") if p.is_file()):
+        text = path.read_text(encoding="utf-8")
+        assert PLANTED not in text, f"a secret stands in {path}"
+        assert str(mini.folder) not in text and sys.prefix not in text, f"a path of this machine stands in {path}"
+    assert not list(mini.out.rglob(".*tmp")) and not (mini.out/".progress.json").exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_continue(mini, signum):
+    process, kernel = mini.start(*TINY, SLOW="data")
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and gone(kernel)
+    assert err.endswith("Stopped; what is finished is kept.\nContinue with: generank run --out runs/mini --resume\n"), err
+    plan = mini.run("--out", "runs/mini", "--resume", "--dry-run").stdout.splitlines()
+    assert plan[0] == "runs/mini: profile tiny, seed 1, model random-llama" and plan[1].split() == ["data", "run:", "it", "was", "interrupted"]
+
+
+def test_a_failing_cell_is_named_and_a_user_error_is_passed_on(mini):
+    failed = mini.run(*TINY, FAIL="data")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-2:] == ["Error: Cell [4] of runs/mini/notebooks/02_data.ipynb (`call('data'); write('data/loci.parquet', config['data']['limit']); write('data/c`) "
+                                               "failed: ValueError: matrix is singular", "Continue with: generank run --out runs/mini --resume"]
+    assert "Traceback" not in failed.stderr and "matrix is singular" in (mini.out/"run.log").read_text()
+    wrong = mini.run(*TINY, "--resume", WRONG="data")
+    assert (wrong.returncode, wrong.stderr.splitlines()[-1]) == (2, "Error: Locus L7 has no causal gene: correct line 8.")
+    debug = mini.run(*TINY, "--resume", "--debug", FAIL="data")
+    assert debug.returncode == 1 and "Traceback" in debug.stderr
+
+
+def test_the_notebooks_must_be_there(mini):
+    missing = mini.run(*TINY, GENERANK_NBS=str(mini.folder/"nowhere"))
+    assert missing.returncode == 2 and missing.stderr.count("\n") == 1
+    assert "lacks the stage notebook 02_data.ipynb: install generank from a clone" in missing.stderr
+    assert not mini.out.exists()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    "The real thing at tiny size: the run folder, how long it took, and what it printed."
+    folder = tmp_path_factory.mktemp("tiny")
+    start = time.monotonic()
+    done = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny"], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder/"runs"/"tiny", time.monotonic() - start, done
+
+
+def test_the_tiny_run_is_whole(tiny_run):
+    run, seconds, done = tiny_run
+    for name in ("config.yaml", "manifest.json", "notebooks/02_data.ipynb", "notebooks/05_grpo.grpo-rank.ipynb", "notebooks/06_inference.ipynb", "notebooks/08_evaluation.ipynb",
+                 "data/loci.parquet", "data/card.json", "models/warm-start/metrics.jsonl", "models/grpo-rank/adapter_model.safetensors", "models/grpo-rank/metrics.jsonl",
+                 "models/grpo-rank/training.json", "responses/zero-shot.parquet", "responses/grpo-rank.parquet", "evaluation/metrics.json", "evaluation/comparisons.json", "site/index.html"):
+        assert (run/name).is_file(), name
+    assert list((run/"evaluation"/"figures").glob("*.svg")) and list((run/"evaluation"/"figures").glob("*.csv"))
+    metrics = json.loads((run/"evaluation"/"metrics.json").read_text())
+    assert {"zero-shot", "warm-start", "grpo-rank", "random order", "list order", "nearest gene"} <= {r["name"] for r in metrics["runs"]}
+    assert done.stdout.strip().endswith("runs/tiny/site/index.html")
+
+
+def test_the_tiny_run_names_no_machine(tiny_run):
+    run, _, _ = tiny_run
+    for path in (p for p in run.rglob("*") if p.suffix in (".json", ".yaml", ".ipynb", ".log", ".jsonl", ".html", ".csv") and "checkpoint" not in str(p)):
+        text = path.read_text(encoding="utf-8")
+        for place in {str(ROOT), sys.prefix, str(run.parent.parent)}: assert place not in text, f"{place} stands in {path}"
+
+
+def test_a_finished_tiny_run_is_not_repeated(tiny_run):
+    run, _, _ = tiny_run
+    plan = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny", "--resume", "--dry-run"],
+                          cwd=run.parent.parent, capture_output=True, text=True, timeout=60)
+    assert plan.returncode == 0 and [line.split()[-1] for line in plan.stdout.splitlines()[1:]] == ["skip"] * 8, plan.stdout
