@@ -6,18 +6,18 @@
 __all__ = ['log', 'STOPPED', 'RunFailed', 'Interrupted', 'Stop', 'duration', 'describe', 'Display', 'watching', 'kernel_manager',
            'prepare', 'tidy', 'failure', 'execute']
 
-# %% ../nbs/08c_execution.ipynb #fa5c8754
+# %% ../nbs/08c_execution.ipynb #e002503f
 import json, logging, os, signal, sys, tempfile, threading, time
 from contextlib import contextmanager
 from pathlib import Path
 
 from .core import UserError, write_text
-from .manifest import scrub
+from .manifest import run_cells, scrub
 
-# %% ../nbs/08c_execution.ipynb #2fe27bec
+# %% ../nbs/08c_execution.ipynb #367d7f52
 log = logging.getLogger("generank")
 
-# %% ../nbs/08c_execution.ipynb #7d822270
+# %% ../nbs/08c_execution.ipynb #87812604
 class RunFailed(RuntimeError):
     "A run that did not end well: one sentence for the command line, exit code 1."
 
@@ -26,7 +26,7 @@ class Interrupted(RunFailed):
 
 STOPPED = "Stopped; what is finished is kept."
 
-# %% ../nbs/08c_execution.ipynb #0899ccee
+# %% ../nbs/08c_execution.ipynb #e3d2ca02
 class Stop:
     "Turns Ctrl-C and SIGTERM into a clean stop while it is entered."
     def __init__(self, grace:float=8.0):  # seconds that a kernel gets before it is killed
@@ -56,13 +56,13 @@ class Stop:
             if self.kernel: os.killpg(self.kernel, signal.SIGKILL)
         except (ProcessLookupError, PermissionError): pass
 
-# %% ../nbs/08c_execution.ipynb #df288006
+# %% ../nbs/08c_execution.ipynb #7fe2f46c
 def duration(seconds:float)->str:
     "Seconds as a person reads them."
     minutes, s = divmod(int(round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{s:02}" if minutes >= 60 else f"{minutes}:{s:02}"
 
-# %% ../nbs/08c_execution.ipynb #34525853
+# %% ../nbs/08c_execution.ipynb #9378149c
 def describe(
     state:dict,      # what `generank.core.Progress` reports
 )->str:              # "loci 3/12, 0:06 elapsed, 0:18 left"
@@ -71,7 +71,7 @@ def describe(
     left = f", {duration(elapsed / done * (total - done))} left" if done and total else ""
     return f"{state.get('description') or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed)} elapsed{left}"
 
-# %% ../nbs/08c_execution.ipynb #359f529b
+# %% ../nbs/08c_execution.ipynb #87089cfd
 class Display:
     "What a person sees of a run, on stderr."
     def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between two lines where there is no terminal
@@ -102,7 +102,7 @@ class Display:
             self.told = time.monotonic()
             self.say(f"  {self.label}: {describe(state)}")
 
-# %% ../nbs/08c_execution.ipynb #fc513bed
+# %% ../nbs/08c_execution.ipynb #30994bd6
 @contextmanager
 def watching(
     run_dir:Path,        # the run folder
@@ -127,7 +127,7 @@ def watching(
         os.environ.pop("GENERANK_PROGRESS", None)
         path.unlink(missing_ok=True)
 
-# %% ../nbs/08c_execution.ipynb #8c12c5e6
+# %% ../nbs/08c_execution.ipynb #ef79d185
 def kernel_manager(
     stop:Stop,      # told the kernel's process
     output,         # open file for what the process itself prints
@@ -136,21 +136,21 @@ def kernel_manager(
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     class Manager(AsyncKernelManager):
-        _kernel_spec = KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], display_name="Python 3", language="python")
+        _kernel_spec = KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.log_level=40"], display_name="Python 3", language="python")
         async def start_kernel(self, **kwargs):
             await super().start_kernel(**kwargs, stdout=output, stderr=output)
             stop.kernel = self.provisioner.pid
     return Manager
 
-# %% ../nbs/08c_execution.ipynb #46f67f7b
+# %% ../nbs/08c_execution.ipynb #10554184
 def prepare(
     notebook:Path,       # a stage's notebook
     copy:Path,           # where to write what papermill executes
 )->set[str]:             # names that its parameters cell sets
-    "Copy a notebook without its test cells and old outputs."
+    "Copy a notebook without its tests, examples and old outputs."
     import ast, nbformat
     nb = nbformat.read(notebook, as_version=4)
-    nb.cells = [c for c in nb.cells if "test" not in c.metadata.get("tags", [])]
+    nb.cells = run_cells(nb.cells)
     for c in nb.cells:
         if c.cell_type == "code": c.outputs, c.execution_count = [], None
     nb.metadata = nbformat.from_dict({"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}, "language_info": {"name": "python"}})
@@ -160,7 +160,7 @@ def prepare(
     nbformat.write(nb, copy)
     return {t.id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
 
-# %% ../nbs/08c_execution.ipynb #d7b78988
+# %% ../nbs/08c_execution.ipynb #f1c951aa
 def tidy(notebook:Path, run_dir:Path):
     "Take this machine's paths out of an executed notebook."
     if not notebook.exists(): return
@@ -169,7 +169,7 @@ def tidy(notebook:Path, run_dir:Path):
     for key in ("input_path", "output_path"): nb["metadata"].get("papermill", {}).pop(key, None)
     write_text(notebook, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/08c_execution.ipynb #c41653cf
+# %% ../nbs/08c_execution.ipynb #6890783c
 def failure(
     error:Exception,     # what papermill raised
     name:str,            # the executed notebook
@@ -185,7 +185,7 @@ def failure(
     line = next((s.strip() for s in error.source.splitlines() if s.strip() and not s.strip().startswith(("#", "import ", "from "))), "")
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {(error.evalue.splitlines() or [''])[0][:300]}")
 
-# %% ../nbs/08c_execution.ipynb #552c90b8
+# %% ../nbs/08c_execution.ipynb #69f9ec4c
 def execute(
     notebook:Path,              # a stage's notebook
     output:Path,                # the executed copy
@@ -194,7 +194,7 @@ def execute(
     stop:Stop,                  # for Ctrl-C
     cell_timeout:int=None,      # seconds that one cell may take
 ):
-    "Execute a copy of a notebook by papermill, its test cells dropped, in a fresh kernel of this environment."
+    "Execute a copy of a notebook by papermill, tests and examples dropped, in a fresh kernel of this environment."
     import papermill
     copy = output.with_name(f".{output.name}")
     name = os.path.relpath(output)
