@@ -76,17 +76,17 @@ def test_page_says_what_it_is_and_hides_what_is_machinery(page):
 
 
 @pytest.mark.parametrize("difference, answer, sentence", [
-    (0.3, "Yes: reinforcement fine-tuning", "ranks better than the one that it started from"),
-    (0.0, "Not shown: reinforcement fine-tuning", "No difference between"),
-    (-0.3, "No, it got worse: reinforcement fine-tuning", "ranks worse than the one that it started from")])
+    (0.3, "Yes: under reinforcement", "ranks better than the one that it started from"),
+    (0.0, "Not shown: under reinforcement", "No difference between"),
+    (-0.3, "No, it got worse: under reinforcement", "ranks worse than the one that it started from")])
 def test_sentences_follow_the_result(tiny, tmp_path, difference, answer, sentence):
     def change(found):
         for row in found["primary"]:
             if {row["a"], row["b"]} == {"grpo-rank", "warm-start"}: row.update(difference=difference, ci_low=difference - 0.1, ci_high=difference + 0.1)
     html = render(changed(tiny, tmp_path/"run", change), engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8")
     assert answer in html and sentence in html
-    answers = {"Yes: reinforcement", "Not shown: reinforcement", "No, it got worse: reinforcement"}
-    assert {a for a in answers if a in html} == {answer.removesuffix(" fine-tuning")}
+    answers = {"Yes: under reinforcement", "Not shown: under reinforcement", "No, it got worse: under reinforcement"}
+    assert {a for a in answers if a in html} == {answer}
 
 
 def test_run_without_training_claims_nothing(tiny, tmp_path):
@@ -96,7 +96,7 @@ def test_run_without_training_claims_nothing(tiny, tmp_path):
     settings["arms"] = [a for a in settings["arms"] if a["training"] != "grpo"]
     (folder/"config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     html = render(folder, engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8")
-    assert "This run trains nothing" in html and "reinforcement fine-tuning took" not in html
+    assert "This run trains nothing" in html and "under reinforcement fine-tuning" not in html
 
 
 def test_missing_number_stops_the_build(tiny, tmp_path):
