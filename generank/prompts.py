@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STYLES', 'SYSTEM', 'Style', 'shuffle_candidates', 'gene_descriptions', 'build_prompt']
 
-# %% ../nbs/03_prompts.ipynb #188361b4
+# %% ../nbs/03_prompts.ipynb #ed76c125
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from .core import UserError, stable_seed, unknown_name
 
-# %% ../nbs/03_prompts.ipynb #7ece8c3b
+# %% ../nbs/03_prompts.ipynb #026a82aa
 @dataclass(frozen=True)
 class Style:
     "A way of asking."
@@ -21,7 +21,7 @@ class Style:
     genes:str                # what is asked about the list
     listed:int|None = None   # how many genes the list shall hold; None: as many as the model sees fit
 
-# %% ../nbs/03_prompts.ipynb #a020f55a
+# %% ../nbs/03_prompts.ipynb #ad267219
 STYLES = {
     "standard": Style("Reason step by step about the biology of the trait and the function of each gene",
                       "list the candidate genes from most to least likely causal"),
@@ -33,7 +33,7 @@ STYLES = {
 }
 SYSTEM = "You are an expert in human genetics."
 
-# %% ../nbs/03_prompts.ipynb #7f3dea07
+# %% ../nbs/03_prompts.ipynb #e663a273
 def shuffle_candidates(
     candidates,          # symbols of one locus
     locus_id:str,        # its id
@@ -45,7 +45,7 @@ def shuffle_candidates(
     ordered = sorted(candidates)
     return [ordered[i] for i in order]
 
-# %% ../nbs/03_prompts.ipynb #ae5c9bb4
+# %% ../nbs/03_prompts.ipynb #78d2114b
 @cache
 def gene_descriptions()->dict[str,str]:
     "Description of each gene symbol, from the bundled Ensembl table; a symbol without one is absent."
@@ -53,13 +53,13 @@ def gene_descriptions()->dict[str,str]:
     table = load_genes().dropna(subset=["description"])
     return dict(zip(table["symbol"], table["description"]))
 
-# %% ../nbs/03_prompts.ipynb #42a05e43
+# %% ../nbs/03_prompts.ipynb #631bed75
 def _gene_lines(candidates, descriptions)->str:
     "The candidates, one a line with its description, or in one line without."
     if not descriptions: return ", ".join(candidates)
     return "\n".join(f"{c}: {descriptions[c]}" if descriptions.get(c) else c for c in candidates)
 
-# %% ../nbs/03_prompts.ipynb #cf25ea77
+# %% ../nbs/03_prompts.ipynb #89e1bffb
 def build_prompt(
     trait:str,               # name of the trait, as in "LDL cholesterol"
     candidates,              # gene symbols, in the order in which they shall appear

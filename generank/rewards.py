@@ -6,14 +6,14 @@
 __all__ = ['PROBLEMS', 'REWARDS', 'Answer', 'parse_answer', 'format_answer', 'rank_reward', 'binary_reward', 'format_reward',
            'only_candidates_reward', 'get_reward', 'check_gold']
 
-# %% ../nbs/04_rewards.ipynb #baf11b8f
+# %% ../nbs/04_rewards.ipynb #13f7662e
 import importlib, re
 from dataclasses import dataclass
 
 
 from .core import UserError, unknown_name
 
-# %% ../nbs/04_rewards.ipynb #1a0b128a
+# %% ../nbs/04_rewards.ipynb #a68ed580
 @dataclass(frozen=True)
 class Answer:
     "A parsed answer."
@@ -25,7 +25,7 @@ class Answer:
         "Rank of `gene` in the list, 1 = first; None where it is absent."
         return self.genes.index(gene) + 1 if gene in self.genes else None
 
-# %% ../nbs/04_rewards.ipynb #476edcd6
+# %% ../nbs/04_rewards.ipynb #a0f979c2
 PROBLEMS = {
     "no_tag":         "there is no <genes> tag",
     "unclosed":       "the list is not closed by </genes>",
@@ -36,7 +36,7 @@ PROBLEMS = {
     "not_candidates": "a symbol is not a candidate of the locus",
 }
 
-# %% ../nbs/04_rewards.ipynb #106c1d63
+# %% ../nbs/04_rewards.ipynb #921a8c5e
 _OPEN, _CLOSE = re.compile(r"<\s*genes\s*>", re.I), re.compile(r"<\s*/\s*genes\s*>", re.I)
 _REASONING = re.compile(r"<\s*reasoning\s*>(.*?)(?:<\s*/\s*reasoning\s*>|$)", re.I | re.S)
 _SEPARATORS = re.compile(r"[,;\n\r\t|]|\s+(?:>|->|→|and)\s+|(?<=\S)>(?=\S)")
@@ -44,7 +44,7 @@ _NUMBERING = re.compile(r"^\s*(?:(?:\d{1,3}|[ivx]{1,4})\s*[.):]|[-*•–]+\s|#\
 _QUOTES = " \t'\"`*_“”‘’«»[]{}()<>.:"
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-._@/][A-Za-z0-9]+)*")
 
-# %% ../nbs/04_rewards.ipynb #5cd4c08a
+# %% ../nbs/04_rewards.ipynb #9e3122c6
 def _symbol(
     item:str,         # one piece of the list, as in "1. **BRCA1** (DNA repair)"
     known:dict,       # upper-case symbol -> candidate as written
@@ -55,7 +55,7 @@ def _symbol(
     if not found: return ""
     return known.get(found[0].upper(), found[0])
 
-# %% ../nbs/04_rewards.ipynb #d72735b7
+# %% ../nbs/04_rewards.ipynb #74ba899a
 def _list_text(text:str)->tuple[str,str,str,list[str]]:
     "The text (before, inside, after) the list that counts, and the problems of finding it."
     opens = list(_OPEN.finditer(text))
@@ -70,7 +70,7 @@ def _list_text(text:str)->tuple[str,str,str,list[str]]:
     bracket = inside.find("]")
     return text[:opens[-1].start()], inside[:bracket] if bracket >= 0 else inside[:cut], "", [*problems, "unclosed"]
 
-# %% ../nbs/04_rewards.ipynb #b0ea40b4
+# %% ../nbs/04_rewards.ipynb #64a1383a
 def parse_answer(
     text:str|None,                 # the model's whole answer
     candidates=None,               # symbols of the locus; None: symbols are not checked
@@ -91,7 +91,7 @@ def parse_answer(
     if candidates is not None and set(genes) - set(candidates): problems.append("not_candidates")
     return Answer(genes, (found[1] if found else before).strip(), tuple(problems))
 
-# %% ../nbs/04_rewards.ipynb #1a2888ce
+# %% ../nbs/04_rewards.ipynb #d05893cc
 def _parse_leniently(text:str)->Answer:
     "The first published run's reading of an answer (suyashss/rft_demo): no cleaning of symbols."
     before, tag, inside = text.rpartition("<genes>")
@@ -99,7 +99,7 @@ def _parse_leniently(text:str)->Answer:
     genes = tuple(dict.fromkeys(g for g in listed if g))
     return Answer(genes, before.strip(), () if tag and genes else ("empty",) if tag else ("no_tag",))
 
-# %% ../nbs/04_rewards.ipynb #af96f33e
+# %% ../nbs/04_rewards.ipynb #0109b0fe
 def format_answer(
     genes,               # symbols, best first
     reasoning:str="",    # empty: no reasoning tags
@@ -107,13 +107,13 @@ def format_answer(
     "Write a ranked list in the answer format."
     return (f"<reasoning> {reasoning} </reasoning>\n" if reasoning else "") + f"<genes> [{', '.join(genes)}] </genes>"
 
-# %% ../nbs/04_rewards.ipynb #422e1287
+# %% ../nbs/04_rewards.ipynb #f913c77e
 def _answers(completions, candidates=None)->list[Answer]:
     "Parse each completion (trl's conversational form: a list of messages; plain text too)."
     texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
     return [parse_answer(t, c) for t, c in zip(texts, candidates or [None] * len(texts), strict=True)]
 
-# %% ../nbs/04_rewards.ipynb #0a7f24a1
+# %% ../nbs/04_rewards.ipynb #5d186b2a
 def rank_reward(
     completions:list,        # completions, a list of messages each
     answer:list,             # causal gene of each completion's locus
@@ -124,7 +124,7 @@ def rank_reward(
     ranks = [a.rank(gene) for a, gene in zip(_answers(completions, candidates), answer, strict=True)]
     return [1 / r if r else 0.0 for r in ranks]
 
-# %% ../nbs/04_rewards.ipynb #bb0c203b
+# %% ../nbs/04_rewards.ipynb #6ff3d3c9
 def binary_reward(
     completions:list,        # completions, a list of messages each
     answer:list,             # causal gene of each completion's locus
@@ -134,7 +134,7 @@ def binary_reward(
     "Whether the causal gene is first: what top-1 accuracy measures."
     return [float(r == 1.0) for r in rank_reward(completions, answer, candidates)]
 
-# %% ../nbs/04_rewards.ipynb #59efeaed
+# %% ../nbs/04_rewards.ipynb #11eca4aa
 def format_reward(
     completions:list,    # completions, a list of messages each
     **kwargs,            # dataset columns, unused
@@ -143,7 +143,7 @@ def format_reward(
     bad = {"no_tag", "unclosed", "several_lists", "empty", "extra_text"}
     return [float(not bad & set(a.problems)) for a in _answers(completions)]
 
-# %% ../nbs/04_rewards.ipynb #df4c37c3
+# %% ../nbs/04_rewards.ipynb #6dc64ea2
 def only_candidates_reward(
     completions:list,    # completions, a list of messages each
     candidates:list,     # candidate genes of each completion's locus
@@ -153,10 +153,10 @@ def only_candidates_reward(
     listed = _answers(completions, candidates)
     return [len(set(a.genes) & set(c)) / len(a.genes) if a.genes else 0.0 for a, c in zip(listed, candidates, strict=True)]
 
-# %% ../nbs/04_rewards.ipynb #80a6456a
+# %% ../nbs/04_rewards.ipynb #5a2969ce
 REWARDS = {"rank": rank_reward, "binary": binary_reward, "format": format_reward, "only_candidates": only_candidates_reward}
 
-# %% ../nbs/04_rewards.ipynb #6f4feee2
+# %% ../nbs/04_rewards.ipynb #6fd2ac17
 def get_reward(
     name:str,    # a key of `REWARDS`, or "module:function"
 ):               # the reward function
@@ -167,7 +167,7 @@ def get_reward(
     try: return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as e: raise UserError(f"Reward {name!r} can't be imported: {e}.") from None
 
-# %% ../nbs/04_rewards.ipynb #540dedde
+# %% ../nbs/04_rewards.ipynb #b90860b2
 def check_gold(
     loci,                            # rows with `locus_id`, `candidates` and `causal_gene`
     rewards=("rank", "binary"),      # correctness rewards to prove
