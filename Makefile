@@ -32,7 +32,6 @@ $(STAMP): $(LOCKS) settings.ini setup.py
 
 report: setup  ## the main job: train, evaluate and report on this machine, into runs/laptop; resumes where it stopped
 	@$(VENV)/bin/generank run --profile laptop --out $(RUN) --resume
-	@echo "$(CURDIR)/$(RUN)/site/index.html"
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
 	@$(PY) -m pytest tests

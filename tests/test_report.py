@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from generank.core import UserError, read_json, write_json
+from generank.core import UserError, read_json, write_json, write_text
 from generank.pipeline import run
 from generank.report import loads, render
 
@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def tiny(tmp_path_factory):
     "A finished tiny run, without its report."
     folder = tmp_path_factory.mktemp("report")/"tiny"
-    run("tiny", folder, render=lambda run_dir: None)
+    run("tiny", folder, render=lambda run_dir: write_text(run_dir/"site/index.html", ""))
+    shutil.rmtree(folder/"site")
     return folder
 
 
@@ -28,9 +29,14 @@ def page(tiny):
     return render(tiny, engine="nbconvert", recorded_dir=str(tiny/"nothing-recorded"))
 
 
+def copied(tiny, folder):
+    "A copy of the run without its page."
+    return Path(shutil.copytree(tiny, folder, ignore=shutil.ignore_patterns("site")))
+
+
 def changed(tiny, folder, change):
     "A copy of the run whose comparisons were rewritten by `change`."
-    shutil.copytree(tiny, folder)
+    copied(tiny, folder)
     found = read_json(folder/"evaluation/comparisons.json")
     change(found)
     write_json(folder/"evaluation/comparisons.json", found)
@@ -90,8 +96,7 @@ def test_sentences_follow_the_result(tiny, tmp_path, difference, answer, sentenc
 
 
 def test_run_without_training_claims_nothing(tiny, tmp_path):
-    folder = tmp_path/"run"
-    shutil.copytree(tiny, folder)
+    folder = copied(tiny, tmp_path/"run")
     settings = yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8"))
     settings["arms"] = [a for a in settings["arms"] if a["training"] != "grpo"]
     (folder/"config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -100,8 +105,7 @@ def test_run_without_training_claims_nothing(tiny, tmp_path):
 
 
 def test_missing_number_stops_the_build(tiny, tmp_path):
-    folder = tmp_path/"run"
-    shutil.copytree(tiny, folder)
+    folder = copied(tiny, tmp_path/"run")
     metrics = read_json(folder/"evaluation/metrics.json")
     metrics["runs"] = [r for r in metrics["runs"] if r["name"] != "grpo-rank"]
     write_json(folder/"evaluation/metrics.json", metrics)
