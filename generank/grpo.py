@@ -327,7 +327,7 @@ def warm_start_trainer():
             model = self.accelerator.unwrap_model(model)
             logps, _ = group_logps(model, inputs["prompt_ids"], inputs["prompt_mask"], inputs["answer_ids"], inputs["answer_mask"], 1.0)
             mask = inputs["answer_mask"].view_as(logps)
-            return -(logps * mask).sum() / mask.sum() / self.args.gradient_accumulation_steps
+            return -(logps * mask).sum() / mask.sum()
 
     return WarmStartTrainer
 
