@@ -6,7 +6,7 @@
 __all__ = ['log', 'STOPPED', 'RunFailed', 'Interrupted', 'Stop', 'duration', 'describe', 'Display', 'watching', 'kernel_manager',
            'prepare', 'tidy', 'failure', 'execute']
 
-# %% ../nbs/08c_execution.ipynb #e002503f
+# %% ../nbs/08c_execution.ipynb #40dfbd17
 import json, logging, os, signal, sys, tempfile, threading, time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,10 @@ from pathlib import Path
 from .core import UserError, write_text
 from .manifest import run_cells, scrub
 
-# %% ../nbs/08c_execution.ipynb #367d7f52
+# %% ../nbs/08c_execution.ipynb #d072ba59
 log = logging.getLogger("generank")
 
-# %% ../nbs/08c_execution.ipynb #87812604
+# %% ../nbs/08c_execution.ipynb #dc47e226
 class RunFailed(RuntimeError):
     "A run that did not end well: one sentence for the command line, exit code 1."
 
@@ -26,7 +26,7 @@ class Interrupted(RunFailed):
 
 STOPPED = "Stopped; what is finished is kept."
 
-# %% ../nbs/08c_execution.ipynb #e3d2ca02
+# %% ../nbs/08c_execution.ipynb #7fadbb7d
 class Stop:
     "Turns Ctrl-C and SIGTERM into a clean stop while it is entered."
     def __init__(self, grace:float=8.0):  # seconds that a kernel gets before it is killed
@@ -56,13 +56,13 @@ class Stop:
             if self.kernel: os.killpg(self.kernel, signal.SIGKILL)
         except (ProcessLookupError, PermissionError): pass
 
-# %% ../nbs/08c_execution.ipynb #7fe2f46c
+# %% ../nbs/08c_execution.ipynb #110b83c5
 def duration(seconds:float)->str:
     "Seconds as a person reads them."
     minutes, s = divmod(int(round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{s:02}" if minutes >= 60 else f"{minutes}:{s:02}"
 
-# %% ../nbs/08c_execution.ipynb #9378149c
+# %% ../nbs/08c_execution.ipynb #cf0fcedd
 def describe(
     state:dict,      # what `generank.core.Progress` reports
 )->str:              # "loci 3/12, 0:06 elapsed, 0:18 left"
@@ -71,7 +71,7 @@ def describe(
     left = f", {duration(elapsed / done * (total - done))} left" if done and total else ""
     return f"{state.get('description') or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed)} elapsed{left}"
 
-# %% ../nbs/08c_execution.ipynb #87089cfd
+# %% ../nbs/08c_execution.ipynb #b521e295
 class Display:
     "What a person sees of a run, on stderr."
     def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between two lines where there is no terminal
@@ -102,7 +102,7 @@ class Display:
             self.told = time.monotonic()
             self.say(f"  {self.label}: {describe(state)}")
 
-# %% ../nbs/08c_execution.ipynb #30994bd6
+# %% ../nbs/08c_execution.ipynb #4c3c8ef4
 @contextmanager
 def watching(
     run_dir:Path,        # the run folder
@@ -127,22 +127,24 @@ def watching(
         os.environ.pop("GENERANK_PROGRESS", None)
         path.unlink(missing_ok=True)
 
-# %% ../nbs/08c_execution.ipynb #ef79d185
+# %% ../nbs/08c_execution.ipynb #c9d45047
 def kernel_manager(
-    stop:Stop,      # told the kernel's process
-    output,         # open file for what the process itself prints
+    stop:Stop,          # told the kernel's process
+    output,             # open file for what the process itself prints
+    threads:int=None,   # processor threads of torch and numpy in the kernel; None leaves it to them
 ):                  # a class for nbclient
     "A kernel manager whose kernels run in the present environment."
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
     class Manager(AsyncKernelManager):
         _kernel_spec = KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.log_level=40"], display_name="Python 3", language="python")
         async def start_kernel(self, **kwargs):
-            await super().start_kernel(**kwargs, stdout=output, stderr=output)
+            await super().start_kernel(**{"env": os.environ | settings, **kwargs}, stdout=output, stderr=output)
             stop.kernel = self.provisioner.pid
     return Manager
 
-# %% ../nbs/08c_execution.ipynb #10554184
+# %% ../nbs/08c_execution.ipynb #e5cdfa60
 def prepare(
     notebook:Path,       # a stage's notebook
     copy:Path,           # where to write what papermill executes
@@ -160,7 +162,7 @@ def prepare(
     nbformat.write(nb, copy)
     return {t.id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
 
-# %% ../nbs/08c_execution.ipynb #f1c951aa
+# %% ../nbs/08c_execution.ipynb #2e6b4fa8
 def tidy(notebook:Path, run_dir:Path):
     "Take this machine's paths out of an executed notebook."
     if not notebook.exists(): return
@@ -169,7 +171,7 @@ def tidy(notebook:Path, run_dir:Path):
     for key in ("input_path", "output_path"): nb["metadata"].get("papermill", {}).pop(key, None)
     write_text(notebook, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/08c_execution.ipynb #6890783c
+# %% ../nbs/08c_execution.ipynb #889cf2c3
 def failure(
     error:Exception,     # what papermill raised
     name:str,            # the executed notebook
@@ -185,7 +187,7 @@ def failure(
     line = next((s.strip() for s in error.source.splitlines() if s.strip() and not s.strip().startswith(("#", "import ", "from "))), "")
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {(error.evalue.splitlines() or [''])[0][:300]}")
 
-# %% ../nbs/08c_execution.ipynb #69f9ec4c
+# %% ../nbs/08c_execution.ipynb #bc50ef62
 def execute(
     notebook:Path,              # a stage's notebook
     output:Path,                # the executed copy
@@ -193,6 +195,7 @@ def execute(
     run_dir:Path,               # the run folder
     stop:Stop,                  # for Ctrl-C
     cell_timeout:int=None,      # seconds that one cell may take
+    threads:int=None,           # processor threads of torch and numpy; None leaves it to them
 ):
     "Execute a copy of a notebook by papermill, tests and examples dropped, in a fresh kernel of this environment."
     import papermill
@@ -203,7 +206,7 @@ def execute(
             declared = prepare(notebook, copy)
             papermill.execute_notebook(
                 os.path.relpath(copy), name, {k: v for k, v in parameters.items() if k in declared}, kernel_name="python3", language="python",
-                kernel_manager_class=kernel_manager(stop, printed), progress_bar=False, autosave_cell_every=30, execution_timeout=cell_timeout)
+                kernel_manager_class=kernel_manager(stop, printed, threads), progress_bar=False, autosave_cell_every=30, execution_timeout=cell_timeout)
         except (KeyboardInterrupt, Exception) as e: raise failure(e, name, stop) from e
         finally:
             stop.kill()

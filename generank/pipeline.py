@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'Stage', 'Unit', 'units', 'find_notebooks', 'Run', 'patterns', 'settings_of', 'parts_of', 'why', 'plan',
-           'check_folder', 'open_run', 'locked', 'logged', 'begin', 'end', 'notebook_name', 'do', 'execute_run', 'run']
+           'check_folder', 'open_run', 'locked', 'logged', 'begin', 'end', 'title', 'notebook_name', 'do',
+           'execute_run', 'run']
 
-# %% ../nbs/09_pipeline.ipynb #33c98cc8
+# %% ../nbs/09_pipeline.ipynb #4ed70e4f
 import logging, os, shutil, time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration,
 from .manifest import REPOSITORY, code_parts, file_hashes, now, read_manifest, scrub, write_manifest
 from .profile import differences, flatten, parse_yaml, resolve
 
-# %% ../nbs/09_pipeline.ipynb #7f19bf22
+# %% ../nbs/09_pipeline.ipynb #cea9bb2c
 @dataclass(frozen=True)
 class Stage:
     "One step of a run."
@@ -30,7 +31,7 @@ class Stage:
     makes:tuple[str, ...]       # patterns of the files that it makes
     arms:str = ""               # "each": an execution for each trained arm; "together": one for all pending arms; "": no arms
 
-# %% ../nbs/09_pipeline.ipynb #e380928a
+# %% ../nbs/09_pipeline.ipynb #29f6d913
 STAGES = {
     "data":       Stage("02_data", ("data",), (), ("data/*",)),
     "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/adapter*"), ("models/{arm}/**/*",), "each"),
@@ -42,7 +43,7 @@ STAGES = {
                         ("site/**/*",)),
 }
 
-# %% ../nbs/09_pipeline.ipynb #d1cfa9a9
+# %% ../nbs/09_pipeline.ipynb #10ff4f1f
 @dataclass(frozen=True)
 class Unit:
     "A piece of work that is done, or skipped, as a whole."
@@ -50,7 +51,7 @@ class Unit:
     arm:str = ""       # name of an arm, where the stage has arms
     def __str__(self): return f"{self.stage}/{self.arm}" if self.arm else self.stage
 
-# %% ../nbs/09_pipeline.ipynb #ae1e4480
+# %% ../nbs/09_pipeline.ipynb #83ac2864
 def units(
     config:dict,       # the resolved configuration
 )->list[list[Unit]]:   # executions in order, each of one or more units
@@ -58,7 +59,7 @@ def units(
     arms = {"each": [[a["name"]] for a in config["arms"] if a["training"] != "none"], "together": [[a["name"] for a in config["arms"]]], "": [[""]]}
     return [[Unit(name, arm) for arm in group] for name, stage in STAGES.items() for group in arms[stage.arms]]
 
-# %% ../nbs/09_pipeline.ipynb #1ba818e2
+# %% ../nbs/09_pipeline.ipynb #220c2c81
 def find_notebooks(
     folder=None,     # the folder; None: $GENERANK_NBS, or nbs/ of the clone that the library is installed from
 )->Path:             # a folder that holds every stage's notebook
@@ -68,7 +69,7 @@ def find_notebooks(
     if missing: raise UserError(f"{folder} lacks the stage notebook {missing[0]}.ipynb: install generank from a clone (pip install -e .), or name their folder in GENERANK_NBS.")
     return folder
 
-# %% ../nbs/09_pipeline.ipynb #107f9eee
+# %% ../nbs/09_pipeline.ipynb #a97a89cf
 @dataclass
 class Run:
     "A run folder, what it shall hold, and what it holds."
@@ -81,7 +82,7 @@ class Run:
     def arm(self, name:str)->dict: return next(a for a in self.config["arms"] if a["name"] == name)
     def record(self, unit:Unit)->dict: return self.manifest["stages"].get(str(unit), {})
 
-# %% ../nbs/09_pipeline.ipynb #523a40f2
+# %% ../nbs/09_pipeline.ipynb #b7042d9d
 def patterns(
     run:Run,
     unit:Unit,
@@ -92,7 +93,7 @@ def patterns(
     named = [(p, a) for p in getattr(STAGES[unit.stage], which) for a in arms]
     return list(dict.fromkeys(p.format(arm=a["name"], start=a["start_from"] or "-") for p, a in named))
 
-# %% ../nbs/09_pipeline.ipynb #c28850c4
+# %% ../nbs/09_pipeline.ipynb #eaaab154
 def settings_of(run:Run, unit:Unit)->dict:
     "The parameters that a unit's result depends on, by dotted path."
     used = {k: run.config[k] for k in STAGES[unit.stage].settings}
@@ -102,7 +103,7 @@ def settings_of(run:Run, unit:Unit)->dict:
     arm = {"arm": run.arm(unit.arm)} if unit.stage == "grpo" else {"training": run.arm(unit.arm)["training"]} if unit.arm else {}
     return flatten(used | arm | ({"arms": run.config["arms"]} if unit.stage in ("evaluation", "report") else {}))
 
-# %% ../nbs/09_pipeline.ipynb #40d6c714
+# %% ../nbs/09_pipeline.ipynb #b5c2b47a
 def parts_of(
     run:Run,
     unit:Unit,
@@ -116,7 +117,7 @@ def parts_of(
     if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 
-# %% ../nbs/09_pipeline.ipynb #9fecbea2
+# %% ../nbs/09_pipeline.ipynb #6e538d80
 def why(
     run:Run,
     unit:Unit,
@@ -133,7 +134,7 @@ def why(
     lost = [f for f, sha in record["artefacts"].items() if made.get(f) != sha]
     return f"{lost[0]} is {'altered' if lost[0] in made else 'missing'}" if lost else None
 
-# %% ../nbs/09_pipeline.ipynb #f0c057d8
+# %% ../nbs/09_pipeline.ipynb #a3e70946
 def plan(
     run:Run,
 )->list[tuple[Unit, str]]:    # unit and "skip", "run: reason" or "maybe: ..."
@@ -147,7 +148,7 @@ def plan(
         rows.append((unit, f"run: {reason}" if reason else "maybe: if its inputs change" if waits else "skip"))
     return rows
 
-# %% ../nbs/09_pipeline.ipynb #cc8e3d74
+# %% ../nbs/09_pipeline.ipynb #84e9cc94
 def check_folder(
     run_dir:Path,      # the folder asked for
     resume:bool,       # continue what is there
@@ -161,7 +162,7 @@ def check_folder(
     if not (run_dir/"config.yaml").exists(): raise UserError(f"{run_dir} holds files that are not a run's: choose another --out.")
     if not resume and not clean: raise UserError(f"{run_dir} already holds a run: add --resume to continue it, --clean to start it over, or choose another --out.")
 
-# %% ../nbs/09_pipeline.ipynb #6629c2ca
+# %% ../nbs/09_pipeline.ipynb #fad37ff5
 def open_run(
     profile:str=None,        # a name or a path; None: the folder's own configuration when it is resumed, else `laptop`
     out=None,                # the run folder; None: runs/<profile>
@@ -182,7 +183,7 @@ def open_run(
         run.changed, run.manifest = differences(old, config), read_manifest(run.dir)
     return run
 
-# %% ../nbs/09_pipeline.ipynb #990979a1
+# %% ../nbs/09_pipeline.ipynb #235bda06
 @contextmanager
 def locked(run_dir:Path):
     "Hold the run folder while the block runs; a folder in use is a `UserError`."
@@ -193,7 +194,7 @@ def locked(run_dir:Path):
     try: yield
     finally: lock.release()
 
-# %% ../nbs/09_pipeline.ipynb #7177925f
+# %% ../nbs/09_pipeline.ipynb #a843d824
 class _Scrubbed(logging.Formatter):
     "Log lines without this machine's paths."
     def __init__(self, run_dir):
@@ -201,7 +202,7 @@ class _Scrubbed(logging.Formatter):
         self.run_dir = run_dir
     def format(self, record): return scrub(super().format(record), self.run_dir)
 
-# %% ../nbs/09_pipeline.ipynb #3dfad427
+# %% ../nbs/09_pipeline.ipynb #a9445c0a
 @contextmanager
 def logged(run_dir:Path):
     "Log this library and papermill to the folder's run.log while the block runs."
@@ -220,7 +221,7 @@ def logged(run_dir:Path):
             logger.level, logger.propagate = before[name]
         handler.close()
 
-# %% ../nbs/09_pipeline.ipynb #55661cfd
+# %% ../nbs/09_pipeline.ipynb #861755fd
 def begin(run:Run, unit:Unit):
     "Note in the manifest that a unit is being done, and remove what it can't continue from."
     record, parts = run.record(unit), parts_of(run, unit)
@@ -230,7 +231,7 @@ def begin(run:Run, unit:Unit):
     run.manifest["stages"][str(unit)] = {"status": "interrupted", "key": sha256_json(parts), "made_from": parts, "started": now(),
                                          "seconds": record.get("seconds", 0) if same and record["status"] != "done" else 0, "artefacts": {}}
 
-# %% ../nbs/09_pipeline.ipynb #c29262b7
+# %% ../nbs/09_pipeline.ipynb #af0a01d3
 def _remove(run_dir:Path, what:str):
     "Remove a folder (a path that ends in /), or a file and those that only add to its name, hidden ones too."
     path = run_dir/what
@@ -238,7 +239,7 @@ def _remove(run_dir:Path, what:str):
     else:
         for p in [*path.parent.glob(f"{path.stem}.*"), *path.parent.glob(f".{path.stem}.*")]: shutil.rmtree(p) if p.is_dir() else p.unlink()
 
-# %% ../nbs/09_pipeline.ipynb #30bfa385
+# %% ../nbs/09_pipeline.ipynb #ff638bf1
 def end(run:Run, group:list[Unit], status:str, seconds:float):
     "Note in the manifest how an execution ended and what it made."
     for unit in group:
@@ -249,13 +250,18 @@ def end(run:Run, group:list[Unit], status:str, seconds:float):
         if status == "done" and not made: raise RunFailed(f"{unit} ended without an error but made no {', '.join(patterns(run, unit, 'makes'))}.")
     write_manifest(run.dir, run.manifest, run.config)
 
-# %% ../nbs/09_pipeline.ipynb #c51ca9da
+# %% ../nbs/09_pipeline.ipynb #34efcdf1
+def title(group:list[Unit])->str:
+    "What an execution is called: its unit, or its stage where it has several."
+    return str(group[0]) if len(group) == 1 else group[0].stage
+
+# %% ../nbs/09_pipeline.ipynb #7b99e74e
 def notebook_name(group:list[Unit])->str:
     "File name of an execution's notebook: 05_grpo.warm-start.ipynb."
     stage = STAGES[group[0].stage]
     return f"{stage.notebook}.{group[0].arm}.ipynb" if stage.arms == "each" else f"{stage.notebook}.ipynb"
 
-# %% ../nbs/09_pipeline.ipynb #e7f615f2
+# %% ../nbs/09_pipeline.ipynb #301e38c8
 def do(
     run:Run,
     group:list[Unit],          # units to do in one execution
@@ -269,11 +275,11 @@ def do(
     write_manifest(run.dir, run.manifest, run.config)
     start, status = time.monotonic(), "interrupted"
     try:
-        with display.stage(" ".join(map(str, group)) if len(group) == 1 else group[0].stage), watching(run.dir, display, stop):
+        with display.stage(title(group)), watching(run.dir, display, stop):
             if group[0].stage == "report": _report(run.dir, render)
             else:
                 parameters = {"run_dir": os.path.relpath(run.dir), "config": run.config, "arms": [u.arm for u in group]}
-                execute(run.notebooks/f"{STAGES[group[0].stage].notebook}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir, stop, cell_timeout)
+                execute(run.notebooks/f"{STAGES[group[0].stage].notebook}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir, stop, cell_timeout, run.config["threads"])
         status = "done"
     except KeyboardInterrupt: raise Interrupted(STOPPED) from None
     except Exception as e:
@@ -281,7 +287,7 @@ def do(
         raise
     finally: end(run, group, status, time.monotonic() - start)
 
-# %% ../nbs/09_pipeline.ipynb #a92ddc23
+# %% ../nbs/09_pipeline.ipynb #5d573d67
 def _report(run_dir:Path, render=None):
     "Make the report of a run folder; whatever goes wrong in it is one sentence."
     if render is None: from generank.report import render
@@ -289,7 +295,7 @@ def _report(run_dir:Path, render=None):
     except (UserError, OSError): raise
     except Exception as e: raise RunFailed(f"The report failed: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:300]}") from e
 
-# %% ../nbs/09_pipeline.ipynb #b64d78a0
+# %% ../nbs/09_pipeline.ipynb #aaa37368
 def execute_run(
     run:Run,                   # as `open_run` gives it
     clean:bool=False,          # empty the folder first
@@ -310,7 +316,7 @@ def execute_run(
                 if isinstance(e, RunFailed): raise type(e)(f"{e}\nContinue with: generank run --out {os.path.relpath(run.dir)} --resume") from e
                 raise
 
-# %% ../nbs/09_pipeline.ipynb #1ff1e298
+# %% ../nbs/09_pipeline.ipynb #7c4166d6
 def _execute_groups(run:Run, display:Display, stop:Stop, **kwargs)->Path:
     "Execute what is pending, group by group."
     for change in run.changed: display.say(f"changed since the last run: {change}")
@@ -328,11 +334,11 @@ def _execute_groups(run:Run, display:Display, stop:Stop, **kwargs)->Path:
         start = time.monotonic()
         do(run, pending, display, stop, **kwargs)
         if stop.asked: raise Interrupted(STOPPED)
-        display.say(f"{i}/{len(groups)} {group[0].stage}: done in {duration(time.monotonic() - start)}")
+        display.say(f"{i}/{len(groups)} {title(pending)}: done in {duration(time.monotonic() - start)}")
     write_manifest(run.dir, run.manifest, run.config)
     return run.dir
 
-# %% ../nbs/09_pipeline.ipynb #b0cf29cb
+# %% ../nbs/09_pipeline.ipynb #8fc05894
 def run(
     profile:str=None,          # a name or a path; None: the folder's own configuration when it is resumed, else `laptop`
     out=None,                  # the run folder; None: runs/<profile>

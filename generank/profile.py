@@ -8,7 +8,7 @@ __all__ = ['FOREIGN', 'PROFILES', 'Part', 'Model', 'Limit', 'Data', 'Prompts', '
            'find_profile', 'merge', 'read_profile', 'override', 'check_names', 'check_arms', 'check_choices',
            'check_profile', 'resolve', 'flatten', 'differences']
 
-# %% ../nbs/08a_profile.ipynb #10ed7940
+# %% ../nbs/08a_profile.ipynb #93d9bfb4
 import ast, importlib.util, re, typing
 from functools import lru_cache
 from pathlib import Path
@@ -19,19 +19,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .core import UserError, unknown_name
 
-# %% ../nbs/08a_profile.ipynb #7b2142ce
+# %% ../nbs/08a_profile.ipynb #4b25f11f
 class Part(BaseModel):
     "A part of a profile: unknown names are refused."
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
-# %% ../nbs/08a_profile.ipynb #54c5afd0
+# %% ../nbs/08a_profile.ipynb #c29c1f86
 class Model(Part):
     "The language model."
     name:str = Field("smollm2-135m-instruct", description="`smollm2-135m-instruct` (installs from PyPI), `random-llama` (tests), a Hub id, or a folder")
     revision:str|None = Field(None, description="commit of a Hub model; null takes the newest")
     dtype:Literal["auto", "float32", "bfloat16"] = Field("auto", description="number format; `auto` takes bfloat16 where the hardware has it, else float32")
 
-# %% ../nbs/08a_profile.ipynb #6eaab100
+# %% ../nbs/08a_profile.ipynb #9b965a98
 class Limit(Part):
     "How many loci of each split to use."
     train:int|None = Field(None, ge=0, description="training loci at most; null takes all")
@@ -43,13 +43,13 @@ class Data(Part):
     source:str = Field("bundled", description="`bundled`, a file of loci, or the Hub id of a data set")
     limit:Limit = Field(Limit(), description="how many loci of each split to use")
 
-# %% ../nbs/08a_profile.ipynb #103f9116
+# %% ../nbs/08a_profile.ipynb #3ae38822
 class Prompts(Part):
     "What the model is asked."
     style:str = Field("standard", description="prompt style; `answer` asks for the list alone, without reasoning")
     descriptions:bool = Field(False, description="whether each candidate's description stands in the prompt")
 
-# %% ../nbs/08a_profile.ipynb #1c49d742
+# %% ../nbs/08a_profile.ipynb #18f9307c
 class Arm(Part):
     "One row of the experiment."
     name:str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the arm and of its files: letters, digits, - and _")
@@ -57,7 +57,7 @@ class Arm(Part):
     reward:str|None = Field(None, description="reward of a `grpo` arm: its name in `generank.rewards`, or `module:function`")
     start_from:str|None = Field(None, description="an earlier trained arm whose adapter this one starts from; null starts from the model")
 
-# %% ../nbs/08a_profile.ipynb #48e06bcd
+# %% ../nbs/08a_profile.ipynb #0c416de9
 class WarmStart(Part):
     "The format-only warm start: each prompt with lists of its candidates in random order."
     steps:int = Field(60, ge=1, description="optimizer steps")
@@ -72,7 +72,7 @@ class Grpo(Part):
     lora:dict[str, Any] = Field({}, description="passed to `peft.LoraConfig`")
     trl:dict[str, Any] = Field({}, description="passed to `trl.GRPOConfig`")
 
-# %% ../nbs/08a_profile.ipynb #dff3380a
+# %% ../nbs/08a_profile.ipynb #b320cc44
 class Inference(Part):
     "Answers on held-out loci."
     backend:Literal["transformers"] = Field("transformers", description="what generates the answers; `transformers` is the only one so far")
@@ -81,7 +81,7 @@ class Inference(Part):
     max_new_tokens:int = Field(64, ge=1, description="length limit of an answer, in tokens")
     temperature:float = Field(0.0, ge=0, description="0 is greedy decoding")
 
-# %% ../nbs/08a_profile.ipynb #a71c3bb3
+# %% ../nbs/08a_profile.ipynb #d2c7dc82
 class Evaluation(Part):
     "Metrics and tests."
     split:Literal["train", "validation", "test"] = Field("test", description="split whose loci the baselines are scored on; as in `inference.split`")
@@ -95,12 +95,13 @@ class Evaluation(Part):
 class Report(Part):
     "The report has no parameters yet."
 
-# %% ../nbs/08a_profile.ipynb #a6c3b3c0
+# %% ../nbs/08a_profile.ipynb #bac58905
 class Profile(Part):
     "A whole experiment."
     profile:str = Field("", description="name of the profile; filled in by `resolve`")
     description:str = Field("", description="one sentence: what this profile is for")
     seed:int = Field(1, description="seed of training, of the warm start and of the candidates' order")
+    threads:int|None = Field(None, ge=1, description="processor threads of torch and numpy; with 1 results don't depend on the number of cores; null leaves it to them")
     model:Model = Field(Model(), description="the language model")
     data:Data = Field(Data(), description="the loci")
     prompts:Prompts = Field(Prompts(), description="what the model is asked")
@@ -110,13 +111,13 @@ class Profile(Part):
     evaluation:Evaluation = Field(Evaluation(), description="metrics and tests")
     report:Report = Field(Report(), description="the report")
 
-# %% ../nbs/08a_profile.ipynb #4458342a
+# %% ../nbs/08a_profile.ipynb #8d690e5e
 def _inner(annotation):
     "The `Part` inside an annotation such as `list[Arm]` or `Model`; None where there is none."
     if isinstance(annotation, type) and issubclass(annotation, Part): return annotation
     return next((part for a in typing.get_args(annotation) if (part := _inner(a))), None)
 
-# %% ../nbs/08a_profile.ipynb #e250d7b8
+# %% ../nbs/08a_profile.ipynb #35ee8b76
 def parameters(
     part:type[Part]=Profile,    # the part to list
     prefix:str="",              # dotted path of that part
@@ -129,7 +130,7 @@ def parameters(
         else: rows.append((path, None if field.is_required() else field.default, field.description))
     return rows
 
-# %% ../nbs/08a_profile.ipynb #7ba55c47
+# %% ../nbs/08a_profile.ipynb #ce334e81
 @lru_cache
 def _source(package:str, path:str)->ast.Module:
     "The parsed source file `path` of an installed package, which is not imported."
@@ -137,20 +138,20 @@ def _source(package:str, path:str)->ast.Module:
     if spec is None: raise UserError(f"The package {package} is not installed: run `make setup`, or `pip install generank`.")
     return ast.parse((Path(spec.origin).parent/path).read_text(encoding="utf-8"))
 
-# %% ../nbs/08a_profile.ipynb #d0a96d52
+# %% ../nbs/08a_profile.ipynb #c1b15499
 def _class_fields(package:str, path:str, name:str)->set[str]:
     "Names annotated in the body of a dataclass, private ones left out."
     body = next(n for n in _source(package, path).body if isinstance(n, ast.ClassDef) and n.name == name).body
     return {n.target.id for n in body if isinstance(n, ast.AnnAssign) and not n.target.id.startswith("_") and "ClassVar" not in ast.unparse(n.annotation)}
 
-# %% ../nbs/08a_profile.ipynb #a91b7e91
+# %% ../nbs/08a_profile.ipynb #dc93d70f
 FOREIGN = {  # section -> the dataclass it goes to, then its base classes: (package, file, class)
     "trl":  [("trl", "trainer/grpo_config.py", "GRPOConfig"), ("trl", "trainer/base_config.py", "_BaseConfig"),
              ("transformers", "training_args.py", "TrainingArguments")],
     "lora": [("peft", "tuners/lora/config.py", "LoraConfig"), ("peft", "config.py", "PeftConfig"), ("peft", "config.py", "PeftConfigMixin")],
 }
 
-# %% ../nbs/08a_profile.ipynb #067cf902
+# %% ../nbs/08a_profile.ipynb #3c0e9bc6
 @lru_cache
 def foreign_fields(
     section:str,         # "trl" or "lora"
@@ -158,13 +159,13 @@ def foreign_fields(
     "The settings that trl or peft know, without importing them."
     return frozenset().union(*(_class_fields(*place) for place in FOREIGN[section]))
 
-# %% ../nbs/08a_profile.ipynb #ae6dc496
+# %% ../nbs/08a_profile.ipynb #eb92cf16
 class _Loader(yaml.SafeLoader):
     "PyYAML's safe loader with YAML 1.2's floats."
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
-# %% ../nbs/08a_profile.ipynb #7c43d5b9
+# %% ../nbs/08a_profile.ipynb #0940eb7d
 def parse_yaml(
     text:str,         # YAML
     where:str,        # what to call it in an error
@@ -175,15 +176,15 @@ def parse_yaml(
         line = f", line {e.problem_mark.line + 1}" if getattr(e, "problem_mark", None) else ""
         raise UserError(f"{where}{line} is not valid YAML: {getattr(e, 'problem', None) or e}.") from None
 
-# %% ../nbs/08a_profile.ipynb #8796ea58
+# %% ../nbs/08a_profile.ipynb #4ea0f621
 PROFILES = Path(__file__).parent/"profiles" if "__file__" in globals() else Path(importlib.util.find_spec("generank").origin).parent/"profiles"
 
-# %% ../nbs/08a_profile.ipynb #c29027a6
+# %% ../nbs/08a_profile.ipynb #d55bc469
 def profile_names()->list[str]:
     "Names of the profiles in the package."
     return sorted(p.stem for p in PROFILES.glob("*.yaml"))
 
-# %% ../nbs/08a_profile.ipynb #add8e7f5
+# %% ../nbs/08a_profile.ipynb #7cde8c84
 def find_profile(
     name:str,            # a name of the package, or a path that ends in .yaml
     beside:Path=None,    # folder that a relative path is looked up in first
@@ -197,13 +198,13 @@ def find_profile(
     if name not in profile_names(): raise unknown_name("profile", name, profile_names())
     return PROFILES/f"{name}.yaml"
 
-# %% ../nbs/08a_profile.ipynb #b235ddd0
+# %% ../nbs/08a_profile.ipynb #78a6310c
 def merge(base:dict, changes:dict)->dict:
     "`base` with `changes` on top; neither is modified."
     both = {k: merge(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v for k, v in changes.items()}
     return {**base, **both}
 
-# %% ../nbs/08a_profile.ipynb #5ce9456f
+# %% ../nbs/08a_profile.ipynb #255ab7a5
 def read_profile(
     name:str,            # as in `find_profile`
     beside:Path=None,    # folder of the profile that extends this one
@@ -217,7 +218,7 @@ def read_profile(
     base = content.pop("extends", None)
     return merge(read_profile(base, path.parent, (*seen, path.resolve())), content) if base else content
 
-# %% ../nbs/08a_profile.ipynb #f6b8d9ec
+# %% ../nbs/08a_profile.ipynb #a4c3d8a5
 def _step(value, key:str, path:str):
     "One step down a dotted path: into a mapping (made where it is missing), or to the arm of that name."
     if isinstance(value, dict):
@@ -229,7 +230,7 @@ def _step(value, key:str, path:str):
         return named[key]
     raise UserError(f"{path!r} goes into {key!r} of a single value.")
 
-# %% ../nbs/08a_profile.ipynb #32265a9e
+# %% ../nbs/08a_profile.ipynb #099819b4
 def override(
     content:dict,        # a profile; changed in place
     setting:str,         # "dotted.path=value", the value in YAML
@@ -242,7 +243,7 @@ def override(
     if not isinstance(content, dict): raise UserError(f"{path!r} does not lead to a parameter.")
     content[last] = parse_yaml(text, f"the value of {path}")
 
-# %% ../nbs/08a_profile.ipynb #bbf260f2
+# %% ../nbs/08a_profile.ipynb #218bb1f0
 def check_names(
     part:type[Part],     # the model that `content` should fit
     content,             # a profile, or a part of one
@@ -259,7 +260,7 @@ def check_names(
         elif inner:
             for item in value if isinstance(value, list) else [value]: check_names(inner, item, f"{where}{name}.")
 
-# %% ../nbs/08a_profile.ipynb #bb581c2d
+# %% ../nbs/08a_profile.ipynb #64f8faf4
 def check_arms(profile:Profile):
     "Raise a `UserError` where an arm contradicts itself, starts from nothing, or where a comparison names no arm."
     trained, names = set(), [a.name for a in profile.arms]
@@ -272,7 +273,7 @@ def check_arms(profile:Profile):
             raise unknown_name(f"start_from of arm {arm.name!r} (it must be an earlier trained arm)", arm.start_from, trained or ["null"])
         if arm.training != "none": trained.add(arm.name)
 
-# %% ../nbs/08a_profile.ipynb #c62682d2
+# %% ../nbs/08a_profile.ipynb #6363320d
 def check_choices(profile:Profile):
     "Raise a `UserError` for a style, reward, metric or run that no stage knows, or for splits that differ."
     from generank.prompts import STYLES
@@ -287,7 +288,7 @@ def check_choices(profile:Profile):
     if e.primary not in metrics: raise unknown_name("metric in `evaluation.primary`", e.primary, metrics)
     if profile.inference.split != e.split: raise UserError(f"`inference.split` is {profile.inference.split!r} but `evaluation.split` is {e.split!r}: give both the same.")
 
-# %% ../nbs/08a_profile.ipynb #2b873576
+# %% ../nbs/08a_profile.ipynb #2d79e8dd
 def check_profile(
     content:dict,    # a profile with everything merged
 )->Profile:          # the checked profile, defaults filled in
@@ -303,7 +304,7 @@ def check_profile(
     check_choices(profile)
     return profile
 
-# %% ../nbs/08a_profile.ipynb #ed6c5c54
+# %% ../nbs/08a_profile.ipynb #aa0be946
 def resolve(
     profile:str="laptop",    # a name, or a path to a YAML file
     overrides=(),            # settings such as "seed=2", applied in order
@@ -314,14 +315,14 @@ def resolve(
     for setting in overrides: override(content, setting)
     return check_profile(content).model_dump(mode="json")
 
-# %% ../nbs/08a_profile.ipynb #8736581c
+# %% ../nbs/08a_profile.ipynb #0341a70f
 def flatten(value, prefix:str="")->dict:
     "Nested settings as one dictionary of dotted paths; arms by their names."
     if isinstance(value, list) and value and all(isinstance(v, dict) and "name" in v for v in value): value = {v["name"]: v for v in value}
     if not isinstance(value, dict) or not value: return {prefix.rstrip("."): value}
     return {k: v for name, inner in value.items() for k, v in flatten(inner, f"{prefix}{name}.").items()}
 
-# %% ../nbs/08a_profile.ipynb #b346f956
+# %% ../nbs/08a_profile.ipynb #5eb23a79
 def differences(
     old:dict,        # a configuration
     new:dict,        # another one
