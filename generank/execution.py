@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['log', 'STOPPED', 'RunFailed', 'Interrupted', 'Stop', 'duration', 'describe', 'Display', 'watching', 'kernel_manager',
-           'prepare', 'tidy', 'failure', 'execute']
+           'engine', 'prepare', 'tidy', 'failure', 'execute']
 
-# %% ../nbs/08c_execution.ipynb #40dfbd17
+# %% ../nbs/08c_execution.ipynb #8dbc761a
 import json, logging, os, signal, sys, tempfile, threading, time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,10 @@ from pathlib import Path
 from .core import UserError, write_text
 from .manifest import run_cells, scrub
 
-# %% ../nbs/08c_execution.ipynb #d072ba59
+# %% ../nbs/08c_execution.ipynb #7b3625c7
 log = logging.getLogger("generank")
 
-# %% ../nbs/08c_execution.ipynb #dc47e226
+# %% ../nbs/08c_execution.ipynb #fbf10b45
 class RunFailed(RuntimeError):
     "A run that did not end well: one sentence for the command line, exit code 1."
 
@@ -26,7 +26,7 @@ class Interrupted(RunFailed):
 
 STOPPED = "Stopped; what is finished is kept."
 
-# %% ../nbs/08c_execution.ipynb #7fadbb7d
+# %% ../nbs/08c_execution.ipynb #51ffd70d
 class Stop:
     "Turns Ctrl-C and SIGTERM into a clean stop while it is entered."
     def __init__(self, grace:float=8.0):  # seconds that a kernel gets before it is killed
@@ -56,13 +56,13 @@ class Stop:
             if self.kernel: os.killpg(self.kernel, signal.SIGKILL)
         except (ProcessLookupError, PermissionError): pass
 
-# %% ../nbs/08c_execution.ipynb #110b83c5
+# %% ../nbs/08c_execution.ipynb #89df44c3
 def duration(seconds:float)->str:
     "Seconds as a person reads them."
     minutes, s = divmod(int(round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{s:02}" if minutes >= 60 else f"{minutes}:{s:02}"
 
-# %% ../nbs/08c_execution.ipynb #cf0fcedd
+# %% ../nbs/08c_execution.ipynb #de79a943
 def describe(
     state:dict,      # what `generank.core.Progress` reports
 )->str:              # "loci 3/12, 0:06 elapsed, 0:18 left"
@@ -71,7 +71,7 @@ def describe(
     left = f", {duration(elapsed / done * (total - done))} left" if done and total else ""
     return f"{state.get('description') or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed)} elapsed{left}"
 
-# %% ../nbs/08c_execution.ipynb #b521e295
+# %% ../nbs/08c_execution.ipynb #15cd4d6b
 class Display:
     "What a person sees of a run, on stderr."
     def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between two lines where there is no terminal
@@ -102,7 +102,7 @@ class Display:
             self.told = time.monotonic()
             self.say(f"  {self.label}: {describe(state)}")
 
-# %% ../nbs/08c_execution.ipynb #4c3c8ef4
+# %% ../nbs/08c_execution.ipynb #f45e1639
 @contextmanager
 def watching(
     run_dir:Path,        # the run folder
@@ -127,7 +127,7 @@ def watching(
         os.environ.pop("GENERANK_PROGRESS", None)
         path.unlink(missing_ok=True)
 
-# %% ../nbs/08c_execution.ipynb #c9d45047
+# %% ../nbs/08c_execution.ipynb #ddf04b9d
 def kernel_manager(
     stop:Stop,          # told the kernel's process
     output,             # open file for what the process itself prints
@@ -144,7 +144,26 @@ def kernel_manager(
             stop.kernel = self.provisioner.pid
     return Manager
 
-# %% ../nbs/08c_execution.ipynb #e5cdfa60
+# %% ../nbs/08c_execution.ipynb #1d14f5f1
+def engine():
+    "A papermill engine that saves the executed copy at most every other second while it runs, and at its end."
+    from papermill.engines import NBClientEngine, NotebookExecutionManager
+    class Manager(NotebookExecutionManager):
+        def save(self, **kwargs):
+            if self.end_time or self.now().timestamp() - getattr(self, "saved", 0) > 2:
+                super().save(**kwargs)
+                self.saved = self.now().timestamp()
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_notebook(cls, nb, kernel_name, output_path=None, progress_bar=True, log_output=False, autosave_cell_every=30, **kwargs):
+            manager = Manager(nb, output_path, log_output, progress_bar, autosave_cell_every)
+            manager.notebook_start()
+            try: cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **kwargs)
+            finally: manager.notebook_complete()
+            return manager.nb
+    return Engine
+
+# %% ../nbs/08c_execution.ipynb #a7bb11fa
 def prepare(
     notebook:Path,       # a stage's notebook
     copy:Path,           # where to write what papermill executes
@@ -162,7 +181,7 @@ def prepare(
     nbformat.write(nb, copy)
     return {t.id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
 
-# %% ../nbs/08c_execution.ipynb #2e6b4fa8
+# %% ../nbs/08c_execution.ipynb #2b43a3ee
 def tidy(notebook:Path, run_dir:Path):
     "Take this machine's paths out of an executed notebook."
     if not notebook.exists(): return
@@ -171,7 +190,7 @@ def tidy(notebook:Path, run_dir:Path):
     for key in ("input_path", "output_path"): nb["metadata"].get("papermill", {}).pop(key, None)
     write_text(notebook, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/08c_execution.ipynb #889cf2c3
+# %% ../nbs/08c_execution.ipynb #e1932edb
 def failure(
     error:Exception,     # what papermill raised
     name:str,            # the executed notebook
@@ -187,7 +206,7 @@ def failure(
     line = next((s.strip() for s in error.source.splitlines() if s.strip() and not s.strip().startswith(("#", "import ", "from "))), "")
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {(error.evalue.splitlines() or [''])[0][:300]}")
 
-# %% ../nbs/08c_execution.ipynb #bc50ef62
+# %% ../nbs/08c_execution.ipynb #b173d9ee
 def execute(
     notebook:Path,              # a stage's notebook
     output:Path,                # the executed copy
@@ -199,13 +218,15 @@ def execute(
 ):
     "Execute a copy of a notebook by papermill, tests and examples dropped, in a fresh kernel of this environment."
     import papermill
+    from papermill.engines import papermill_engines
+    papermill_engines.register("generank", engine())
     copy = output.with_name(f".{output.name}")
     name = os.path.relpath(output)
     with tempfile.TemporaryFile("w+") as printed:
         try:
             declared = prepare(notebook, copy)
             papermill.execute_notebook(
-                os.path.relpath(copy), name, {k: v for k, v in parameters.items() if k in declared}, kernel_name="python3", language="python",
+                os.path.relpath(copy), name, {k: v for k, v in parameters.items() if k in declared}, "generank", kernel_name="python3", language="python",
                 kernel_manager_class=kernel_manager(stop, printed, threads), progress_bar=False, autosave_cell_every=30, execution_timeout=cell_timeout)
         except (KeyboardInterrupt, Exception) as e: raise failure(e, name, stop) from e
         finally:
