@@ -7,7 +7,7 @@ __all__ = ['PACKAGE', 'REPOSITORY', 'BUNDLED', 'code_hash', 'imported_modules', 
            'code_parts', 'git_state', 'packages', 'hardware', 'scrub', 'find_files', 'file_hashes', 'read_manifest',
            'now', 'dataset_identity', 'write_manifest']
 
-# %% ../nbs/08b_manifest.ipynb #1ddf4285
+# %% ../nbs/08b_manifest.ipynb #d805df96
 import ast, os, platform, re, subprocess, sys, tempfile
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -17,11 +17,11 @@ from pathlib import Path
 import generank
 from .core import UserError, read_json, sha256_file, sha256_json, write_json
 
-# %% ../nbs/08b_manifest.ipynb #3e047df4
+# %% ../nbs/08b_manifest.ipynb #ae14b236
 PACKAGE = Path(generank.__file__).parent   # the installed library
 REPOSITORY = PACKAGE.parent                # the clone it is installed from, where it is
 
-# %% ../nbs/08b_manifest.ipynb #82676799
+# %% ../nbs/08b_manifest.ipynb #bfa2508f
 def code_hash(
     source:str,     # Python source
 )->str:             # sha256 of what it does, the same for any comments, docstrings and layout
@@ -34,7 +34,7 @@ def code_hash(
             body[0].value = ast.Constant(None)
     return sha256_json(ast.unparse(tree))
 
-# %% ../nbs/08b_manifest.ipynb #a949628a
+# %% ../nbs/08b_manifest.ipynb #c177d19b
 def imported_modules(
     source:str,     # Python source
 )->set[str]:        # names of our modules that it imports: {"core", "data"}
@@ -48,7 +48,7 @@ def imported_modules(
     names = {d.split(".")[1] for d in dotted if d.startswith("generank.")}
     return {n for n in names if (PACKAGE/f"{n}.py").is_file()}
 
-# %% ../nbs/08b_manifest.ipynb #0de48825
+# %% ../nbs/08b_manifest.ipynb #5d76713e
 def all_modules(
     names,           # our modules, such as {"grpo"}
 )->set[str]:         # these and all that they import, directly or not
@@ -60,10 +60,10 @@ def all_modules(
         todo |= imported_modules((PACKAGE/f"{name}.py").read_text(encoding="utf-8")) - seen
     return seen
 
-# %% ../nbs/08b_manifest.ipynb #5c16d704
+# %% ../nbs/08b_manifest.ipynb #6d3ec51f
 BUNDLED = {"data": "data/loci.parquet", "genes": "data/genes.parquet"}
 
-# %% ../nbs/08b_manifest.ipynb #cc735c65
+# %% ../nbs/08b_manifest.ipynb #a117ffdf
 def run_cells(
     cells:list,     # a notebook's cells
 )->list:            # those that a run executes
@@ -73,38 +73,38 @@ def run_cells(
     exported = [bool(re.search(r"^#\|\s*export\s*$", "".join(c["source"]), re.M)) for c in cells]
     return [c for i, c in enumerate(cells) if "test" not in tags[i] and (c["cell_type"] != "code" or exported[i] or i >= start)]
 
-# %% ../nbs/08b_manifest.ipynb #6f862ab1
+# %% ../nbs/08b_manifest.ipynb #22b935f8
 def notebook_code(
     path,           # a notebook
 )->str:             # its code cells that a run executes
     "The code of a notebook that a run executes."
     return "\n\n".join("".join(c["source"]) for c in run_cells(read_json(path)["cells"]) if c["cell_type"] == "code")
 
-# %% ../nbs/08b_manifest.ipynb #3710cda2
+# %% ../nbs/08b_manifest.ipynb #9c0b5bd3
 def code_parts(
     notebook,        # a stage's notebook
-    modules=(),      # our modules that it needs besides those it imports
+    modules=None,    # our modules that do its work; None: those that it imports
 )->dict[str, str]:   # what -> sha256
     "Fingerprints of the notebook, of our modules behind it, and of the bundled tables that those read."
     code = notebook_code(notebook)
-    needed = sorted(all_modules(imported_modules(code) | set(modules)))
+    needed = sorted(all_modules(imported_modules(code) if modules is None else modules))
     parts = {"the notebook": code_hash(code)} | {f"generank.{m}": code_hash((PACKAGE/f"{m}.py").read_text(encoding="utf-8")) for m in needed}
     return parts | {f"generank/{BUNDLED[m]}": sha256_file(PACKAGE/BUNDLED[m]) for m in needed if m in BUNDLED and (PACKAGE/BUNDLED[m]).is_file()}
 
-# %% ../nbs/08b_manifest.ipynb #83e6991d
+# %% ../nbs/08b_manifest.ipynb #5f9a30cc
 def _output(*command)->str|None:
     "What a command prints; None where it is missing or fails."
     try: return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError): return None
 
-# %% ../nbs/08b_manifest.ipynb #895cd107
+# %% ../nbs/08b_manifest.ipynb #c34a74ed
 def git_state()->dict|None:
     "Commit of the clone that the library runs from and whether tracked files differ from it; None outside a clone."
     top, sha = (_output("git", "-C", str(REPOSITORY), "rev-parse", what) for what in ("--show-toplevel", "HEAD"))
     if not sha or not top or Path(top).resolve() != REPOSITORY.resolve(): return None
     return {"sha": sha, "dirty": bool(_output("git", "-C", str(REPOSITORY), "status", "--porcelain", "--untracked-files=no"))}
 
-# %% ../nbs/08b_manifest.ipynb #77415194
+# %% ../nbs/08b_manifest.ipynb #adc57d56
 def packages()->dict[str, str]:
     "Versions of this library and of the packages it requires, as installed."
     try: names = [re.match(r"[\w.-]+", r)[0] for r in metadata.requires("generank") or [] if "extra ==" not in r]
@@ -115,14 +115,14 @@ def packages()->dict[str, str]:
         except metadata.PackageNotFoundError: pass
     return versions
 
-# %% ../nbs/08b_manifest.ipynb #034d2ae4
+# %% ../nbs/08b_manifest.ipynb #3ea3f92a
 def _cpu()->str:
     "The processor's name."
     try: found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     except OSError: found = None
     return found[1].strip() if found else platform.processor() or platform.machine()
 
-# %% ../nbs/08b_manifest.ipynb #70b57431
+# %% ../nbs/08b_manifest.ipynb #02fcef81
 def _memory_gb()->float|None:
     "Memory that this process may use, in GiB; None where the system does not tell."
     sizes = []
@@ -131,7 +131,7 @@ def _memory_gb()->float|None:
     except (OSError, ValueError): pass
     return round(min(sizes) / 2**30, 1) if sizes else None
 
-# %% ../nbs/08b_manifest.ipynb #b62dc10b
+# %% ../nbs/08b_manifest.ipynb #c4339fab
 @lru_cache
 def hardware()->dict:
     "The machine: processor, usable cores, memory in GiB, GPUs."
@@ -139,7 +139,7 @@ def hardware()->dict:
     gpus = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     return {"cpu": _cpu(), "cores": cores, "memory_gb": _memory_gb(), "gpus": gpus.splitlines() if gpus else []}
 
-# %% ../nbs/08b_manifest.ipynb #6ff7e359
+# %% ../nbs/08b_manifest.ipynb #04f9e7c3
 @lru_cache
 def _places(run_dir:str, cwd:str)->list[tuple[re.Pattern, str]]:
     "Absolute paths of this machine and what stands for them, the longest first."
@@ -149,7 +149,7 @@ def _places(run_dir:str, cwd:str)->list[tuple[re.Pattern, str]]:
     known = [(p, name) for p, name in {**resolved, **places}.items() if len(Path(p).parts) > 1]
     return [(re.compile(re.escape(p) + r"(?=$|[^\w.-])"), name) for p, name in sorted(known, key=lambda place: -len(place[0]))]
 
-# %% ../nbs/08b_manifest.ipynb #202dc6c2
+# %% ../nbs/08b_manifest.ipynb #7ec9fc3d
 def scrub(
     text:str,          # log or notebook text
     run_dir="",        # the run folder
@@ -158,7 +158,7 @@ def scrub(
     for pattern, name in _places(str(run_dir), os.getcwd()): text = pattern.sub(lambda _: name, text)
     return text
 
-# %% ../nbs/08b_manifest.ipynb #82057214
+# %% ../nbs/08b_manifest.ipynb #4969b871
 def find_files(
     folder,          # where to look
     patterns,        # glob patterns relative to it
@@ -167,23 +167,23 @@ def find_files(
     found = {p.relative_to(folder).as_posix() for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file()}
     return sorted(f for f in found if not any(part.startswith((".", "checkpoint")) for part in f.split("/")))
 
-# %% ../nbs/08b_manifest.ipynb #2d173528
+# %% ../nbs/08b_manifest.ipynb #4d4ed283
 def file_hashes(folder, patterns)->dict[str, str]:
     "sha256 of each file that `find_files` finds."
     return {f: sha256_file(Path(folder)/f) for f in find_files(folder, patterns)}
 
-# %% ../nbs/08b_manifest.ipynb #7d595f2e
+# %% ../nbs/08b_manifest.ipynb #eb4ce571
 def read_manifest(run_dir)->dict:
     "The manifest of a run folder; an empty one where there is none yet."
     path = Path(run_dir)/"manifest.json"
     return read_json(path) if path.exists() else {"stages": {}}
 
-# %% ../nbs/08b_manifest.ipynb #2e5a83b0
+# %% ../nbs/08b_manifest.ipynb #9719f6ce
 def now()->str:
     "The time in UTC, to the second."
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
-# %% ../nbs/08b_manifest.ipynb #ecda88fa
+# %% ../nbs/08b_manifest.ipynb #9f9b7458
 def dataset_identity(run_dir)->dict|None:
     "What the run's loci are: their file's sha256 and what the data card says of their origin; None before they are written."
     loci, card = Path(run_dir)/"data"/"loci.parquet", Path(run_dir)/"data"/"card.json"
@@ -191,7 +191,7 @@ def dataset_identity(run_dir)->dict|None:
     told = read_json(card) if card.exists() else {}
     return {"loci_sha256": sha256_file(loci)} | {k: v for k, v in told.items() if isinstance(v, (str, int, float, bool, type(None)))}
 
-# %% ../nbs/08b_manifest.ipynb #f246c596
+# %% ../nbs/08b_manifest.ipynb #901a3878
 def write_manifest(
     run_dir,             # the run folder
     manifest:dict,       # as read; changed in place
