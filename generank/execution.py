@@ -6,7 +6,7 @@
 __all__ = ['log', 'STOPPED', 'RunFailed', 'Interrupted', 'Stop', 'duration', 'describe', 'Display', 'watching', 'kernel_manager',
            'engine', 'prepare', 'tidy', 'failure', 'execute']
 
-# %% ../nbs/08c_execution.ipynb #8dbc761a
+# %% ../nbs/08c_execution.ipynb #b9b1cd5e
 import json, logging, os, signal, sys, tempfile, threading, time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,10 @@ from pathlib import Path
 from .core import UserError, write_text
 from .manifest import run_cells, scrub
 
-# %% ../nbs/08c_execution.ipynb #7b3625c7
+# %% ../nbs/08c_execution.ipynb #be815f5c
 log = logging.getLogger("generank")
 
-# %% ../nbs/08c_execution.ipynb #fbf10b45
+# %% ../nbs/08c_execution.ipynb #3186eb17
 class RunFailed(RuntimeError):
     "A run that did not end well: one sentence for the command line, exit code 1."
 
@@ -26,7 +26,7 @@ class Interrupted(RunFailed):
 
 STOPPED = "Stopped; what is finished is kept."
 
-# %% ../nbs/08c_execution.ipynb #51ffd70d
+# %% ../nbs/08c_execution.ipynb #5b65c5e0
 class Stop:
     "Turns Ctrl-C and SIGTERM into a clean stop while it is entered."
     def __init__(self, grace:float=8.0):  # seconds that a kernel gets before it is killed
@@ -56,13 +56,13 @@ class Stop:
             if self.kernel: os.killpg(self.kernel, signal.SIGKILL)
         except (ProcessLookupError, PermissionError): pass
 
-# %% ../nbs/08c_execution.ipynb #89df44c3
+# %% ../nbs/08c_execution.ipynb #d04e56b5
 def duration(seconds:float)->str:
     "Seconds as a person reads them."
     minutes, s = divmod(int(round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{s:02}" if minutes >= 60 else f"{minutes}:{s:02}"
 
-# %% ../nbs/08c_execution.ipynb #de79a943
+# %% ../nbs/08c_execution.ipynb #d9eb11b4
 def describe(
     state:dict,      # what `generank.core.Progress` reports
 )->str:              # "loci 3/12, 0:06 elapsed, 0:18 left"
@@ -71,7 +71,7 @@ def describe(
     left = f", {duration(elapsed / done * (total - done))} left" if done and total else ""
     return f"{state.get('description') or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed)} elapsed{left}"
 
-# %% ../nbs/08c_execution.ipynb #15cd4d6b
+# %% ../nbs/08c_execution.ipynb #114616b0
 class Display:
     "What a person sees of a run, on stderr."
     def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between two lines where there is no terminal
@@ -102,7 +102,7 @@ class Display:
             self.told = time.monotonic()
             self.say(f"  {self.label}: {describe(state)}")
 
-# %% ../nbs/08c_execution.ipynb #f45e1639
+# %% ../nbs/08c_execution.ipynb #cc51fd10
 @contextmanager
 def watching(
     run_dir:Path,        # the run folder
@@ -127,7 +127,7 @@ def watching(
         os.environ.pop("GENERANK_PROGRESS", None)
         path.unlink(missing_ok=True)
 
-# %% ../nbs/08c_execution.ipynb #ddf04b9d
+# %% ../nbs/08c_execution.ipynb #27542e99
 def kernel_manager(
     stop:Stop,          # told the kernel's process
     output,             # open file for what the process itself prints
@@ -138,13 +138,13 @@ def kernel_manager(
     from jupyter_client.manager import AsyncKernelManager
     settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
     class Manager(AsyncKernelManager):
-        _kernel_spec = KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.log_level=40"], display_name="Python 3", language="python")
+        _kernel_spec = KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], display_name="Python 3", language="python")
         async def start_kernel(self, **kwargs):
             await super().start_kernel(**{"env": os.environ | settings, **kwargs}, stdout=output, stderr=output)
             stop.kernel = self.provisioner.pid
     return Manager
 
-# %% ../nbs/08c_execution.ipynb #1d14f5f1
+# %% ../nbs/08c_execution.ipynb #ffbac36d
 def engine():
     "A papermill engine that saves the executed copy at most every other second while it runs, and at its end."
     from papermill.engines import NBClientEngine, NotebookExecutionManager
@@ -163,7 +163,7 @@ def engine():
             return manager.nb
     return Engine
 
-# %% ../nbs/08c_execution.ipynb #a7bb11fa
+# %% ../nbs/08c_execution.ipynb #d711abc9
 def prepare(
     notebook:Path,       # a stage's notebook
     copy:Path,           # where to write what papermill executes
@@ -181,7 +181,7 @@ def prepare(
     nbformat.write(nb, copy)
     return {t.id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
 
-# %% ../nbs/08c_execution.ipynb #2b43a3ee
+# %% ../nbs/08c_execution.ipynb #01562ac6
 def tidy(notebook:Path, run_dir:Path):
     "Take this machine's paths out of an executed notebook."
     if not notebook.exists(): return
@@ -190,7 +190,7 @@ def tidy(notebook:Path, run_dir:Path):
     for key in ("input_path", "output_path"): nb["metadata"].get("papermill", {}).pop(key, None)
     write_text(notebook, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/08c_execution.ipynb #e1932edb
+# %% ../nbs/08c_execution.ipynb #44db0085
 def failure(
     error:Exception,     # what papermill raised
     name:str,            # the executed notebook
@@ -206,7 +206,7 @@ def failure(
     line = next((s.strip() for s in error.source.splitlines() if s.strip() and not s.strip().startswith(("#", "import ", "from "))), "")
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {(error.evalue.splitlines() or [''])[0][:300]}")
 
-# %% ../nbs/08c_execution.ipynb #b173d9ee
+# %% ../nbs/08c_execution.ipynb #576ffcc5
 def execute(
     notebook:Path,              # a stage's notebook
     output:Path,                # the executed copy
@@ -235,4 +235,5 @@ def execute(
             copy.unlink(missing_ok=True)
             tidy(output, run_dir)
             printed.seek(0)
-            for line in printed.read().splitlines(): log.info("kernel: %s", line)
+            for line in printed.read().splitlines():
+                if "without encryption" not in line: log.info("kernel: %s", line)  # said of every kernel, as in Jupyter
