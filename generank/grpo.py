@@ -221,12 +221,25 @@ def group_logps(
     return chosen.view(-1, width), entropy.view(-1, width)
 
 # %% ../nbs/05_grpo.ipynb #e051014f
+def _shown(
+    locus,             # candidates, locus_id, causal_gene
+    genes:int|None,    # how many to show; None: all
+    seed:int,          # decides choice and order, with
+    epoch:int,         # the epoch
+)->list[str]:          # the causal gene and a random choice of the others, in random order
+    "The candidates that a training prompt shows."
+    others = shuffle_candidates([c for c in locus["candidates"] if c != locus["causal_gene"]], locus["locus_id"], stable_seed("shown", seed), epoch)
+    kept = others if genes is None else others[:genes - 1]
+    return shuffle_candidates([locus["causal_gene"], *kept], locus["locus_id"], seed, epoch)
+
+# %% ../nbs/05_grpo.ipynb #3270ad37
 def grpo_rows(
     loci,                   # training loci: rows with locus_id, trait, candidates, causal_gene
     count:int,              # rows wanted: loci are passed over as often as needed
     seed:int,               # decides the order of loci and candidates
     style:str="answer",     # prompt style
     descriptions=True,      # gene descriptions in the prompt
+    genes:int=None,         # candidates shown in a prompt, the causal gene among them; None: all
 ):                          # a datasets.Dataset with prompt, answer, candidates, locus_id
     "Prompts in training order; each pass over the loci has its own order of loci and of candidates."
     from datasets import Dataset
@@ -234,7 +247,7 @@ def grpo_rows(
     while len(rows) < count:
         for i in np.random.default_rng(stable_seed("locus order", seed, epoch)).permutation(len(loci)):
             locus = loci[i]
-            candidates = shuffle_candidates(locus["candidates"], locus["locus_id"], seed, epoch)
+            candidates = _shown(locus, genes, seed, epoch)
             rows.append({"prompt": build_prompt(locus["trait"], candidates, style, descriptions), "answer": locus["causal_gene"],
                          "candidates": candidates, "locus_id": locus["locus_id"]})
         epoch += 1
@@ -291,11 +304,6 @@ def shared_prompt_trainer():
     return SharedPromptGRPOTrainer
 
 # %% ../nbs/05_grpo.ipynb #f9fdb99d
-def _some(locus, genes:int|None, seed:int)->list[str]:
-    "At most `genes` of a locus's candidates, chosen at random."
-    return shuffle_candidates(locus["candidates"], locus["locus_id"], stable_seed("warm start genes", seed))[:genes]
-
-# %% ../nbs/05_grpo.ipynb #f955620d
 def warm_start_rows(
     loci,                   # training loci
     count:int,              # prompts wanted
@@ -303,12 +311,11 @@ def warm_start_rows(
     seed:int,               # decides prompts and lists
     style:str="answer",     # prompt style
     descriptions=True,      # gene descriptions in the prompt
-    genes:int=None,         # candidates shown, a random choice (fewer make shorter prompts); None: all
+    genes:int=None,         # candidates shown in a prompt; None: all
 )->list[dict]:              # rows with the prompt (messages) and `targets`, answers to be copied
     "Prompts with random lists of their candidates: the answer's format, without labels."
     rows, length = [], STYLES[style].listed
-    loci = [dict(locus, candidates=_some(locus, genes, seed)) for locus in loci]
-    for i, row in enumerate(grpo_rows(loci, count, stable_seed("warm start", seed), style, descriptions)):
+    for i, row in enumerate(grpo_rows(loci, count, stable_seed("warm start", seed), style, descriptions, genes)):
         rng = np.random.default_rng(stable_seed("warm start lists", seed, i))
         orders = [rng.permutation(len(row["candidates"]))[:length] for _ in range(lists)]
         reasoning = "Each gene is compared with the trait." if STYLES[style].reasoning else ""
@@ -445,7 +452,7 @@ def _grpo(config, loci, model, tokenizer, out_dir, callbacks):
     arguments = GRPOConfig(**{**_common_arguments(config, out_dir), "shuffle_dataset": False, **settings})
     per_step = arguments.generation_batch_size // arguments.num_generations
     if arguments.max_steps <= 0: arguments.max_steps = int(np.ceil(arguments.num_train_epochs * len(loci) / per_step))
-    rows = grpo_rows(loci, arguments.max_steps * per_step, config["seed"], **config["prompts"])
+    rows = grpo_rows(loci, arguments.max_steps * per_step, config["seed"], **config["prompts"], genes=config["grpo"].get("genes_per_prompt"))
     return shared_prompt_trainer()(model=model, processing_class=tokenizer, reward_funcs=[get_reward(config["arm"]["reward"])], args=arguments,
                                    train_dataset=rows, callbacks=callbacks)
 

@@ -69,6 +69,7 @@ class WarmStart(Part):
 class Grpo(Part):
     "Training."
     warm_start:WarmStart = Field(WarmStart(), description="settings of arms with `training: format`")
+    genes_per_prompt:int|None = Field(None, ge=2, description="candidates shown in a GRPO training prompt, the causal gene among them; null shows all")
     lora:dict[str, Any] = Field({}, description="passed to `peft.LoraConfig`")
     trl:dict[str, Any] = Field({}, description="passed to `trl.GRPOConfig`")
 
