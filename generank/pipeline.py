@@ -7,7 +7,7 @@ __all__ = ['STAGES', 'Stage', 'Unit', 'units', 'find_notebooks', 'Run', 'pattern
            'check_folder', 'open_run', 'locked', 'logged', 'begin', 'end', 'title', 'notebook_name', 'do',
            'execute_run', 'run']
 
-# %% ../nbs/09_pipeline.ipynb #c4cc41a8
+# %% ../nbs/09_pipeline.ipynb #018aeaf3
 import logging, os, shutil, time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration,
 from .manifest import REPOSITORY, code_parts, file_hashes, now, read_manifest, scrub, write_manifest
 from .profile import differences, flatten, parse_yaml, resolve
 
-# %% ../nbs/09_pipeline.ipynb #bbffc7f0
+# %% ../nbs/09_pipeline.ipynb #ff32c166
 @dataclass(frozen=True)
 class Stage:
     "One step of a run."
@@ -31,7 +31,7 @@ class Stage:
     makes:tuple[str, ...]       # patterns of the files that it makes
     arms:str = ""               # "each": an execution for each trained arm; "together": one for all pending arms; "": no arms
 
-# %% ../nbs/09_pipeline.ipynb #126431fe
+# %% ../nbs/09_pipeline.ipynb #3c51c9a5
 STAGES = {
     "data":       Stage("02_data", ("data",), (), ("data/*",)),
     "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/adapter*"), ("models/{arm}/**/*",), "each"),
@@ -43,7 +43,7 @@ STAGES = {
                         ("site/**/*",)),
 }
 
-# %% ../nbs/09_pipeline.ipynb #cd2a671c
+# %% ../nbs/09_pipeline.ipynb #e8b35e2a
 @dataclass(frozen=True)
 class Unit:
     "A piece of work that is done, or skipped, as a whole."
@@ -51,7 +51,7 @@ class Unit:
     arm:str = ""       # name of an arm, where the stage has arms
     def __str__(self): return f"{self.stage}/{self.arm}" if self.arm else self.stage
 
-# %% ../nbs/09_pipeline.ipynb #e25a2bf5
+# %% ../nbs/09_pipeline.ipynb #16c60b08
 def units(
     config:dict,       # the resolved configuration
 )->list[list[Unit]]:   # executions in order, each of one or more units
@@ -59,7 +59,7 @@ def units(
     arms = {"each": [[a["name"]] for a in config["arms"] if a["training"] != "none"], "together": [[a["name"] for a in config["arms"]]], "": [[""]]}
     return [[Unit(name, arm) for arm in group] for name, stage in STAGES.items() for group in arms[stage.arms]]
 
-# %% ../nbs/09_pipeline.ipynb #9bcac977
+# %% ../nbs/09_pipeline.ipynb #e39474f4
 def find_notebooks(
     folder=None,     # the folder; None: $GENERANK_NBS, or nbs/ of the clone that the library is installed from
 )->Path:             # a folder that holds every stage's notebook
@@ -69,7 +69,7 @@ def find_notebooks(
     if missing: raise UserError(f"{folder} lacks the stage notebook {missing[0]}.ipynb: install generank from a clone (pip install -e .), or name their folder in GENERANK_NBS.")
     return folder
 
-# %% ../nbs/09_pipeline.ipynb #38fe9496
+# %% ../nbs/09_pipeline.ipynb #eba1810d
 @dataclass
 class Run:
     "A run folder, what it shall hold, and what it holds."
@@ -82,7 +82,7 @@ class Run:
     def arm(self, name:str)->dict: return next(a for a in self.config["arms"] if a["name"] == name)
     def record(self, unit:Unit)->dict: return self.manifest["stages"].get(str(unit), {})
 
-# %% ../nbs/09_pipeline.ipynb #96c3d9d8
+# %% ../nbs/09_pipeline.ipynb #b305b6b3
 def patterns(
     run:Run,
     unit:Unit,
@@ -93,17 +93,17 @@ def patterns(
     named = [(p, a) for p in getattr(STAGES[unit.stage], which) for a in arms]
     return list(dict.fromkeys(p.format(arm=a["name"], start=a["start_from"] or "-") for p, a in named))
 
-# %% ../nbs/09_pipeline.ipynb #f8aa8a06
+# %% ../nbs/09_pipeline.ipynb #38864a0f
 def settings_of(run:Run, unit:Unit)->dict:
     "The parameters that a unit's result depends on, by dotted path."
     used = {k: run.config[k] for k in STAGES[unit.stage].settings}
     if unit.stage == "grpo":
-        other = "trl" if run.arm(unit.arm)["training"] == "format" else "warm_start"
-        used["grpo"] = {k: v for k, v in used["grpo"].items() if k != other}
+        mine = ("warm_start", "lora") if run.arm(unit.arm)["training"] == "format" else set(used["grpo"]) - {"warm_start"}
+        used["grpo"] = {k: v for k, v in used["grpo"].items() if k in mine}
     arm = {"arm": run.arm(unit.arm)} if unit.stage == "grpo" else {"training": run.arm(unit.arm)["training"]} if unit.arm else {}
     return flatten(used | arm | ({"arms": run.config["arms"]} if unit.stage in ("evaluation", "report") else {}))
 
-# %% ../nbs/09_pipeline.ipynb #f46c5794
+# %% ../nbs/09_pipeline.ipynb #14c03e25
 def parts_of(
     run:Run,
     unit:Unit,
@@ -117,7 +117,7 @@ def parts_of(
     if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 
-# %% ../nbs/09_pipeline.ipynb #e811c9c3
+# %% ../nbs/09_pipeline.ipynb #5cbbf5ce
 def why(
     run:Run,
     unit:Unit,
@@ -134,7 +134,7 @@ def why(
     lost = [f for f, sha in record["artefacts"].items() if made.get(f) != sha]
     return f"{lost[0]} is {'altered' if lost[0] in made else 'missing'}" if lost else None
 
-# %% ../nbs/09_pipeline.ipynb #6dceb8c0
+# %% ../nbs/09_pipeline.ipynb #d2c1add6
 def plan(
     run:Run,
 )->list[tuple[Unit, str]]:    # unit and "skip", "run: reason" or "maybe: ..."
@@ -148,7 +148,7 @@ def plan(
         rows.append((unit, f"run: {reason}" if reason else "maybe: if its inputs change" if waits else "skip"))
     return rows
 
-# %% ../nbs/09_pipeline.ipynb #82f5ed62
+# %% ../nbs/09_pipeline.ipynb #fafb4cbd
 def check_folder(
     run_dir:Path,      # the folder asked for
     resume:bool,       # continue what is there
@@ -162,7 +162,7 @@ def check_folder(
     if not (run_dir/"config.yaml").exists(): raise UserError(f"{run_dir} holds files that are not a run's: choose another --out.")
     if not resume and not clean: raise UserError(f"{run_dir} already holds a run: add --resume to continue it, --clean to start it over, or choose another --out.")
 
-# %% ../nbs/09_pipeline.ipynb #58d7f7e7
+# %% ../nbs/09_pipeline.ipynb #d20c3fc5
 def open_run(
     profile:str=None,        # a name or a path; None: the folder's own configuration when it is resumed, else `laptop`
     out=None,                # the run folder; None: runs/<profile>
@@ -183,7 +183,7 @@ def open_run(
         run.changed, run.manifest = differences(old, config), read_manifest(run.dir)
     return run
 
-# %% ../nbs/09_pipeline.ipynb #59eb1798
+# %% ../nbs/09_pipeline.ipynb #ac2af7ed
 @contextmanager
 def locked(run_dir:Path):
     "Hold the run folder while the block runs; a folder in use is a `UserError`."
@@ -194,7 +194,7 @@ def locked(run_dir:Path):
     try: yield
     finally: lock.release()
 
-# %% ../nbs/09_pipeline.ipynb #6838c72d
+# %% ../nbs/09_pipeline.ipynb #e0c8af83
 class _Scrubbed(logging.Formatter):
     "Log lines without this machine's paths."
     def __init__(self, run_dir):
@@ -202,7 +202,7 @@ class _Scrubbed(logging.Formatter):
         self.run_dir = run_dir
     def format(self, record): return scrub(super().format(record), self.run_dir)
 
-# %% ../nbs/09_pipeline.ipynb #02d3aba8
+# %% ../nbs/09_pipeline.ipynb #c9cccb60
 @contextmanager
 def logged(run_dir:Path):
     "Log this library and papermill to the folder's run.log while the block runs."
@@ -221,7 +221,7 @@ def logged(run_dir:Path):
             logger.level, logger.propagate = before[name]
         handler.close()
 
-# %% ../nbs/09_pipeline.ipynb #340c39b9
+# %% ../nbs/09_pipeline.ipynb #8852b19e
 def begin(run:Run, unit:Unit):
     "Note in the manifest that a unit is being done, and remove what it can't continue from."
     record, parts = run.record(unit), parts_of(run, unit)
@@ -231,7 +231,7 @@ def begin(run:Run, unit:Unit):
     run.manifest["stages"][str(unit)] = {"status": "interrupted", "key": sha256_json(parts), "made_from": parts, "started": now(),
                                          "seconds": record.get("seconds", 0) if same and record["status"] != "done" else 0, "artefacts": {}}
 
-# %% ../nbs/09_pipeline.ipynb #33ad9189
+# %% ../nbs/09_pipeline.ipynb #db802db3
 def _remove(run_dir:Path, what:str):
     "Remove a folder (a path that ends in /), or a file and those that only add to its name, hidden ones too."
     path = run_dir/what
@@ -239,7 +239,7 @@ def _remove(run_dir:Path, what:str):
     else:
         for p in [*path.parent.glob(f"{path.stem}.*"), *path.parent.glob(f".{path.stem}.*")]: shutil.rmtree(p) if p.is_dir() else p.unlink()
 
-# %% ../nbs/09_pipeline.ipynb #9d695b34
+# %% ../nbs/09_pipeline.ipynb #af908cae
 def end(run:Run, group:list[Unit], status:str, seconds:float):
     "Note in the manifest how an execution ended and what it made."
     for unit in group:
@@ -250,18 +250,18 @@ def end(run:Run, group:list[Unit], status:str, seconds:float):
         if status == "done" and not made: raise RunFailed(f"{unit} ended without an error but made no {', '.join(patterns(run, unit, 'makes'))}.")
     write_manifest(run.dir, run.manifest, run.config)
 
-# %% ../nbs/09_pipeline.ipynb #b1ff667e
+# %% ../nbs/09_pipeline.ipynb #e5c8d7f1
 def title(group:list[Unit])->str:
     "What an execution is called: its unit, or its stage where it has several."
     return str(group[0]) if len(group) == 1 else group[0].stage
 
-# %% ../nbs/09_pipeline.ipynb #88e65573
+# %% ../nbs/09_pipeline.ipynb #157b41d7
 def notebook_name(group:list[Unit])->str:
     "File name of an execution's notebook: 05_grpo.warm-start.ipynb."
     stage = STAGES[group[0].stage]
     return f"{stage.notebook}.{group[0].arm}.ipynb" if stage.arms == "each" else f"{stage.notebook}.ipynb"
 
-# %% ../nbs/09_pipeline.ipynb #c6cdcacf
+# %% ../nbs/09_pipeline.ipynb #6d2632fc
 def do(
     run:Run,
     group:list[Unit],          # units to do in one execution
@@ -287,7 +287,7 @@ def do(
         raise
     finally: end(run, group, status, time.monotonic() - start)
 
-# %% ../nbs/09_pipeline.ipynb #76684f1f
+# %% ../nbs/09_pipeline.ipynb #77dfa299
 def _report(run_dir:Path, render=None):
     "Make the report of a run folder; whatever goes wrong in it is one sentence."
     if render is None: from generank.report import render
@@ -295,7 +295,7 @@ def _report(run_dir:Path, render=None):
     except (UserError, OSError): raise
     except Exception as e: raise RunFailed(f"The report failed: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:300]}") from e
 
-# %% ../nbs/09_pipeline.ipynb #898eebe9
+# %% ../nbs/09_pipeline.ipynb #0f99f317
 def execute_run(
     run:Run,                   # as `open_run` gives it
     clean:bool=False,          # empty the folder first
@@ -316,7 +316,7 @@ def execute_run(
                 if isinstance(e, RunFailed): raise type(e)(f"{e}\nContinue with: generank run --out {os.path.relpath(run.dir)} --resume") from e
                 raise
 
-# %% ../nbs/09_pipeline.ipynb #0e60bf63
+# %% ../nbs/09_pipeline.ipynb #d4fe505b
 def _execute_groups(run:Run, display:Display, stop:Stop, **kwargs)->Path:
     "Execute what is pending, group by group."
     for change in run.changed: display.say(f"changed since the last run: {change}")
@@ -338,7 +338,7 @@ def _execute_groups(run:Run, display:Display, stop:Stop, **kwargs)->Path:
     write_manifest(run.dir, run.manifest, run.config)
     return run.dir
 
-# %% ../nbs/09_pipeline.ipynb #4c7af544
+# %% ../nbs/09_pipeline.ipynb #8c2c8909
 def run(
     profile:str=None,          # a name or a path; None: the folder's own configuration when it is resumed, else `laptop`
     out=None,                  # the run folder; None: runs/<profile>
