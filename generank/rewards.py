@@ -95,15 +95,19 @@ def _symbols(
 
 # %% ../nbs/04_rewards.ipynb #74ba899a
 _BRACKETED = re.compile(r"[^\[\]\w]*+(?:[A-Za-z_][A-Za-z_ ]{0,40}[\"'*`]*\s?[:=]\s*+[\"'`*]*+)?\[([^\[\]]*+)\](?!\s*(?:[,;>|→\[-]|and\b|&))")
-_SPACES = re.compile(r"[^\S\n]+")
-_NOTE = re.compile(r"(?<=[\w*`\"'\]>}]) ?\([^()]*(?:\)|$)")
-_INLINE = re.compile(r"(?<=\S) (?=(?:\*\*)?\(?#?\d{1,2}[.)](?!\d))")
+_SPACE = re.compile(r"[^\S\n ]")
+_NOTE = re.compile(r"\((?:(?<=[\w*`\"'\]>}]\()|(?<=[\w*`\"'\]>}] \())[^()]*(?:\)|$)")
+_INLINE = re.compile(r" (?=(?:\*\*)?\(?#?\d{1,2}[.)](?!\d))(?<=\S )")
 _MARKED = re.compile(r"[>*_`]*(?:[-*•·●▪◦–+] ?(?=\S)|\(?#?\d{1,2}(?:[.):]| )\s*\D|\|)")
+_ITEM = re.compile(rf"[^\w\n|]*+(?:\d{{1,2}}[.):]\s*+)?[*_`\"'\[{{(]*+({_ONE})[*_`\"'\]}})]*+\s*+(?:[:–—].*+)?")
 _SEPARATORS = re.compile(r"[,;\n|>→»]| (?:and|&|then|followed by) ")
 
 # %% ../nbs/04_rewards.ipynb #64a1383a
 def _line(line:str, names:dict)->list[str]:
     "The symbol of a numbered or bulleted line or table row; all of them where the line is nothing but symbols."
+    simple = _ITEM.fullmatch(line)
+    known = _known(simple[1], names) if simple else ""
+    if known: return [known]
     pieces = [p for p in _SEPARATORS.split(line) if p.strip(_MARKS)]
     found = [s for p in pieces for s in _symbols(p, names)]
     return found if len(found) >= len(pieces) else found[:1]
@@ -114,7 +118,8 @@ def _untangle(
     names:dict,    # as of `_names`
 )->list[str]:      # symbols in order
     "Read a list that is written in any way but the plain one."
-    text = _SPACES.sub(" ", inside.replace("\r", "\n"))
+    text = _SPACE.sub(" ", inside.replace("\r", "\n"))
+    while "  " in text: text = text.replace("  ", " ")
     bracketed = _BRACKETED.match(text)
     text = _INLINE.sub("\n", _NOTE.sub("", bracketed[1] if bracketed else text))
     marked = [line for line in (line.strip() for line in text.split("\n")) if _MARKED.match(line)]
