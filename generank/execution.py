@@ -6,7 +6,7 @@
 __all__ = ['log', 'STOPPED', 'RunFailed', 'Interrupted', 'Stop', 'duration', 'describe', 'Display', 'watching', 'kernel_manager',
            'engine', 'prepare', 'tidy', 'failure', 'execute']
 
-# %% ../nbs/08c_execution.ipynb #b9b1cd5e
+# %% ../nbs/08c_execution.ipynb #ca5a5213
 import json, logging, os, signal, sys, tempfile, threading, time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,10 @@ from pathlib import Path
 from .core import UserError, write_text
 from .manifest import run_cells, scrub
 
-# %% ../nbs/08c_execution.ipynb #be815f5c
+# %% ../nbs/08c_execution.ipynb #d72c5c11
 log = logging.getLogger("generank")
 
-# %% ../nbs/08c_execution.ipynb #3186eb17
+# %% ../nbs/08c_execution.ipynb #27838db8
 class RunFailed(RuntimeError):
     "A run that did not end well: one sentence for the command line, exit code 1."
 
@@ -26,7 +26,7 @@ class Interrupted(RunFailed):
 
 STOPPED = "Stopped; what is finished is kept."
 
-# %% ../nbs/08c_execution.ipynb #5b65c5e0
+# %% ../nbs/08c_execution.ipynb #95bbb63e
 class Stop:
     "Turns Ctrl-C and SIGTERM into a clean stop while it is entered."
     def __init__(self, grace:float=8.0):  # seconds that a kernel gets before it is killed
@@ -56,22 +56,23 @@ class Stop:
             if self.kernel: os.killpg(self.kernel, signal.SIGKILL)
         except (ProcessLookupError, PermissionError): pass
 
-# %% ../nbs/08c_execution.ipynb #d04e56b5
+# %% ../nbs/08c_execution.ipynb #9cab656e
 def duration(seconds:float)->str:
     "Seconds as a person reads them."
     minutes, s = divmod(int(round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{s:02}" if minutes >= 60 else f"{minutes}:{s:02}"
 
-# %% ../nbs/08c_execution.ipynb #d9eb11b4
+# %% ../nbs/08c_execution.ipynb #af1444c7
 def describe(
     state:dict,      # what `generank.core.Progress` reports
+    since:float=0,   # seconds since that report
 )->str:              # "loci 3/12, 0:06 elapsed, 0:18 left"
     "A progress report in words."
     done, total, elapsed = state.get("done") or 0, state.get("total"), state.get("elapsed") or 0
-    left = f", {duration(elapsed / done * (total - done))} left" if done and total else ""
-    return f"{state.get('description') or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed)} elapsed{left}"
+    left = f", {duration(max(0, elapsed / done * (total - done) - since))} left" if done and total else ""
+    return f"{state.get('description') or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed + since)} elapsed{left}"
 
-# %% ../nbs/08c_execution.ipynb #114616b0
+# %% ../nbs/08c_execution.ipynb #d8bb3dfa
 class Display:
     "What a person sees of a run, on stderr."
     def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between two lines where there is no terminal
@@ -97,12 +98,13 @@ class Display:
 
     def update(self, state:dict):
         "Show a progress report."
-        self.live.update(self.task, completed=state.get("done") or 0, total=state.get("total"), description=describe(state))
+        text = describe(state, max(0, time.time() - state.get("time", time.time())))
+        self.live.update(self.task, completed=state.get("done") or 0, total=state.get("total"), description=text)
         if not self.console.is_terminal and time.monotonic() - self.told >= self.every:
             self.told = time.monotonic()
-            self.say(f"  {self.label}: {describe(state)}")
+            self.say(f"  {self.label}: {text}")
 
-# %% ../nbs/08c_execution.ipynb #cc51fd10
+# %% ../nbs/08c_execution.ipynb #8fb4bc64
 @contextmanager
 def watching(
     run_dir:Path,        # the run folder
@@ -127,7 +129,7 @@ def watching(
         os.environ.pop("GENERANK_PROGRESS", None)
         path.unlink(missing_ok=True)
 
-# %% ../nbs/08c_execution.ipynb #27542e99
+# %% ../nbs/08c_execution.ipynb #75081ae5
 def kernel_manager(
     stop:Stop,          # told the kernel's process
     output,             # open file for what the process itself prints
@@ -144,7 +146,7 @@ def kernel_manager(
             stop.kernel = self.provisioner.pid
     return Manager
 
-# %% ../nbs/08c_execution.ipynb #ffbac36d
+# %% ../nbs/08c_execution.ipynb #e9236f8e
 def engine():
     "A papermill engine that saves the executed copy at most every other second while it runs, and at its end."
     from papermill.engines import NBClientEngine, NotebookExecutionManager
@@ -163,7 +165,7 @@ def engine():
             return manager.nb
     return Engine
 
-# %% ../nbs/08c_execution.ipynb #d711abc9
+# %% ../nbs/08c_execution.ipynb #e933aaf8
 def prepare(
     notebook:Path,       # a stage's notebook
     copy:Path,           # where to write what papermill executes
@@ -181,7 +183,7 @@ def prepare(
     nbformat.write(nb, copy)
     return {t.id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
 
-# %% ../nbs/08c_execution.ipynb #01562ac6
+# %% ../nbs/08c_execution.ipynb #b7dc5d1a
 def tidy(notebook:Path, run_dir:Path):
     "Take this machine's paths out of an executed notebook."
     if not notebook.exists(): return
@@ -190,7 +192,7 @@ def tidy(notebook:Path, run_dir:Path):
     for key in ("input_path", "output_path"): nb["metadata"].get("papermill", {}).pop(key, None)
     write_text(notebook, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
 
-# %% ../nbs/08c_execution.ipynb #44db0085
+# %% ../nbs/08c_execution.ipynb #933a99ce
 def failure(
     error:Exception,     # what papermill raised
     name:str,            # the executed notebook
@@ -206,7 +208,7 @@ def failure(
     line = next((s.strip() for s in error.source.splitlines() if s.strip() and not s.strip().startswith(("#", "import ", "from "))), "")
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {(error.evalue.splitlines() or [''])[0][:300]}")
 
-# %% ../nbs/08c_execution.ipynb #576ffcc5
+# %% ../nbs/08c_execution.ipynb #8f936715
 def execute(
     notebook:Path,              # a stage's notebook
     output:Path,                # the executed copy
