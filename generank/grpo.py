@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from .core import Progress, UserError, atomic_path, read_json, sha256_file, stable_seed, unknown_name, write_json, write_text
+from .monitor import monitor_callback, monitor_reward
 from .prompts import STYLES, build_prompt, shuffle_candidates
-from .rewards import check_gold, format_answer, get_reward
+from .rewards import Configured, check_gold, format_answer, reward_functions
 
 log = logging.getLogger(__name__)
 
@@ -449,12 +450,15 @@ def _grpo(config, loci, model, tokenizer, out_dir, callbacks):
     "The trainer of a GRPO arm."
     from trl import GRPOConfig
     settings = checked_fields(GRPOConfig, config["grpo"]["trl"], "grpo.trl")
-    arguments = GRPOConfig(**{**_common_arguments(config, out_dir), "shuffle_dataset": False, **settings})
+    if "reward_weights" in settings: raise UserError("`grpo.trl.reward_weights` is set by the arm's reward: write the weights there, as in reward: {rank: 1.0, format: 0.2}.")
+    functions, weights = reward_functions(config["arm"]["reward"], config["seed"])
+    functions.append(Configured(monitor_reward, {"reasoning": bool(STYLES[config["prompts"]["style"]].reasoning)}))
+    arguments = GRPOConfig(**{**_common_arguments(config, out_dir), "shuffle_dataset": False, **settings, "reward_weights": [*weights, 0.0]})
     per_step = arguments.generation_batch_size // arguments.num_generations
     if arguments.max_steps <= 0: arguments.max_steps = int(np.ceil(arguments.num_train_epochs * len(loci) / per_step))
     rows = grpo_rows(loci, arguments.max_steps * per_step, config["seed"], **config["prompts"], genes=config["grpo"].get("genes_per_prompt"))
-    return shared_prompt_trainer()(model=model, processing_class=tokenizer, reward_funcs=[get_reward(config["arm"]["reward"])], args=arguments,
-                                   train_dataset=rows, callbacks=callbacks)
+    return shared_prompt_trainer()(model=model, processing_class=tokenizer, reward_funcs=functions, args=arguments, train_dataset=rows,
+                                   callbacks=[monitor_callback(config["arm"]["name"]), *callbacks])
 
 # %% ../nbs/05_grpo.ipynb #c11f46cf
 def _policy(config, start_from):
