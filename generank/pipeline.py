@@ -113,7 +113,9 @@ def parts_of(
     notebook = run.notebooks/f"{stage.notebook}.ipynb"
     code = code_parts(notebook, {unit.stage}) if notebook.exists() else {}
     files = file_hashes(run.dir, patterns(run, unit, "reads"))
-    if unit.stage == "data" and Path(run.config["data"]["source"]).is_file(): files |= {"the source": sha256_file(run.config["data"]["source"])}
+    if unit.stage == "data":
+        given = [v for value in run.config["data"].values() for v in (value if isinstance(value, list) else [value])]
+        files |= {f"the source {v}": sha256_file(v) for v in given if isinstance(v, str) and Path(v).is_file()}
     if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 

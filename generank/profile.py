@@ -40,8 +40,20 @@ class Limit(Part):
 
 class Data(Part):
     "The loci."
-    source:str = Field("bundled", description="`bundled`, a file of loci, or the Hub id of a data set")
+    source:str|list[str] = Field("bundled", description="`bundled`, `open-targets`, a file of loci, a folder, or the Hub id of a data set; or a list of these")
     limit:Limit = Field(Limit(), description="how many loci of each split to use")
+    split:Literal["own", "regions", "faithful"]|None = Field(None, description="`own`, `regions` (anew) or `faithful` (the first run's, in file order); null takes the source's own where it has one")
+    seed:int|None = Field(None, description="seed of a new split; null keeps the source's split")
+    test:float|None = Field(None, ge=0, lt=1, description="share of the test in a new split; null takes a third")
+    validation:float|None = Field(None, ge=0, lt=1, description="share of the rest for validation in a new split; null takes 0.15")
+    test_source:str|None = Field(None, description="another source that is the whole test: train on one, test on the other")
+    min_candidates:int|None = Field(None, ge=2, description="fewest candidates of a locus; null takes all")
+    max_candidates:int|None = Field(None, ge=2, description="most candidates of a locus; null takes all")
+    confidence:str|list[str]|None = Field(None, description="confidences to keep; null keeps all")
+    evidence_class:str|list[str]|None = Field(None, description="evidence classes to keep; null keeps all")
+    genes:str|None = Field(None, description="gene table: GTF, GFF3 or parquet; null takes the bundled one")
+    assembly:str = Field("GRCh38", description="assembly of the source's positions: GRCh38, or GRCh37 with `chain`")
+    chain:str|None = Field(None, description="chain file that lifts GRCh37 to GRCh38")
 
 # %% ../nbs/08a_profile.ipynb #3ae38822
 class Prompts(Part):
