@@ -66,7 +66,7 @@ class Arm(Part):
     "One row of the experiment."
     name:str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the arm and of its files: letters, digits, - and _")
     training:Literal["none", "format", "grpo"] = Field("none", description="`none`, `format` (the warm start: lists in random order, no labels), `grpo`")
-    reward:str|None = Field(None, description="reward of a `grpo` arm: its name in `generank.rewards`, or `module:function`")
+    reward:str|dict[str, Any]|None = Field(None, description="reward of a `grpo` arm: a name in `generank.rewards`, `module:function`, or a weighted sum such as {rank: 1.0, format: 0.2}")
     start_from:str|None = Field(None, description="an earlier trained arm whose adapter this one starts from; null starts from the model")
 
 # %% ../nbs/08a_profile.ipynb #0c416de9
@@ -290,11 +290,13 @@ def check_arms(profile:Profile):
 def check_choices(profile:Profile):
     "Raise a `UserError` for a style, reward, metric or run that no stage knows, or for splits that differ."
     from generank.prompts import STYLES
-    from generank.rewards import REWARDS
+    from generank.rewards import reward_parts
     e, names = profile.evaluation, [a.name for a in profile.arms]
     if profile.prompts.style not in STYLES: raise unknown_name("prompt style", profile.prompts.style, STYLES)
     for arm in profile.arms:
-        if arm.reward and ":" not in arm.reward and arm.reward not in REWARDS: raise unknown_name(f"reward of arm {arm.name!r}", arm.reward, REWARDS)
+        if arm.reward is None: continue
+        try: reward_parts(arm.reward)
+        except UserError as error: raise UserError(f"Arm {arm.name!r}: {error}") from None
     for name in (n for pair in e.family for n in pair):
         if name not in names: raise unknown_name("arm in `evaluation.family`", name, names)
     metrics = ["mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
