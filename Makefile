@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check figure lock clean
+.PHONY: help setup report test check record figure lock clean
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -41,6 +41,9 @@ check: setup  ## fail when the library and the notebooks differ, or when a noteb
 	before=$$(state); nbdev_export; nbdev_clean; \
 	if [ "$$before" != "$$(state)" ]; then git status --short -- nbs generank; git --no-pager diff --stat -- nbs generank; \
 	  echo "nbdev_export or nbdev_clean changed the files above: commit notebooks cleaned, together with the library exported from them" >&2; exit 1; fi
+
+record: setup  ## copy the small artefacts of a finished run into results/: make record RUN=runs/NAME
+	@$(PY) -c 'import sys; from generank.pipeline import record; print(record(sys.argv[1]))' $(RUN)
 
 figure: setup  ## draw the recorded result again: results/figure.svg and the table under it
 	@$(PY) -c 'from generank.story import save_recorded_figure; print(save_recorded_figure())'
