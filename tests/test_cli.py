@@ -54,9 +54,9 @@ def test_a_broken_locus_is_named_with_its_line(tmp_path):
 
 
 def test_output_can_be_piped():
-    facts = call("data", "describe").stdout.splitlines()
+    facts = call("data", "describe", "--no-figures").stdout.splitlines()
     assert facts[0].split("\t") == ["fact", "all", "train", "validation", "test"]
-    head = subprocess.run(f"{GENERANK} data describe | head -1", shell=True, capture_output=True, text=True, timeout=60)
+    head = subprocess.run(f"{GENERANK} data describe --no-figures | head -1", shell=True, capture_output=True, text=True, timeout=60)
     assert head.stderr == "" and head.stdout.startswith("fact")
 
 
