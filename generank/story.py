@@ -179,7 +179,7 @@ def in_runs(recorded:dict)->str:
     machine = first("manifest.hardware")
     where = " and ".join(machine["gpus"]) or f"{machine['cores']} processor cores ({machine['cpu'] or 'processor unknown'})"
     times = list(dict.fromkeys(duration(t) for t in sorted(r("manifest.seconds") for r in recorded["runs"])))
-    return (f"profile `{recorded['profile']}`, {len(recorded['seeds'])} seeds, {' to '.join(dict.fromkeys((times[0], times[-1])))} each on {where}, "
+    return (f"profile `{recorded['profile']}`, {len(recorded['seeds'])} seed{'s' * (len(recorded['seeds']) > 1)}, {' to '.join(dict.fromkeys((times[0], times[-1])))} {'each ' * (len(recorded['seeds']) > 1)}on {where}, "
             f"recorded on {first('manifest.updated')[:10]}")
 
 # %% ../nbs/09b_story.ipynb #670f5da6
@@ -223,18 +223,18 @@ def recorded_chart(recorded:dict):
                 "top_k": {"1": dict(zip(("accuracy", "ci_low", "ci_high"), top))}}
     runs = [entry(a, "arm", p, "a") for a, p in recorded["arms"].items()] + [entry(b, "baseline", p, "b") for b, p in recorded["against"].items()]
     chart = main_comparison(runs, name="recorded")
-    chart.caption = f"Recorded: {in_runs(recorded)}. Mean over seeds on {recorded['pooled']['n']} held-out loci, with 95 % bootstrap intervals over {recorded['pooled']['n_clusters']} regions.".replace("`", "")
+    chart.caption = f"Recorded: {in_runs(recorded)}. {'Mean over seeds on' if len(recorded['seeds']) > 1 else 'On'} {recorded['pooled']['n']} held-out loci, with 95 % bootstrap intervals over {recorded['pooled']['n_clusters']} regions.".replace("`", "")
     return chart
 
 # %% ../nbs/09b_story.ipynb #8fc2311d
 def save_recorded_figure(
-    folder=None,     # as in `recorded_result`
+    folder=None,     # as in `recorded_result`; None: `results/laptop-long`, or `results/laptop` while there is no such run
     out=None,        # where the picture goes; None: `results/` of the clone
 )->Path:             # the picture, `figure.svg`
     "Draw the recorded result for the README, with its table beside it."
     from generank.figures import save_chart
-    recorded = recorded_result(folder)
-    if recorded is None: raise UserError("There is no recorded result to draw: results/laptop-long holds no run.")
+    recorded = recorded_result(folder) or (None if folder else recorded_result(REPOSITORY/"results/laptop"))
+    if recorded is None: raise UserError("There is no recorded result to draw: results/ holds no run of laptop-long or laptop.")
     chart = recorded_chart(recorded)
     chart.name = "figure"
     return save_chart(chart, out or REPOSITORY/"results")["svg"]
