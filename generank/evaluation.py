@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RUN_COLUMNS', 'FIRST_RUN_COLUMNS', 'BASELINES', 'PARTS', 'MHC', 'DEFAULTS', 'rank_credit', 'place', 'read_responses',
            'metric_names', 'score_responses', 'random_order', 'list_order', 'nearest_gene', 'text_similarity',
-           'baseline_scores', 'Resampled', 'summarise', 'answer_rates', 'comparison', 'decompose', 'adjust',
-           'Evaluation', 'locus_parts', 'gather', 'evaluate', 'compare', 'pool_seeds', 'training_curves', 'run_figures',
-           'run_stage']
+           'gene_prior', 'baseline_scores', 'Resampled', 'summarise', 'answer_rates', 'comparison', 'decompose',
+           'adjust', 'Evaluation', 'locus_parts', 'gather', 'evaluate', 'compare', 'training_loci', 'pool_seeds',
+           'training_curves', 'run_figures', 'run_stage']
 
 # %% ../nbs/08_evaluation.ipynb #7f0da22e
 import itertools, json, math
@@ -157,26 +157,54 @@ def nearest_gene(loci, **kwargs)->list:
     return [-np.nan_to_num(np.array(d, dtype=float), nan=np.inf) for d in loci.distances]
 
 # %% ../nbs/08_evaluation.ipynb #319935b7
+def _vectorizer():
+    "TF-IDF over pieces of words."
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+
+def _about(symbols, genes=None)->list[str]:
+    "Symbol and description of each gene, as one text."
+    if genes is None:
+        from generank.genes import load_genes
+        genes = load_genes()
+    about = dict(zip(genes.symbol, genes.symbol + " " + genes.description.fillna("")))
+    return [about.get(g, g) for g in symbols]
+
+# %% ../nbs/08_evaluation.ipynb #3f442c50
 def text_similarity(
     loci,              # `trait` and `candidates`
     genes=None,        # table with `symbol` and `description`; None: the bundled genes
     **kwargs,
 )->list:
     "Cosine similarity of TF-IDF vectors: the trait against symbol and description of each candidate."
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    if genes is None:
-        from generank.genes import load_genes
-        genes = load_genes()
-    about = dict(zip(genes.symbol, genes.symbol + " " + genes.description.fillna("")))
     names = sorted({g for c in loci.candidates for g in c})
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-    described = vectorizer.fit_transform([about.get(g, g) for g in names])
+    vectorizer = _vectorizer()
+    described = vectorizer.fit_transform(_about(names, genes))
     alike = (described @ vectorizer.transform(loci.trait).T).toarray().round(9)
     row = {g: i for i, g in enumerate(names)}
     return [alike[[row[g] for g in c], i] for i, c in enumerate(loci.candidates)]
 
-# %% ../nbs/08_evaluation.ipynb #3f442c50
-BASELINES = {"random order": random_order, "list order": list_order, "nearest gene": nearest_gene, "TF-IDF": text_similarity}
+# %% ../nbs/08_evaluation.ipynb #c9b8e61d
+def gene_prior(
+    loci,              # `candidates`
+    training=None,     # training loci, with `candidates` and `causal_gene`
+    genes=None,        # as for TF-IDF
+    **kwargs,
+)->list:
+    "Logistic regression on symbol and description (TF-IDF, balanced classes, scikit-learn's defaults), fitted on the training loci; blind to the trait."
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    if training is None or not len(training): raise UserError("The baseline 'gene prior' needs training loci.")
+    shown = [(g, g == causal) for c, causal in zip(training.candidates, training.causal_gene) for g in c]
+    model = make_pipeline(_vectorizer(), LogisticRegression(class_weight="balanced", max_iter=1000))
+    model.fit(_about([g for g, _ in shown], genes), [causal for _, causal in shown])
+    names = sorted({g for c in loci.candidates for g in c})
+    value = dict(zip(names, model.decision_function(_about(names, genes)).round(9)))
+    return [np.array([value[g] for g in c]) for c in loci.candidates]
+
+# %% ../nbs/08_evaluation.ipynb #ba904ab5
+BASELINES = {"random order": random_order, "list order": list_order, "nearest gene": nearest_gene, "TF-IDF": text_similarity,
+             "gene prior": gene_prior}
 
 # %% ../nbs/08_evaluation.ipynb #73b63f66
 def baseline_scores(
@@ -383,7 +411,7 @@ def _locus_table(scores:pd.DataFrame, loci)->pd.DataFrame:
 def gather(
     responses,                       # as in `evaluate`
     k=(1, 3, 5, 7), cluster_by:str=None, scoring:str=None, loci=None, baselines=(), genes=None,
-    draws:int=10_000, seed:int=1,
+    draws:int=10_000, seed:int=1, training=None,
 )->tuple:                            # (Resampled of all runs, score tables of the responses, locus table)
     "Read, check, pair and score; baselines become further runs."
     if any(int(i) != i or i < 1 for i in k) or not len(k): raise UserError(f"k must be whole numbers of at least 1, not {list(k)}.")
@@ -396,7 +424,7 @@ def gather(
         if (s.cluster != order.cluster).any(): raise UserError(f"{n} puts locus {s.index[s.cluster != order.cluster][0]} into another cluster than {next(iter(scores))}.")
     table = _locus_table(order, loci)
     if baselines and "candidates" not in table: raise UserError("Baselines need the candidates, which files of the first run's layout don't carry.")
-    runs = {n: s[metric_names(k)] for n, s in scores.items()} | {b: baseline_scores(b, table, k, genes=genes) for b in baselines}
+    runs = {n: s[metric_names(k)] for n, s in scores.items()} | {b: baseline_scores(b, table, k, genes=genes, training=training) for b in baselines}
     return Resampled(pd.concat(runs, axis=1), order.cluster.to_numpy(), draws, seed), scores, table
 
 # %% ../nbs/08_evaluation.ipynb #5d22841f
@@ -412,13 +440,14 @@ def evaluate(
     family=None,               # pairs over which Holm adjusts; None: all pairs
     loci:pd.DataFrame=None,    # loci table: adds parts of the results, and distances
     baselines=(),              # names in `BASELINES`, scored on the same loci
-    genes:pd.DataFrame=None,   # gene descriptions for TF-IDF; None: the bundled ones
+    genes:pd.DataFrame=None,   # gene descriptions for TF-IDF and the gene prior; None: the bundled ones
+    training:pd.DataFrame=None,  # training loci, for the gene prior
 )->Evaluation:                 # {"runs", "comparisons", "primary", "decomposition", "against_baselines", ...}
     "Score runs on the same loci and compare them in pairs; `comparisons` holds every pair at every k, `primary` the primary metric."
     k = sorted(dict.fromkeys(int(i) if float(i) == int(i) else i for i in k))
     known = ["mrr", "mrr_completed", *(f"top_{i}" for i in k)]
     if primary not in known: raise unknown_name("primary metric", primary, known)
-    resampled, scores, table = gather(responses, k, cluster_by, scoring, loci, baselines, genes, draws, seed)
+    resampled, scores, table = gather(responses, k, cluster_by, scoring, loci, baselines, genes, draws, seed, training)
     pairs = list(itertools.combinations(scores, 2)) if pairs is None else [tuple(p) for p in pairs]
     for name in {n for p in [*pairs, *(family or [])] for n in p} - set(scores): raise unknown_name("run", name, scores)
     parts = {name: resampled.part(rows) for name, rows in locus_parts(table).items()} if loci is not None else {}
@@ -471,8 +500,13 @@ def _recorded_scores(
     if loci is None and set(names) & set(BASELINES): loci = _recorded_loci(folder, config)
     settings = config.get("evaluation") or {}
     resampled, *_ = gather({n: folder/"responses"/f"{n}.parquet" for n in arms}, k, settings.get("cluster_by"), None, loci,
-                           [n for n in names if n in BASELINES], genes, draws=1)
+                           [n for n in names if n in BASELINES], genes, draws=1, training=None if loci is None else training_loci(loci))
     return str(config.get("seed", folder.name)), resampled
+
+# %% ../nbs/08_evaluation.ipynb #38319f30
+def training_loci(loci)->pd.DataFrame:
+    "The rows of a loci table's training split; none where the table has no splits."
+    return loci[loci.split == "train"] if "split" in loci else loci.iloc[:0]
 
 # %% ../nbs/08_evaluation.ipynb #77340ad8
 def _recorded_loci(folder, config):
@@ -522,12 +556,12 @@ def _pool(one, two, clusters, labels, draws, seed)->dict:
 
 # %% ../nbs/08_evaluation.ipynb #e7cee368
 def _inputs(run_dir, config):
-    "(loci of the split, arm -> response file), after a check that the responses are of these loci."
+    "(loci of the split, arm -> response file, training loci), after a check that the responses are of these loci."
     run_dir, split = Path(run_dir), config["evaluation"].get("split", "test")
     path = run_dir/"data"/"loci.parquet"
     if not path.exists(): raise UserError(f"{path} does not exist: run the data stage first.")
-    loci = pd.read_parquet(path)
-    loci = loci[loci.split == split]
+    table = pd.read_parquet(path)
+    loci = table[table.split == split]
     files = {arm["name"]: run_dir/"responses"/f"{arm['name']}.parquet" for arm in config["arms"]}
     for file in files.values():
         if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
@@ -535,7 +569,7 @@ def _inputs(run_dir, config):
         odd = sorted(answered ^ set(loci.locus_id))
         if odd: raise UserError(f"{file} and the {split} split of {path} hold different loci ({len(answered)} and {len(loci)}; {odd[0]} is in only one): "
                                 "run the inference stage on this split.")
-    return loci, files
+    return loci, files, training_loci(table)
 
 # %% ../nbs/08_evaluation.ipynb #19ba0986
 def _pairs(arms:list[str], family)->list[tuple]:
@@ -587,9 +621,10 @@ def run_stage(
     for name in settings:
         if name not in DEFAULTS: raise unknown_name("evaluation parameter", name, DEFAULTS)
     s = {**DEFAULTS, **settings}
-    loci, files = _inputs(run_dir, {**config, "evaluation": s})
-    baselines = [b for b in BASELINES if b != "nearest gene" or ("distances" in loci and loci.distances.notna().all())]
-    result = evaluate(files, s["k"], s["cluster_by"], None, s["draws"], s["seed"], s["primary"], _pairs(list(files), s["family"]), s["family"], loci, baselines)
+    loci, files, training = _inputs(run_dir, {**config, "evaluation": s})
+    possible = {"nearest gene": "distances" in loci and loci.distances.notna().all(), "gene prior": len(training) > 0 and s["split"] != "train"}
+    baselines = [b for b in BASELINES if possible.get(b, True)]
+    result = evaluate(files, s["k"], s["cluster_by"], None, s["draws"], s["seed"], s["primary"], _pairs(list(files), s["family"]), s["family"], loci, baselines, training=training)
     curves = training_curves(run_dir, list(files))
     slopes = {arm: _plain(training_slope(rows)) for arm, rows in curves.items() if len(rows) >= 8 and sum(r.get("reward") is not None for r in rows) >= 8}
     metrics = {**{c: s[c] for c in ("primary", "split", "cluster_by", "draws", "seed", "k")}, "n_loci": result["runs"][0]["n"],
