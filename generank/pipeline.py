@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['STAGES', 'RECORDED', 'Stage', 'Unit', 'units', 'find_notebooks', 'Run', 'patterns', 'settings_of', 'parts_of', 'why',
            'plan', 'check_folder', 'open_run', 'locked', 'logged', 'begin', 'end', 'title', 'notebook_name', 'do',
-           'execute_run', 'run', 'record']
+           'claimed', 'adopt', 'execute_run', 'run', 'record']
 
 # %% ../nbs/09_pipeline.ipynb #018aeaf3
 import logging, os, shutil, time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 from filelock import FileLock, Timeout
 
-from .core import UserError, sha256_file, sha256_json, write_text
+from .core import UserError, atomic_path, sha256_file, sha256_json, write_text
 from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, log, watching
 from .manifest import REPOSITORY, code_parts, file_hashes, now, read_manifest, scrub, write_manifest
 from .profile import differences, flatten, parse_yaml, resolve
@@ -78,6 +78,7 @@ class Run:
     notebooks:Path          # the folder of the stage notebooks
     changed:list[str] = field(default_factory=list)                    # how `config` differs from the folder's config.yaml
     manifest:dict = field(default_factory=lambda: {"stages": {}})      # as in manifest.json
+    reuse:Path|None = None  # a folder of runs whose finished units are copied where they are the same
 
     def arm(self, name:str)->dict: return next(a for a in self.config["arms"] if a["name"] == name)
     def record(self, unit:Unit)->dict: return self.manifest["stages"].get(str(unit), {})
@@ -172,11 +173,13 @@ def open_run(
     resume:bool=False,       # continue what the folder holds
     clean:bool=False,        # start over
     notebooks=None,          # folder of the stage notebooks
+    reuse=None,              # a folder of runs: finished units that are the same there are copied
 )->Run:                      # nothing is written yet
     "A run as asked for, checked."
     kept = Path(out)/"config.yaml" if out else None
     config = resolve(str(kept) if profile is None and resume and kept and kept.exists() else profile or "laptop", overrides)
-    run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks))
+    if reuse and not Path(reuse).is_dir(): raise UserError(f"{reuse} is not a folder: --reuse takes a folder of runs.")
+    run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks), reuse=Path(reuse) if reuse else None)
     check_folder(run.dir, resume, clean)
     if resume and (run.dir/"config.yaml").exists():
         old = parse_yaml((run.dir/"config.yaml").read_text(encoding="utf-8"), str(run.dir/"config.yaml"))
@@ -297,6 +300,36 @@ def _report(run_dir:Path, render=None):
     except (UserError, OSError): raise
     except Exception as e: raise RunFailed(f"The report failed: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:300]}") from e
 
+# %% ../nbs/09_pipeline.ipynb #5fc6e685
+@contextmanager
+def claimed(run:Run, group:list[Unit]):
+    "Hold the right to do some units among the runs of `run.reuse` while the block runs."
+    with ExitStack() as stack:
+        for key in sorted(sha256_json(parts_of(run, u)) for u in group if run.reuse and u.stage != "report"):
+            folder = run.reuse/".claims"
+            folder.mkdir(exist_ok=True)
+            stack.enter_context(FileLock(folder/f"{key}.lock"))
+        yield
+
+# %% ../nbs/09_pipeline.ipynb #6b5b63fa
+def adopt(
+    run:Run,
+    unit:Unit,
+)->str|None:     # name of the run that it was copied from; None: no other run has it
+    "Copy a unit that another run of `run.reuse` has finished from the same parts; its files are checked against their sha256."
+    if run.reuse is None or unit.stage == "report": return None
+    key = sha256_json(parts_of(run, unit))
+    for donor in sorted(p.parent for p in run.reuse.glob("*/manifest.json")):
+        record = read_manifest(donor)["stages"].get(str(unit), {})
+        if donor.resolve() == run.dir.resolve() or (record.get("status"), record.get("key")) != ("done", key): continue
+        if any(not (donor/f).is_file() or sha256_file(donor/f) != sha for f, sha in record["artefacts"].items()): continue
+        for pattern in patterns(run, unit, "makes"): _remove(run.dir, pattern.split("*")[0])
+        for file in record["artefacts"]:
+            with atomic_path(run.dir/file) as copy: shutil.copyfile(donor/file, copy)
+        run.manifest["stages"][str(unit)] = {**{k: v for k, v in record.items() if k != "notebook"}, "copied_from": donor.name}
+        write_manifest(run.dir, run.manifest, run.config)
+        return donor.name
+
 # %% ../nbs/09_pipeline.ipynb #0f99f317
 def execute_run(
     run:Run,                   # as `open_run` gives it
@@ -333,8 +366,14 @@ def _execute_groups(run:Run, display:Display, stop:Stop, **kwargs)->Path:
             if not reasons[u]: display.say(f"{i}/{len(groups)} {u}: unchanged, skipped")
         if not pending: continue
         for u in pending: display.say(f"{i}/{len(groups)} {u}: {reasons[u]}")
-        start = time.monotonic()
-        do(run, pending, display, stop, **kwargs)
+        with claimed(run, pending):
+            copied = {u: adopt(run, u) for u in pending}
+            for u, donor in copied.items():
+                if donor: display.say(f"{i}/{len(groups)} {u}: the same as in {donor}, copied")
+            pending = [u for u in pending if not copied[u]]
+            if not pending: continue
+            start = time.monotonic()
+            do(run, pending, display, stop, **kwargs)
         if stop.asked: raise Interrupted(STOPPED)
         display.say(f"{i}/{len(groups)} {title(pending)}: done in {duration(time.monotonic() - start)}")
     write_manifest(run.dir, run.manifest, run.config)
@@ -347,10 +386,10 @@ def run(
     overrides=(),              # settings such as "seed=2"
     resume:bool=False,         # continue what the folder holds
     clean:bool=False,          # start over
-    **kwargs,                  # `notebooks`, and those of `execute_run`
+    **kwargs,                  # `notebooks` and `reuse`, as in `open_run`, and those of `execute_run`
 )->Path:                       # the run folder
     "Run an experiment: `generank run`."
-    opened = open_run(profile, out, overrides, resume, clean, kwargs.pop("notebooks", None))
+    opened = open_run(profile, out, overrides, resume, clean, kwargs.pop("notebooks", None), kwargs.pop("reuse", None))
     return execute_run(opened, clean=clean, **kwargs)
 
 # %% ../nbs/09_pipeline.ipynb #326ab6a4
