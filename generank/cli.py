@@ -55,7 +55,7 @@ def show_table(
 # %% ../nbs/11_cli.ipynb #6a6ef901
 Settings = Annotated[list[str], typer.Option("--param", "-p", metavar="STAGE.PARAM=VALUE", help="Override one parameter of the profile; may be repeated.")]
 
-@app.command(epilog="Example: generank run --profile laptop --out runs/fast -p grpo.trl.learning_rate=2e-4 -p data.limit.test=16")
+@app.command(epilog="Example: generank run --profile laptop --out runs/fast -p grpo.trl.learning_rate=2e-4 -p data.limit.test=16; generank run --profile tiny --sweep seed=1,2 --sweep arms.grpo-rank.reward=rank,binary --jobs 2")
 def run(
     profile:Annotated[str, typer.Option(help="A profile's name, or a path to a YAML file. Default: laptop, or what the folder holds.")]=None,
     out:Annotated[Path, typer.Option(help="The run folder. Default: runs/PROFILE.")]=None,
@@ -64,12 +64,26 @@ def run(
     clean:Annotated[bool, typer.Option("--clean", help="Empty the folder first.")]=False,
     dry_run:Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]=False,
     cell_timeout:Annotated[int, typer.Option(help="Seconds that one notebook cell may take. Default: no limit.", min=1)]=None,
+    reuse:Annotated[Path, typer.Option(help="A folder of runs: what they have finished from the same parameters, code and files is copied, not repeated.")]=None,
+    sweep:Annotated[list[str], typer.Option("--sweep", metavar="STAGE.PARAM=VALUE,VALUE", help="Run every combination of these values, each in a folder of its own under --out; may be repeated.")]=[],
+    jobs:Annotated[int, typer.Option(help="Runs of a sweep side by side, each with its share of the cores.", min=1)]=1,
 ):
-    "Run an experiment: data, training, inference, evaluation, report. Prints the report's path."
+    "Run an experiment: data, training, inference, evaluation, report. Prints the report's path; a sweep prints its table of results."
+    if sweep: return _sweep(profile, sweep, out, param, jobs, resume, clean, dry_run)
     from generank import pipeline
-    opened = pipeline.open_run(profile, out, param, resume, clean)
+    opened = pipeline.open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean)
     typer.echo(pipeline.execute_run(opened, clean=clean, cell_timeout=cell_timeout)/"site"/"index.html")
+
+# %% ../nbs/11_cli.ipynb #3e705866
+def _sweep(profile, sweeps, out, param, jobs, resume, clean, dry_run):
+    "Run a sweep, or print its runs."
+    from generank import sweep
+    profile = profile or "laptop"
+    if dry_run: return [typer.echo(f"{p.name:40} {' '.join(f'-p {s}' for s in p.settings())}") for p in sweep.points(sweeps)] and None
+    table = sweep.sweep(profile, sweeps, out, param, jobs, resume, clean)
+    show_table(sweep.results(table.parent))
+    typer.echo(table, err=True)
 
 # %% ../nbs/11_cli.ipynb #3e5d6d43
 def _show_plan(run, clean:bool):

@@ -1,0 +1,88 @@
+"""`generank run --sweep` with miniature stages: every combination once, what is shared done once, the same table however many run side by side."""
+import signal
+
+import nbformat
+import pandas as pd
+import pytest
+
+from test_run import STAGES, Mini
+
+GRPO = "for a in arms: call(a); write(f'models/{a}/adapter_model.safetensors', f\"{a} {config['seed']} {[x['reward'] for x in config['arms'] if x['name'] == a]}\"); write(f'models/{a}/training.json', '{}')"
+INFERENCE = "call('inference')\nfor a in arms: f = run_dir/f'models/{a}/adapter_model.safetensors'; write(f'responses/{a}.parquet', f.read_text() if f.exists() else a)"
+EVALUATION = """
+call('evaluation')
+answers = (run_dir/'responses'/'grpo-rank.parquet').read_text()
+entry = lambda name, value: {'name': name, 'kind': 'arm', 'n': 6, 'mrr': value, 'mrr_ci_low': value - 0.1, 'mrr_ci_high': value + 0.1, 'mrr_completed': value, 'format_error_rate': 0.0}
+runs = [entry('warm-start', 0.2), entry('grpo-rank', 0.3 + int(answers.split()[1]) / 10 + ('rank' in answers.split()[2]) / 100)]
+write('evaluation/metrics.json', json.dumps({'primary': 'mrr', 'split': 'test', 'runs': runs, 'training': {'grpo-rank': {'slope': 1.5, 'ci_low': 0.5, 'ci_high': 2.5}}}))
+"""
+SWEEP = ("--profile", "tiny", "--out", "runs/grid", "--sweep", "seed=1,2", "--sweep", "arms.grpo-rank.reward=rank,binary")
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory):
+    folder, cell = tmp_path_factory.mktemp("sweep-nbs"), nbformat.v4.new_code_cell
+    from test_run import BODY
+    for name, body in {**STAGES, "05_grpo": GRPO, "06_inference": INFERENCE, "08_evaluation": EVALUATION}.items():
+        cells = [cell('run_dir = ""\nconfig = {}\narms = []', metadata={"tags": ["parameters"]}), cell(BODY), cell(body)]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder/f"{name}.ipynb")
+    return folder
+
+
+@pytest.fixture
+def mini(tmp_path, stages): return Mini(tmp_path, stages)
+
+
+def test_a_sweep_gives_the_same_table_side_by_side_and_shares_its_work(mini, tmp_path):
+    one = mini.run(*SWEEP)
+    assert one.returncode == 0, one.stderr
+    calls = mini.calls()
+    assert {c: calls.count(c) for c in sorted(set(calls))} == {"data": 1, "evaluation": 4, "grpo-rank": 4, "inference": 4, "report": 4, "warm-start": 2}
+    table = (tmp_path/"runs/grid/sweep.csv").read_text()
+    rows = pd.read_csv(tmp_path/"runs/grid/sweep.csv")
+    assert len(rows) == 8 and set(rows.seed) == {1, 2} and rows.run.iloc[0] == "seed-1_reward-rank"
+    best = rows.loc[rows.mrr.idxmax()]
+    assert (best.seed, best["arms.grpo-rank.reward"], round(best.mrr, 2), best.slope_ci_low) == (2, "rank", 0.51, 0.5)
+    assert "seed-2_reward-binary" in one.stdout
+
+    two = mini.run(*SWEEP[:3], "runs/pair", *SWEEP[4:], "--jobs", "2")
+    assert two.returncode == 0, two.stderr
+    assert {c: mini.calls().count(c) for c in set(mini.calls())} == {c: calls.count(c) for c in set(calls)}, "what is shared was done twice"
+    same = lambda path: pd.read_csv(path).drop(columns="train_minutes")
+    pd.testing.assert_frame_equal(same(tmp_path/"runs/pair/sweep.csv"), same(tmp_path/"runs/grid/sweep.csv"))
+
+    again = mini.run(*SWEEP)
+    assert again.returncode == 2 and "already holds a sweep: add --resume" in again.stderr
+    resumed = mini.run(*SWEEP, "--resume")
+    assert (resumed.returncode, mini.calls()) == (0, []) and (tmp_path/"runs/grid/sweep.csv").read_text() == table
+
+
+def test_a_sweep_goes_on_past_a_failed_run_and_after_a_stop(mini, tmp_path):
+    failed = mini.run(*SWEEP[:6], "--jobs", "2", FAIL="grpo-rank")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-2].startswith("Error: 2 of 2 runs failed, the first (seed-") and "matrix is singular" in failed.stderr
+    assert failed.stderr.endswith("Continue with the same command and --resume.\n")
+    process, kernel = mini.start(*SWEEP[:6], "--resume", SLOW="grpo-rank")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 1 and err.endswith("Stopped; what is finished is kept.\nContinue with the same command and --resume.\n"), err
+    done = mini.run(*SWEEP[:6], "--resume", "--jobs", "2")
+    assert done.returncode == 0 and "warm-start" not in mini.calls(), done.stderr
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (("--sweep", "seed=1,x"), "seed"),
+    (("--sweep", "grpo.trl.learning_rat=1"), "did you mean"),
+    (("--sweep", "seed"), "is not a sweep"),
+    (("--sweep", "seed=1", "--sweep", "seed=2"), "given twice"),
+])
+def test_a_wrong_sweep_is_refused_before_anything_runs(mini, tmp_path, arguments, said):
+    wrong = mini.run("--profile", "tiny", "--out", "runs/grid", *arguments)
+    assert wrong.returncode == 2 and said in wrong.stderr and wrong.stderr.count("\n") == 1, wrong.stderr
+    assert not (tmp_path/"runs").exists() and mini.calls() == []
+
+
+def test_the_plan_of_a_sweep(mini):
+    shown = mini.run(*SWEEP, "--dry-run")
+    assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 4 and "-p seed=2 -p arms.grpo-rank.reward=\"binary\"" in shown.stdout
