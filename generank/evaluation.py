@@ -608,7 +608,8 @@ def run_figures(
         note="Completed lists show what is left when the form and length of the lists no longer count."))
     if any(r.get("by_evidence_class") for r in metrics["runs"]): charts.append(figures.evidence_classes(metrics["runs"]))
     if curves: charts.append(figures.reward_curve(curves, metrics["training"]))
-    return charts
+    watched = {arm: rows for arm, rows in curves.items() if any(r.get("monitor/list_length") is not None for r in rows)}
+    return charts + [figures.monitor_signs(rows, arm, name=f"monitor_{arm}") for arm, rows in watched.items()]
 
 # %% ../nbs/08_evaluation.ipynb #29d507c6
 def run_stage(

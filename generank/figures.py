@@ -368,16 +368,19 @@ def monitor_signs(
     "Signs of a gamed reward over the steps of one training."
     if not any(r.get("monitor/list_length") is not None for r in rows): raise UserError("There is nothing of the monitor to draw: no logged row has a column monitor/list_length.")
     table = pd.concat([curve_table({label: rows}, column) for column, label in (AMOUNTS | SIGNS).items()], ignore_index=True)
-    amounts = [a for a in AMOUNTS.values() if (table.label == a).any()]
+    seen = table.groupby("label", sort=False).smoothed.max() > 0
+    never = [label for label, any_of_it in seen.items() if not any_of_it]
+    amounts = [a for a in AMOUNTS.values() if seen.get(a)]
     figure, axes = _canvas(3.4 + 2.2 * len(amounts) + 2, 3.4, len(amounts) + 1, gridspec_kw={"width_ratios": [1] * len(amounts) + [1.7]})
     for axis, amount in zip(axes, amounts):
         _lines(axis, table[table.label == amount])
         axis.set(xlabel="Optimiser step", ylabel=amount, ylim=(0, None))
-    _lines(axes[-1], table[~table.label.isin(amounts)])
+    _lines(axes[-1], table[~table.label.isin([*AMOUNTS.values(), *never])])
     flagged = sorted({r["step"] for r in rows if r.get("monitor/flags")})
     axes[-1].plot(flagged, [-0.06] * len(flagged), linestyle="none", marker="|", color=GREY, label="a threshold is crossed")
     axes[-1].set(xlabel="Optimiser step", ylabel="Share", ylim=(-0.1, 1.05))
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     ends = "; ".join(f"{label} {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f}" for label, part in table.groupby("label", sort=False))
     words = f"Signs of a gamed reward{f' in {arm}' if arm else ''}, moving averages over a tenth of the training; {_count(len(flagged), 'step')} crossed a threshold."
+    if never: words += f" Not seen at all: {', '.join(n.lower() for n in never)}."
     return Chart(name, figure, table, words, f"{words} {ends}.")
