@@ -105,6 +105,13 @@ def settings_of(run:Run, unit:Unit)->dict:
     return flatten(used | arm | ({"arms": run.config["arms"]} if unit.stage in ("evaluation", "report") else {}))
 
 # %% ../nbs/09_pipeline.ipynb #14c03e25
+def _strings(value)->list[str]:
+    "Every string in nested lists and mappings: a source may be a file, several, or pairs of files."
+    if isinstance(value, str): return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [s for v in inner for s in _strings(v)]
+
+# %% ../nbs/09_pipeline.ipynb #f63e89aa
 def parts_of(
     run:Run,
     unit:Unit,
@@ -115,8 +122,7 @@ def parts_of(
     code = code_parts(notebook, {unit.stage}) if notebook.exists() else {}
     files = file_hashes(run.dir, patterns(run, unit, "reads"))
     if unit.stage == "data":
-        given = [v for value in run.config["data"].values() for v in (value if isinstance(value, list) else [value])]
-        files |= {f"the source {v}": sha256_file(v) for v in given if isinstance(v, str) and Path(v).is_file()}
+        files |= {f"the source {v}": sha256_file(v) for v in _strings(run.config["data"]) if Path(v).is_file()}
     if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 

@@ -40,7 +40,8 @@ class Limit(Part):
 
 class Data(Part):
     "The loci."
-    source:str|list[str] = Field("bundled", description="`bundled`, `open-targets`, a file of loci, a folder, or the Hub id of a data set; or a list of these")
+    source:str|dict[str, list[str]]|list[str|dict[str, list[str]]] = Field("bundled",
+        description="`bundled`, `open-targets`, a file of loci, a folder, the Hub id of a data set, or {loci_files: [...], label_files: [...]}; or a list of these")
     limit:Limit = Field(Limit(), description="how many loci of each split to use")
     split:Literal["own", "regions", "faithful"]|None = Field(None, description="`own`, `regions` (anew) or `faithful` (the first run's, in file order); null takes the source's own where it has one")
     seed:int|None = Field(None, description="seed of a new split; null keeps the source's split")
@@ -52,6 +53,9 @@ class Data(Part):
     confidence:str|list[str]|None = Field(None, description="confidences to keep; null keeps all")
     evidence_class:str|list[str]|None = Field(None, description="evidence classes to keep; null keeps all")
     genes:str|None = Field(None, description="gene table: GTF, GFF3 or parquet; null takes the bundled one")
+    window:int|None = Field(None, ge=1, description="reach of a locus on each side of its variant, in bp, where candidates are looked up; null takes 500,000")
+    biotypes:list[Literal["protein_coding", "other"]]|None = Field(None, min_length=1, description="kinds of genes among the candidates; null takes protein-coding ones where they are looked up, and all where they are given")
+    symbols:Literal["update", "keep"]|None = Field(None, description="`update` (also null) renames outdated gene symbols, `keep` leaves them")
     assembly:str = Field("GRCh38", description="assembly of the source's positions: GRCh38, or GRCh37 with `chain`")
     chain:str|None = Field(None, description="chain file that lifts GRCh37 to GRCh38")
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 GENERANK = str(Path(sys.executable).with_name("generank"))
@@ -51,6 +52,37 @@ def test_a_broken_locus_is_named_with_its_line(tmp_path):
     run = call("run", "--profile", "tiny", "--out", "r", "-p", "data.source=loci.csv", cwd=tmp_path)
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.splitlines()[-1].startswith("Error: loci.csv, line 3") and "Traceback" not in run.stderr
+
+
+def test_what_is_read_can_be_chosen(tmp_path):
+    facts = lambda *a: dict(line.split("\t")[:2] for line in call("data", "describe", "--no-figures", *a, cwd=tmp_path).stdout.splitlines())
+    assert facts("--confidence", "High", "--confidence", "Medium", "--max-candidates", 12)["loci"] < facts()["loci"]
+    (tmp_path/"variants.csv").write_text("trait,chrom,pos,causal_gene\nLDL cholesterol,19,11089362,LDLR\nLDL cholesterol,1,55039974,PCSK9\n")
+    mean = lambda *a: float(facts("variants.csv", *a)["candidates, mean"])
+    assert mean("--window", 200000) < mean() < mean("--biotype", "protein_coding", "--biotype", "other")
+    checked = call("data", "check", "variants.csv", "--window", 200000, "--min-candidates", 3, cwd=tmp_path)
+    assert checked.returncode == 0 and "fault" in checked.stdout
+    wrong = call("data", "check", "variants.csv", "--biotype", "protein_codin", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (2, "Error: Unknown biotype 'protein_codin': did you mean 'protein_coding'?\n")
+
+
+def test_a_profile_names_pairs_of_files_a_window_and_biotypes(tmp_path):
+    places = {"LDLR": (19, 11089362), "PCSK9": (1, 55039974), "APOB": (2, 21001429), "SORT1": (1, 109310000), "HMGCR": (5, 75336000), "LPL": (8, 19939000)}
+    (tmp_path/"loci.tsv").write_text("trait\tchrom\tpos\n" + "".join(f"LDL cholesterol\t{c}\t{p}\n" for c, p in places.values()))
+    (tmp_path/"labels.tsv").write_text("symbol\n" + "".join(f"{g}\n" for g in places))
+    stage = "import sys; from generank.profile import resolve; from generank.data import run_stage; print(run_stage(sys.argv[1], resolve('tiny', sys.argv[2:])))"
+    def candidates(out, *settings):
+        "Mean number of candidates after the data stage with these settings."
+        given = ["data.source={loci_files: [loci.tsv], label_files: [labels.tsv]}", "data.test=0.4", "data.validation=0.3", "data.limit={train: null, validation: null, test: null}", *settings]
+        done = subprocess.run([sys.executable, "-c", stage, out, *given], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return pd.read_parquet(tmp_path/out/"data"/"loci.parquet").candidates.map(len).mean()
+    usual = candidates("usual")
+    assert candidates("narrow", "data.window=200000") < usual < candidates("all", "data.biotypes=[protein_coding, other]")
+    missing = call("run", "--profile", "tiny", "--out", "r", "-p", "data.source={loci_files: [loci.tsv], label_files: [gone.tsv]}", cwd=tmp_path)
+    assert missing.returncode == 2 and "gone.tsv" in missing.stderr.splitlines()[-1]
+    wrong = call("run", "--profile", "tiny", "--out", "s", "-p", "data.biotypes=[coding]", cwd=tmp_path)
+    assert wrong.returncode == 2 and "data.biotypes" in wrong.stderr and wrong.stderr.count("\n") == 1
 
 
 def test_output_can_be_piped():
