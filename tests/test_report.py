@@ -140,3 +140,10 @@ def test_text_stands_out_from_the_paper():
             for paper in (theme["paper"], theme["wash"]):
                 low, high = sorted((luminance(ink), luminance(paper)))
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
+
+
+def test_the_readme_says_what_the_recorded_runs_say():
+    from generank.story import between_marks, recorded_caption, recorded_result
+    recorded = recorded_result() or recorded_result(ROOT/"results/laptop")
+    page = (ROOT/"README.md").read_text()
+    assert page == between_marks(page, recorded_caption(recorded)), "README.md differs from results/: run `make figure`"
