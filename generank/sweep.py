@@ -57,7 +57,7 @@ def points(
 # %% ../nbs/09c_sweep.ipynb #11a4e074
 def results(
     folder,              # of a sweep
-)->"pd.DataFrame":       # run, swept settings, arm, loci, primary metric with its interval, top-1, completed MRR, slope of the training reward, minutes of training
+)->"pd.DataFrame":       # run, swept settings, arm, loci, primary metric with its interval, top-1, completed MRR, slope of the training reward per 100 steps, minutes of training
     "What came out of the finished runs of a sweep."
     import pandas as pd
     rows, folder = [], Path(folder)
@@ -72,7 +72,7 @@ def results(
             rows.append({"run": point.name, **{p: v if isinstance(v, (int, float, str)) else json.dumps(v) for p, v in point.values.items()}, "arm": arm["name"],
                          "split": metrics["split"], "loci": arm["n"], name: value(""), "ci_low": value("_ci_low"), "ci_high": value("_ci_high"),
                          "mrr_completed": arm.get("mrr_completed"), "format_errors": arm.get("format_error_rate"),
-                         "slope": slope.get("slope"), "slope_ci_low": slope.get("ci_low"), "slope_ci_high": slope.get("ci_high"),
+                         "slope": slope.get("per_100_steps"), "slope_ci_low": slope.get("ci_low"), "slope_ci_high": slope.get("ci_high"),
                          "train_minutes": manifest["stages"].get(f"grpo/{arm['name']}", {}).get("seconds", 0) / 60})
     return pd.DataFrame(rows)
 

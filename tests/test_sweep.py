@@ -14,7 +14,7 @@ call('evaluation')
 answers = (run_dir/'responses'/'grpo-rank.parquet').read_text()
 entry = lambda name, value: {'name': name, 'kind': 'arm', 'n': 6, 'mrr': value, 'mrr_ci_low': value - 0.1, 'mrr_ci_high': value + 0.1, 'mrr_completed': value, 'format_error_rate': 0.0}
 runs = [entry('warm-start', 0.2), entry('grpo-rank', 0.3 + int(answers.split()[1]) / 10 + ('rank' in answers.split()[2]) / 100)]
-write('evaluation/metrics.json', json.dumps({'primary': 'mrr', 'split': 'test', 'runs': runs, 'training': {'grpo-rank': {'slope': 1.5, 'ci_low': 0.5, 'ci_high': 2.5}}}))
+write('evaluation/metrics.json', json.dumps({'primary': 'mrr', 'split': 'test', 'runs': runs, 'training': {'grpo-rank': {'per_100_steps': 1.5, 'ci_low': 0.5, 'ci_high': 2.5}}}))
 """
 SWEEP = ("--profile", "tiny", "--out", "runs/grid", "--sweep", "seed=1,2", "--sweep", "arms.grpo-rank.reward=rank,binary")
 
@@ -43,7 +43,7 @@ def test_a_sweep_gives_the_same_table_side_by_side_and_shares_its_work(mini, tmp
     rows = pd.read_csv(tmp_path/"runs/grid/sweep.csv")
     assert len(rows) == 8 and set(rows.seed) == {1, 2} and rows.run.iloc[0] == "seed-1_reward-rank"
     best = rows.loc[rows.mrr.idxmax()]
-    assert (best.seed, best["arms.grpo-rank.reward"], round(best.mrr, 2), best.slope_ci_low) == (2, "rank", 0.51, 0.5)
+    assert (best.seed, best["arms.grpo-rank.reward"], round(best.mrr, 2), best.slope, best.slope_ci_low) == (2, "rank", 0.51, 1.5, 0.5)
     assert "seed-2_reward-binary" in one.stdout
 
     two = mini.run(*SWEEP[:3], "runs/pair", *SWEEP[4:], "--jobs", "2")
