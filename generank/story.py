@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['YARDSTICKS', 'MARKS', 'verdict', 'flipped', 'paired', 'extent', 'claim', 'with_interval', 'results_table',
            'training_text', 'monitor_text', 'standing', 'does_it_help', 'taken_apart', 'part_of', 'form_or_knowledge',
-           'evidence_text', 'listed', 'recorded_result', 'in_runs', 'recorded_text', 'recorded_table', 'recorded_chart',
-           'short_answer', 'yardsticks', 'held_out', 'answer', 'recorded_caption', 'between_marks',
+           'evidence_text', 'listed', 'recorded_result', 'in_runs', 'training_rose', 'recorded_text', 'recorded_table',
+           'recorded_chart', 'short_answer', 'yardsticks', 'held_out', 'answer', 'recorded_caption', 'between_marks',
            'save_recorded_figure', 'nearness', 'nearness_chart', 'example_locus', 'locus_figure', 'read_answers',
            'telling_answers', 'place', 'reading', 'stage_times', 'run_to_show', 'quoted']
 
@@ -207,19 +207,24 @@ def in_runs(recorded:dict)->str:
             f"recorded on {first('manifest.updated')[:10]}")
 
 # %% ../nbs/09b_story.ipynb #670f5da6
+def training_rose(recorded:dict)->str:
+    "In how many of the recorded runs the training reward rose for certain."
+    slopes = [r.get(f"metrics.training.{recorded['trained']}", {}) for r in recorded["runs"]]
+    rose = sum(verdict(s.get("ci_low"), s.get("ci_high")) == "better" for s in slopes)
+    return f"In training the reward rose, its slope's interval above zero, in {rose} of {len(slopes)} seed{'s' * (len(slopes) > 1)}."
+
+# %% ../nbs/09b_story.ipynb #43e3d0e1
 def recorded_text(recorded:dict|None)->str:
     "The recorded result in words; plainly said where there is none."
     if recorded is None: return ("No recorded result is present in this clone: `results/laptop-long` is empty. `generank run --profile laptop-long` makes such a run; "
                                  "until then the run of this page stands alone.")
     mrr = recorded["pooled"]["metrics"]["mrr"]
     seeds = [verdict(s["ci_low"], s["ci_high"]) for s in mrr["per_seed"]]
-    slopes = [r.get(f"metrics.training.{recorded['trained']}", {}) for r in recorded["runs"]]
-    rose = sum(verdict(s.get("ci_low"), s.get("ci_high")) == "better" for s in slopes)
     return (f"What follows was **recorded** and not computed for this page: {in_runs(recorded)}. The answers word for word lie in `results/`, and the numbers are computed "
             f"from them here.\n\n{claim(mrr, 'the model after GRPO', 'its start')} MRR went from {shown(mrr['b'], '.3f')} to {shown(mrr['a'], '.3f')} on {recorded['pooled']['n']} held-out loci in "
             f"{recorded['pooled']['n_clusters']} regions, mean of {len(seeds)} seeds. Seed by seed the interval is above zero in {seeds.count('better')}, includes it in "
             f"{seeds.count('no difference shown')} and is below it in {seeds.count('worse')}. Allowing for seeds that were not run as well, the interval is "
-            f"{interval(mrr['two_level_ci_low'], mrr['two_level_ci_high'], '+.3f')}. In training the reward rose, its slope's interval above zero, in {rose} of {len(slopes)} seeds. "
+            f"{interval(mrr['two_level_ci_low'], mrr['two_level_ci_high'], '+.3f')}. {training_rose(recorded)} "
             f"The model after GRPO is {listed([standing(p['metrics']['mrr'], b) for b, p in recorded['against'].items()])}.")
 
 # %% ../nbs/09b_story.ipynb #26d4f5c3
@@ -295,19 +300,17 @@ def answer(numbers:Numbers, trained:str, start:str, recorded:dict|None=None)->Bl
 
 # %% ../nbs/09b_story.ipynb #e88b579f
 def recorded_caption(recorded:dict)->str:
-    "The recorded result in two sentences of Markdown."
+    "The recorded result in a few sentences of Markdown."
     mrr = recorded["pooled"]["metrics"]["mrr"]
     arms = {a["name"]: a for a in recorded["runs"][0]("config.arms")}
     before = "after the format warm start" if arms[recorded["start"]]["training"] == "format" else f"of {recorded['start']}"
     several = len(recorded["seeds"]) > 1
     allowing = f"; allowing for seeds that were not run, {interval(mrr['two_level_ci_low'], mrr['two_level_ci_high'], '+.3f')}" if several else ""
-    slopes = [r.get(f"metrics.training.{recorded['trained']}", {}) for r in recorded["runs"]]
-    rose = sum(verdict(s.get("ci_low"), s.get("ci_high")) == "better" for s in slopes)
     stands = yardsticks({b: p["metrics"]["mrr"] for b, p in recorded["against"].items()})
     where = in_runs(recorded)
     return (f"*{where[0].upper()}{where[1:]}. On {recorded['pooled']['n']} held-out loci in {recorded['pooled']['n_clusters']} regions the mean reciprocal rank of the causal gene was "
-            f"{shown(mrr['b'], '.3f')} {before} and {shown(mrr['a'], '.3f')} after GRPO with the rank reward: {shown(mrr['difference'], '+.3f')} (95 % interval {interval(mrr['ci_low'], mrr['ci_high'], '+.3f')}{allowing}). "
-            f"After GRPO the model is {stands}. The training reward rose, its slope's interval above zero, in {rose} of {len(slopes)} seed{'s' * several}. "
+            f"{shown(mrr['b'], '.3f')} {before} and {shown(mrr['a'], '.3f')} after GRPO with the {arms[recorded['trained']]['reward']} reward: {shown(mrr['difference'], '+.3f')} (95 % interval {interval(mrr['ci_low'], mrr['ci_high'], '+.3f')}{allowing}). "
+            f"After GRPO the model is {stands}. {training_rose(recorded)} "
             "Answers, metrics and tables lie in [results/](results); `make figure` draws the picture and writes these lines.*")
 
 # %% ../nbs/09b_story.ipynb #ab5ddbf8
