@@ -70,19 +70,23 @@ def run(
     jobs:Annotated[int, typer.Option(help="Runs of a sweep side by side, each with its share of the cores.", min=1)]=1,
 ):
     "Run an experiment: data, training, inference, evaluation, report. Prints the report's path; a sweep prints its table of results."
-    if sweep: return _sweep(profile, sweep, out, param, jobs, resume, clean, dry_run)
+    if sweep:
+        if reuse: raise UserError("The runs of a sweep share what they have in common by themselves: leave --reuse out.")
+        return _sweep(profile or "laptop", sweep, out, param, jobs, resume, clean, cell_timeout, dry_run)
+    if jobs > 1: raise UserError("--jobs is for the runs of a sweep: add --sweep, or leave it out.")
     from generank import pipeline
     opened = pipeline.open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean)
     typer.echo(pipeline.execute_run(opened, clean=clean, cell_timeout=cell_timeout)/"site"/"index.html")
 
 # %% ../nbs/11_cli.ipynb #3e705866
-def _sweep(profile, sweeps, out, param, jobs, resume, clean, dry_run):
+def _sweep(profile, sweeps, out, param, jobs, resume, clean, cell_timeout, dry_run):
     "Run a sweep, or print its runs."
     from generank import sweep
-    profile = profile or "laptop"
-    if dry_run: return [typer.echo(f"{p.name:40} {' '.join(f'-p {s}' for s in p.settings())}") for p in sweep.points(sweeps)] and None
-    table = sweep.sweep(profile, sweeps, out, param, jobs, resume, clean)
+    if dry_run:
+        for point in sweep.checked_points(profile, sweeps, param): typer.echo(f"{point.name:40} {' '.join(f'-p {s}' for s in point.settings())}")
+        return
+    table = sweep.sweep(profile, sweeps, out, param, jobs, resume, clean, cell_timeout)
     show_table(sweep.results(table.parent))
     typer.echo(table, err=True)
 
@@ -126,11 +130,8 @@ Confidence = Annotated[list[str], typer.Option("--confidence", help="Keep these 
 EvidenceClass = Annotated[list[str], typer.Option("--evidence-class", help="Keep these evidence classes; may be repeated.")]
 
 def _reading(genes, assembly, chain, window, biotype, keep_symbols)->dict:
-    "Options of `read_loci`; a wrong biotype is a `UserError`."
-    from generank.core import unknown_name
-    for b in biotype or ():
-        if b not in ("protein_coding", "other"): raise unknown_name("biotype", b, ("protein_coding", "other"))
-    return dict(genes=genes, assembly=assembly, chain=chain, window=window, biotypes=biotype or None, symbols="keep" if keep_symbols else "update")
+    "Options of `read_loci`."
+    return dict(genes=genes, assembly=assembly, chain=chain, window=window, biotypes=biotype or None, symbols="keep" if keep_symbols else None)
 
 def _filters(min_candidates, max_candidates, confidence, evidence_class)->dict:
     "Options of `filter_loci`."
@@ -188,10 +189,9 @@ def push(
 ):
     "Publish train, validation and evaluation splits with a card to the Hub; the token comes from HF_TOKEN."
     from generank.publish import push_dataset, write_dataset
-    usual = dict(assembly="GRCh38", symbols="update")
     given = {**_reading(genes, assembly, chain, window, biotype, keep_symbols), **_filters(min_candidates, max_candidates, confidence, evidence_class),
              "test_source": test_source, "split": split, "seed": seed}
-    options = {k: v for k, v in given.items() if v is not None and usual.get(k) != v}
+    options = {k: v for k, v in given.items() if v is not None and (k, v) != ("assembly", "GRCh38")}
     folder = write_dataset(out or Path("runs")/name.split("/")[-1], source=_source(source, loci_files, label_files), **options)
     typer.echo(folder if dry_run else push_dataset(name, folder, private=not public))
 
@@ -200,7 +200,7 @@ def _loci(config:dict, split:str)->list[dict]:
     "The loci of a split, as a profile's `data` says."
     from generank.data import load_loci
     if config["threads"]: os.environ["OMP_NUM_THREADS"] = str(config["threads"])   # read by torch when it is imported
-    return load_loci(**{k: v for k, v in config["data"].items() if v is not None})[split].to_list()
+    return load_loci(**config["data"])[split].to_list()
 
 # %% ../nbs/11_cli.ipynb #8c5afdc3
 @app.command(epilog="Example: generank train warm-start --profile tiny --out models/warm-start")

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'RECORDED', 'Stage', 'Unit', 'units', 'find_notebooks', 'Run', 'patterns', 'settings_of', 'parts_of', 'why',
-           'plan', 'check_folder', 'open_run', 'locked', 'logged', 'begin', 'end', 'title', 'notebook_name', 'do',
-           'claimed', 'adopt', 'execute_run', 'run', 'record']
+           'plan', 'check_folder', 'empty', 'open_run', 'locked', 'logged', 'begin', 'end', 'title', 'notebook_name',
+           'do', 'claimed', 'adopt', 'execute_run', 'run', 'record']
 
 # %% ../nbs/09_pipeline.ipynb #018aeaf3
 import logging, os, shutil, time
@@ -162,14 +162,21 @@ def check_folder(
     run_dir:Path,      # the folder asked for
     resume:bool,       # continue what is there
     clean:bool,        # empty it first
+    what:str="run",    # what the folder shall hold, for the message
+    mark:str="config.yaml",    # the file by which one is known
 ):
     "Raise a `UserError` unless the folder may be used as asked."
-    if resume and clean: raise UserError("--resume continues a run and --clean starts it over: give one of them.")
+    if resume and clean: raise UserError(f"--resume continues a {what} and --clean starts it over: give one of them.")
     if run_dir.exists() and not run_dir.is_dir(): raise UserError(f"{run_dir} is a file: choose another --out.")
     used = run_dir.exists() and any(p.name != ".lock" for p in run_dir.iterdir())
     if not used: return
-    if not (run_dir/"config.yaml").exists(): raise UserError(f"{run_dir} holds files that are not a run's: choose another --out.")
-    if not resume and not clean: raise UserError(f"{run_dir} already holds a run: add --resume to continue it, --clean to start it over, or choose another --out.")
+    if not (run_dir/mark).exists(): raise UserError(f"{run_dir} holds files that are not a {what}'s: choose another --out.")
+    if not resume and not clean: raise UserError(f"{run_dir} already holds a {what}: add --resume to continue it, --clean to start it over, or choose another --out.")
+
+# %% ../nbs/09_pipeline.ipynb #8e62e602
+def empty(folder:Path):
+    "Remove everything in a folder but its lock."
+    for p in folder.iterdir(): shutil.rmtree(p) if p.is_dir() else p.name == ".lock" or p.unlink()
 
 # %% ../nbs/09_pipeline.ipynb #d20c3fc5
 def open_run(
@@ -347,8 +354,7 @@ def execute_run(
     "Do everything in a run that is not done yet."
     display = display or Display()
     with locked(run.dir), Stop() as stop:
-        if clean:
-            for p in run.dir.iterdir(): shutil.rmtree(p) if p.is_dir() else p.name == ".lock" or p.unlink()
+        if clean: empty(run.dir)
         with logged(run.dir):
             try: return _execute_groups(run, display, stop, cell_timeout=cell_timeout, render=render)
             except (Exception, KeyboardInterrupt) as e:

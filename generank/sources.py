@@ -247,12 +247,12 @@ def read_loci(
     biotypes=None,          # of looked-up candidates; given candidates of other biotypes are dropped. Looked up: protein_coding by default
     assembly:str="GRCh38",  # of the source's positions: GRCh38 or GRCh37
     chain=None,             # chain file that lifts GRCh37 to GRCh38
-    symbols:str="update",   # "update" renames old symbols and dates, "keep" leaves names as they are
+    symbols:str|None=None,  # "update" (the default) renames old symbols and dates, "keep" leaves names as they are
     order:str="alphabetical",  # of the candidates; "source" keeps the given order, for audits
     **build,                # of `build_loci`, for the gold standards
 )->pd.DataFrame:            # `LOCUS_COLUMNS` and `split` (null where the source has none)
     "Loci from any source, checked and complete; raises `UserError` naming file and line of the first row that can't be used."
-    for name, value, known in (("order of candidates", order, ("alphabetical", "source")), ("way with symbols", symbols, ("update", "keep"))):
+    for name, value, known in (("order of candidates", order, ("alphabetical", "source")), ("way with symbols", symbols or "update", ("update", "keep"))):
         if value not in known: raise unknown_name(name, value, known)
     table = genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     options = {k: v for k, v in (("window", window), ("biotypes", biotypes)) if v is not None}

@@ -12,7 +12,7 @@ INFERENCE = "call('inference')\nfor a in arms: f = run_dir/f'models/{a}/adapter_
 EVALUATION = """
 call('evaluation')
 answers = (run_dir/'responses'/'grpo-rank.parquet').read_text()
-entry = lambda name, value: {'name': name, 'kind': 'arm', 'n': 6, 'mrr': value, 'mrr_ci_low': value - 0.1, 'mrr_ci_high': value + 0.1, 'mrr_completed': value, 'format_error_rate': 0.0}
+entry = lambda name, value: {'name': name, 'kind': 'arm', 'n': 6, 'mrr': value, 'mrr_ci_low': value - 0.1, 'mrr_ci_high': value + 0.1, 'n_clusters': 3, 'mrr_completed': value, 'top_k': {'1': {'accuracy': value / 2, 'ci_low': 0.0, 'ci_high': 1.0}}, 'format_error_rate': 0.0}
 runs = [entry('warm-start', 0.2), entry('grpo-rank', 0.3 + int(answers.split()[1]) / 10 + ('rank' in answers.split()[2]) / 100)]
 write('evaluation/metrics.json', json.dumps({'primary': 'mrr', 'split': 'test', 'runs': runs, 'training': {'grpo-rank': {'per_100_steps': 1.5, 'ci_low': 0.5, 'ci_high': 2.5}}}))
 """
@@ -43,7 +43,7 @@ def test_a_sweep_gives_the_same_table_side_by_side_and_shares_its_work(mini, tmp
     rows = pd.read_csv(tmp_path/"runs/grid/sweep.csv")
     assert len(rows) == 8 and set(rows.seed) == {1, 2} and rows.run.iloc[0] == "seed-1_reward-rank"
     best = rows.loc[rows.mrr.idxmax()]
-    assert (best.seed, best["arms.grpo-rank.reward"], round(best.mrr, 2), best.slope, best.slope_ci_low) == (2, "rank", 0.51, 1.5, 0.5)
+    assert (best.seed, best["arms.grpo-rank.reward"], round(best.mrr, 2), round(best.ci_low, 2), round(best.top_1, 3), best.slope, best.slope_ci_low) == (2, "rank", 0.51, 0.41, 0.255, 1.5, 0.5)
     assert "seed-2_reward-binary" in one.stdout
 
     two = mini.run(*SWEEP[:3], "runs/pair", *SWEEP[4:], "--jobs", "2")
@@ -76,6 +76,9 @@ def test_a_sweep_goes_on_past_a_failed_run_and_after_a_stop(mini, tmp_path):
     (("--sweep", "grpo.trl.learning_rat=1"), "did you mean"),
     (("--sweep", "seed"), "is not a sweep"),
     (("--sweep", "seed=1", "--sweep", "seed=2"), "given twice"),
+    (("--sweep", "seed=1,x", "--dry-run"), "seed"),
+    (("--sweep", "seed=1,2", "--reuse", "."), "leave --reuse out"),
+    (("--jobs", "2"), "add --sweep"),
 ])
 def test_a_wrong_sweep_is_refused_before_anything_runs(mini, tmp_path, arguments, said):
     wrong = mini.run("--profile", "tiny", "--out", "runs/grid", *arguments)
