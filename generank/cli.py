@@ -196,11 +196,15 @@ def push(
     typer.echo(folder if dry_run else push_dataset(name, folder, private=not public))
 
 # %% ../nbs/11_cli.ipynb #0acf9348
-def _loci(config:dict, split:str)->list[dict]:
-    "The loci of a split, as a profile's `data` says."
+def _loci(config:dict):
+    "The loci as a profile's `data` says: a DatasetDict."
     from generank.data import load_loci
     if config["threads"]: os.environ["OMP_NUM_THREADS"] = str(config["threads"])   # read by torch when it is imported
-    return load_loci(**config["data"])[split].to_list()
+    return load_loci(**config["data"])
+
+def _check_trained(folder:Path):
+    "Refuse a folder that holds neither a LoRA adapter nor a whole model."
+    if not any((folder/f).exists() for f in ("adapter_config.json", "config.json")): raise UserError(f"{folder} holds no adapter (adapter_config.json) and no model (config.json): train one there first.")
 
 # %% ../nbs/11_cli.ipynb #8c5afdc3
 @app.command(epilog="Example: generank train warm-start --profile tiny --out models/warm-start")
@@ -218,10 +222,10 @@ def train(
     arms = {a["name"]: a for a in config["arms"] if a["training"] != "none"}
     if arm not in arms: raise unknown_name("trained arm", arm, arms)
     if arms[arm]["start_from"] and not start_from: raise UserError(f"Arm {arm!r} starts from arm {arms[arm]['start_from']!r}: give the folder of that one's adapter by --start-from.")
-    if start_from and not (start_from/"adapter_config.json").exists(): raise UserError(f"{start_from} holds no adapter (adapter_config.json): train one there first.")
-    loci = _loci(config, "train")
+    if start_from: _check_trained(start_from)
+    parts = _loci(config)
     from generank.grpo import train
-    train({**config, "arm": arms[arm]}, loci, out, start_from=start_from)
+    train({**config, "arm": arms[arm]}, parts["train"].to_list(), out, start_from=start_from, validation=parts["validation"].to_list())
     typer.echo(out)
 
 # %% ../nbs/11_cli.ipynb #7b57cb0d
@@ -236,9 +240,9 @@ def infer(
     from generank.core import atomic_path
     from generank.profile import resolve
     config = resolve(profile, param)
-    if adapter and not (adapter/"adapter_config.json").exists(): raise UserError(f"{adapter} holds no adapter (adapter_config.json).")
+    if adapter: _check_trained(adapter)
     settings, store = dict(config["inference"]), out.with_suffix(".jsonl")
-    loci = _loci(config, settings.pop("split"))
+    loci = _loci(config)[settings.pop("split")].to_list()
     from generank.inference import generate
     answers = generate(loci, config["model"], adapter, store, label=out.stem, **config["prompts"], **settings)
     with atomic_path(out) as f: answers.to_parquet(f, index=False)

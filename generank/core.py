@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UserError', 'unknown_name', 'atomic_path', 'write_text', 'write_json', 'read_json', 'sha256_file', 'sha256_json',
-           'stable_seed', 'Progress']
+           'stable_seed', 'flatten', 'differences', 'Progress']
 
 # %% ../nbs/00_core.ipynb #790ca331
 import hashlib, json, os, sys, time
@@ -77,6 +77,22 @@ def sha256_json(value)->str:
 def stable_seed(*parts)->int:
     "A seed in [0, 2**32) from any parts, the same on every machine and day (Python's own `hash` is not)."
     return int(sha256_json(list(map(str, parts)))[:8], 16)
+
+# %% ../nbs/00_core.ipynb #24a2afbc
+def flatten(value, prefix:str="")->dict:
+    "Nested settings as one dictionary of dotted paths; arms by their names."
+    if isinstance(value, list) and value and all(isinstance(v, dict) and "name" in v for v in value): value = {v["name"]: v for v in value}
+    if not isinstance(value, dict) or not value: return {prefix.rstrip("."): value}
+    return {k: v for name, inner in value.items() for k, v in flatten(inner, f"{prefix}{name}.").items()}
+
+# %% ../nbs/00_core.ipynb #cb2d8383
+def differences(
+    old:dict,        # a configuration
+    new:dict,        # another one
+)->list[str]:        # "seed: 1 -> 2", one a changed parameter
+    "What changed between two configurations."
+    a, b = flatten(old), flatten(new)
+    return [f"{k}: {a.get(k, 'absent')} -> {b.get(k, 'absent')}" for k in sorted(a | b) if a.get(k, "absent") != b.get(k, "absent")]
 
 # %% ../nbs/00_core.ipynb #39279e9a
 class Progress(tqdm):

@@ -29,7 +29,7 @@ STOPPED = "Stopped; what is finished is kept."
 # %% ../nbs/08c_execution.ipynb #95bbb63e
 class Stop:
     "Turns Ctrl-C and SIGTERM into a clean stop while it is entered."
-    def __init__(self, grace:float=8.0):  # seconds that a kernel gets before it is killed
+    def __init__(self, grace:float=30.0):  # seconds that a kernel gets to save its work before it is killed
         self.grace, self.asked, self.kernel, self.previous = grace, None, None, {}
 
     def __enter__(self):

@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from .core import Progress, UserError, atomic_path, sha256_file, sha256_json, unknown_name
-from .grpo import load_model, read_metrics, sample_groups
+from .checkpoints import read_metrics
+from .groups import sample_groups
+from .models import load_model, trained_weights
 from .prompts import build_prompt, shuffle_candidates
 
 # %% ../nbs/06_inference.ipynb #57a4c14b
@@ -81,7 +83,7 @@ def generate(
     import torch
     if backend != "transformers": raise unknown_name("backend", backend, ["transformers"])
     asked = questions(loci, style, descriptions)
-    weights = sha256_file(Path(adapter)/"adapter_model.safetensors") if adapter else None
+    weights = sha256_file(trained_weights(adapter)) if adapter else None
     key = sha256_json([model, weights, [q["prompt"] for q in asked], n, temperature, max_new_tokens, seed])
     with tempfile.TemporaryDirectory() as t:
         kept = ResponseStore(store or Path(t)/"answers.jsonl", key)

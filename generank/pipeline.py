@@ -16,10 +16,10 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from .core import UserError, atomic_path, sha256_file, sha256_json, write_text
+from .core import UserError, atomic_path, differences, flatten, sha256_file, sha256_json, write_text
 from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, log, watching
 from .manifest import REPOSITORY, code_parts, file_hashes, now, read_manifest, scrub, write_manifest
-from .profile import differences, flatten, parse_yaml, resolve
+from .profile import parse_yaml, resolve
 
 # %% ../nbs/09_pipeline.ipynb #ff32c166
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Stage:
 # %% ../nbs/09_pipeline.ipynb #3c51c9a5
 STAGES = {
     "data":       Stage("02_data", ("data",), (), ("data/*",)),
-    "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/adapter*"), ("models/{arm}/**/*",), "each"),
-    "inference":  Stage("06_inference", ("seed", "model", "prompts", "inference"), ("data/loci.parquet", "models/{arm}/adapter*"),
+    "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/*.safetensors*", "models/{start}/*config.json"), ("models/{arm}/**/*",), "each"),
+    "inference":  Stage("06_inference", ("seed", "model", "prompts", "inference"), ("data/loci.parquet", "models/{arm}/*.safetensors*", "models/{arm}/*config.json"),
                         ("responses/{arm}.parquet",), "together"),
     "evaluation": Stage("08_evaluation", ("evaluation",), ("data/loci.parquet", "responses/{arm}.parquet", "models/{arm}/metrics.jsonl", "models/{arm}/training.json"),
                         ("evaluation/**/*",)),
