@@ -19,7 +19,7 @@ setup(
     keywords=settings["keywords"].split(),
     packages=find_packages(include=["generank", "generank.*"]),
     include_package_data=True,
-    package_data={"generank": ["data/*", "profiles/*.yaml", "templates/**/*"]},
+    package_data={"generank": ["data/*", "profiles/*.yaml", "templates/**/*", "launch/*"]},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require={"dev": settings["dev_requirements"].split()},

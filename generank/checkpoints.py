@@ -125,6 +125,7 @@ def kept(
     class Kept(base):
         "Checkpoints are whole or passed over; an interrupt loses at most the step under way; nan and inf end the training."
         boundary = None                      # random state and GRPO state after the last finished step
+        unwrapped = False                    # whether the loss is computed past the wrapper that averages gradients over processes
         updating = stop_asked = False        # whether the weights are being changed, and whether to stop when they have been
 
         def _save_checkpoint(self, model, trial):
@@ -150,8 +151,14 @@ def kept(
 
         def training_step(self, *args, **kwargs):
             loss = super().training_step(*args, **kwargs)
+            if self.unwrapped and self.args.world_size > 1 and self.accelerator.sync_gradients: self._average_gradients()
             if not torch.isfinite(loss).all(): self._not_finite("loss", loss)
             return loss
+
+        def _average_gradients(self):
+            "Over the processes; torch's own averaging waits for the wrapped model to be called, and `unwrapped` trainers call what is inside."
+            for p in self.model.parameters():
+                if p.grad is not None: p.grad.copy_(self.accelerator.reduce(p.grad, "mean"))
 
         def _get_grad_norm(self, *args, **kwargs):
             "Called between the gradients and the update: what follows changes the weights."

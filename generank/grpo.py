@@ -15,7 +15,7 @@ import numpy as np
 
 from .checkpoints import metrics_callback, newest_checkpoint, read_metrics
 from .core import UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name, write_json, write_text
-from .models import choose_dtype, load_model, trained_weights
+from .models import choose_dtype, load_model, load_unsloth, trained_weights
 from .monitor import monitor_callback, monitor_reward
 
 from .prompts import STYLES
@@ -142,6 +142,8 @@ def _policy(config, start_from):
     "The model with what is to be trained: a new LoRA, that of the arm to start from, or with `grpo.lora: null` all of its weights."
     import torch
     from peft import LoraConfig, get_peft_model
+    if config["arm"]["training"] == "grpo" and choose_backend(config["grpo"].get("backend", "auto"))[0] == "unsloth":
+        return load_unsloth(config["model"]["name"], config["model"].get("revision"), config["grpo"]["lora"], config["grpo"]["unsloth"], config["seed"], start_from)
     model, tokenizer = load_model(**config["model"], adapter=start_from, trainable=True)
     if start_from is None and config["grpo"]["lora"] is not None:
         settings = checked_fields(LoraConfig, config["grpo"]["lora"], "grpo.lora")

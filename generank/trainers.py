@@ -171,6 +171,8 @@ def shared_prompt_trainer():
 
     class SharedPromptGRPOTrainer(grpo_trainer()):
         "GRPO with the prompt's work done once per group."
+        unwrapped = True
+
         def _prepare_inputs(self, generation_batch):
             "As in trl, but the answers of a group stay together."
             if not self.model.training: return super()._prepare_inputs(generation_batch)
@@ -210,6 +212,8 @@ def copying_trainer():
 
     class CopyingTrainer(kept(Trainer)):
         "Supervised training on packed answers; a row is one prompt with its answers."
+        unwrapped = True
+
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             model = self.accelerator.unwrap_model(model)
             logps, _ = group_logps(model, inputs["prompt_ids"], inputs["prompt_mask"], inputs["answer_ids"], inputs["answer_mask"], 1.0)

@@ -1,0 +1,67 @@
+"""Two processes train as one process with twice the batch: the same loci, advantages and gradients."""
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+SCRIPT = '''
+"""Train three GRPO steps with answers that depend on the prompt alone, in the folder argv[1], argv[2] loci a process and step; keep each step's gradients."""
+import sys, torch
+from pathlib import Path
+import generank.grpo, generank.trainers
+from generank.core import stable_seed
+from transformers import TrainerCallback
+out, groups = Path(sys.argv[1]), int(sys.argv[2])
+
+def replay(model, prompts, n, max_new_tokens, temperature, eos_ids, pad_id):
+    "Answers that any number of processes samples alike."
+    return [torch.randint(10, 300, (5 + i,), generator=torch.Generator().manual_seed(stable_seed(p, i))).tolist() for p in prompts for i in range(n)]
+generank.trainers.sample_groups = replay
+
+def spaces(completions, **kwargs): return [len(c[-1]["content"]) % 7 / 7 for c in completions]
+sys.modules["spaces"] = type(sys)("spaces"); sys.modules["spaces"].spaces = spaces
+
+class Gradients(TrainerCallback):
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if args.process_index == 0: torch.save({n.removeprefix("module."): p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}, out/f"gradients_{state.global_step}.pt")
+loci = [dict(locus_id=f"L{i}", trait=t, candidates=c, causal_gene=c[0]) for i, (t, c) in enumerate(
+    {"asthma": ["IL13", "RAD50", "KIF3A"], "LDL": ["LDLR", "SMARCA4", "DOCK6"], "gout": ["SLC2A9", "WDR1"], "obesity": ["MC4R", "PMAIP1", "CDH20"]}.items())]
+config = {"seed": 1, "model": {"name": "random-llama", "dtype": "float32"}, "prompts": {"style": "answer", "descriptions": False}, "arm": {"name": "grpo", "training": "grpo", "reward": "spaces:spaces"},
+          "grpo": {"lora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": "gaussian"},
+                   "trl": {"max_steps": 3, "num_generations": 4, "per_device_train_batch_size": 4 * groups, "gradient_accumulation_steps": 2, "max_completion_length": 10, "learning_rate": 1e-2,
+                           "beta": 0.0, "optim": "sgd", "log_completions": True, "loss_type": "dr_grpo", "scale_rewards": "batch", "lr_scheduler_type": "constant"}}}
+real = generank.grpo._grpo
+generank.grpo._grpo = lambda *a: (lambda t: (t.add_callback(Gradients()), t)[1])(real(*a))
+out.mkdir(exist_ok=True)
+generank.grpo.train(config, loci, out)
+'''
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    "The folders of one process with four groups a step, and of two with two groups each."
+    folder = tmp_path_factory.mktemp("distributed")
+    (folder/"train.py").write_text(SCRIPT)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    for name, command, groups in (("one", [sys.executable], 2), ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], 1)):
+        done = subprocess.run([*command, folder/"train.py", folder/name, str(groups)], env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+    return folder/"one", folder/"two"
+
+
+def test_the_same_loci_and_advantages(trained):
+    for step in (1, 2, 3):
+        one, two = ({(json.dumps([dict(m) for m in r["prompt"]]), r["completion"][0]["content"]): r["advantage"] for r in pd.read_parquet(d/"completions"/f"step_{step:05d}.parquet").to_dict("records")} for d in trained)
+        assert one.keys() == two.keys() and len(one) == 16
+        assert max(abs(one[k] - two[k]) for k in one) < 1e-5
+
+
+def test_the_same_gradients(trained):
+    for step in (0, 1, 2):
+        one, two = (torch.load(d/f"gradients_{step}.pt", weights_only=True) for d in trained)
+        assert one.keys() == two.keys() and any(g.abs().max() > 1e-4 for g in one.values())
+        assert max(float((one[k] - two[k]).abs().max()) for k in one) < 1e-5
