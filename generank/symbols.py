@@ -77,9 +77,11 @@ class Names:
     def __init__(self, genes:pd.DataFrame|None=None, synonyms:pd.DataFrame|None=None):
         genes = load_genes() if genes is None else genes
         synonyms = load_synonyms() if synonyms is None else synonyms
-        self.chroms = genes.groupby("symbol").chrom.agg(set).to_dict()
-        self.ids = dict(zip(genes.ensembl_id, genes.symbol))
-        self.synonyms = synonyms[synonyms.symbol.isin(self.chroms)].groupby("synonym").symbol.agg(list).to_dict()
+        self.chroms, self.synonyms = {}, {}
+        for symbol, chrom in zip(genes.symbol.tolist(), genes.chrom.tolist()): self.chroms.setdefault(symbol, set()).add(chrom)
+        self.ids = dict(zip(genes.ensembl_id.tolist(), genes.symbol.tolist()))
+        for synonym, symbol in zip(synonyms.synonym.tolist(), synonyms.symbol.tolist()):
+            if symbol in self.chroms: self.synonyms.setdefault(synonym, []).append(symbol)
         self.folded = {s.upper(): s for s in sorted(self.chroms)}
 
     def resolve(self, name:str, chrom:str|None=None)->tuple[list[str], str]:
