@@ -1,13 +1,16 @@
 """How many answers a second one core reads and scores: python benchmarks/rewards.py [--answers 20000] [--repeats 5]
 
 The answers are made here, each one another, in three kinds: `list` (the list alone), `reasoning` (about 300 words, then the
-list) and `untidy` (numbered lines with bold symbols and notes, which take the parser's slow way). Every function sees the same answers in the
+list) and `untidy` (numbered lines with bold symbols and notes). Every function sees the same answers in the
 same process; the best of the repeats counts. The plain regex is the least that a reward could do: find the tags, split at
-commas, look for the causal gene. It reads nothing of what is untidy."""
+commas, look for the causal gene. It reads nothing of what is untidy. trl's accuracy reward compares mathematics: it sees the same
+reasoning with a number in a box in place of the list, and fewer answers, since it takes milliseconds for one. It needs
+math-verify, which is no part of this project's environment (pip install math-verify), and is left out without it."""
 import argparse, os, platform, random, re, time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-from trl.rewards import get_repetition_penalty_reward, get_soft_overlong_punishment, think_format_reward
+from trl.import_utils import is_math_verify_available
+from trl.rewards import accuracy_reward, get_repetition_penalty_reward, get_soft_overlong_punishment, think_format_reward
 
 from generank.rewards import _parsed, binary_reward, format_answer, format_reward, ndcg_reward, only_candidates_reward, rank_reward
 
@@ -16,16 +19,18 @@ WORDS = "the gene encodes a receptor that binds its ligand and may act in tissue
 
 
 def make_answers(kind:str, count:int, seed:int=0):
-    "Answers of one kind with their loci: completions, causal genes, candidates, stand-ins for token ids."
-    rng, said, gold, listed = random.Random(seed), [], [], []
+    "Answers of one kind with their loci: completions, causal genes, candidates, stand-ins for token ids; for mathematics a number boxed, and its solution."
+    rng, said, gold, listed, boxed = random.Random(seed), [], [], [], []
     for i in range(count):
         if i % 8 == 0: candidates = [f"{rng.choice('ABCDEFGHKLMNPRST')}{rng.choice('ABCDEFGHKLMNPRST')}{rng.randrange(1000)}-{j}" for j in range(15)]  # a group of 8
         genes = rng.sample(candidates, 6)
         text = format_answer(genes)
         if kind == "reasoning": text = format_answer(genes, " ".join(rng.choices(WORDS, k=300)))
         if kind == "untidy": text = "<genes>\n" + "\n".join(f"{n}. **{g}** (near, {rng.choice(WORDS)})" for n, g in enumerate(genes, 1)) + "\n</genes>"
+        boxed.append([{"role": "assistant", "content": text[:text.index("<genes>")] + f"\\boxed{{{rng.randrange(6)}}}"}])
         said.append([{"role": "assistant", "content": text}]); gold.append(rng.choice(candidates)); listed.append(candidates)
-    return dict(completions=said, answer=gold, candidates=listed, completion_ids=[[ord(c) for c in s[0]["content"][::4]] for s in said])
+    return dict(completions=said, answer=gold, candidates=listed, boxed=boxed, solution=[f"${rng.randrange(6)}$" for _ in said],
+                completion_ids=[[ord(c) for c in s[0]["content"][::4]] for s in said])
 
 
 _GENES = re.compile(r"<genes>(.*?)</genes>", re.S)
@@ -40,9 +45,15 @@ def plain_regex(completions, answer, **unused):
     return scores
 
 
+def accuracy(boxed, solution, **unused):
+    "trl's accuracy reward, on answers of its own kind."
+    return accuracy_reward(boxed, solution)
+
+
 FUNCTIONS = {"generank rank": rank_reward, "generank binary": binary_reward, "generank ndcg": ndcg_reward, "generank format": format_reward,
              "generank only_candidates": only_candidates_reward, "plain regex": plain_regex, "trl think_format_reward": think_format_reward,
              "trl soft_overlong_punishment": get_soft_overlong_punishment(512, 128), "trl repetition_penalty": get_repetition_penalty_reward()}
+SLOW = {"trl accuracy_reward": accuracy} if is_math_verify_available() else {}  # on every hundredth answer
 
 
 def rate(function, columns, repeats:int)->float:
@@ -63,6 +74,7 @@ def main():
     options = parser.parse_args()
     data = {kind: make_answers(kind, options.answers) for kind in ("list", "reasoning", "untidy")}
     table = {name: {kind: rate(f, columns, options.repeats) for kind, columns in data.items()} for name, f in FUNCTIONS.items()}
+    for name, f in SLOW.items(): table[name] = {kind: rate(f, {c: v[::100] for c, v in columns.items()}, 1) for kind, columns in data.items()}
     print(f"Answers a second on one core ({platform.machine()}, Python {platform.python_version()}), {options.answers} answers of a kind, best of {options.repeats}")
     print(f"{'':30}" + "".join(f"{kind:>12}" for kind in data))
     for name, row in table.items(): print(f"{name:30}" + "".join(f"{row[kind]:12,.0f}" for kind in data))

@@ -438,6 +438,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'generank.rewards._reasoning': ('rewards.html#_reasoning', 'generank/rewards.py'),
                                   'generank.rewards._scores': ('rewards.html#_scores', 'generank/rewards.py'),
                                   'generank.rewards._symbols': ('rewards.html#_symbols', 'generank/rewards.py'),
+                                  'generank.rewards._tidy_lines': ('rewards.html#_tidy_lines', 'generank/rewards.py'),
                                   'generank.rewards._untangle': ('rewards.html#_untangle', 'generank/rewards.py'),
                                   'generank.rewards._word': ('rewards.html#_word', 'generank/rewards.py'),
                                   'generank.rewards.answer_texts': ('rewards.html#answer_texts', 'generank/rewards.py'),

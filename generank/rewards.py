@@ -127,10 +127,21 @@ def _untangle(
     return [s for item in _SEPARATORS.split(text) for s in _symbols(item, names)]
 
 # %% ../nbs/04_rewards.ipynb #05f85b52
+_TIDY_LINE = re.compile(rf"^ *+(?:\d{{1,2}}[.)]|[-*•]) ++[*`]*+((?=[A-Za-z]){_ONE})[*`]*+(?: ?\([^()\n\r]*+\))? *+$", re.M)
+
+def _tidy_lines(inside:str, names:dict)->list[str]:
+    "The candidates of a list of tidy lines; empty where it is anything else."
+    text = inside.strip()
+    lines = text.count("\n") + 1
+    if lines < 2: return []
+    found = [_known(word, names) for word in _TIDY_LINE.findall(text)]
+    return found if len(found) == lines and all(found) else []
+
+# %% ../nbs/04_rewards.ipynb #ae5d16d8
 def _listed(inside:str, names:dict)->list[str]:
     "The symbols between the tags, repeated ones included."
     plain = _PLAIN.fullmatch(inside)
-    if not plain: return _untangle(inside, names)
+    if not plain: return _tidy_lines(inside, names) or _untangle(inside, names)
     words = [w.strip() for w in plain[1].split(",")]
     if len(words) == 1 and words[0].lower() in _NOT_SYMBOLS and not _known(words[0], names): return []
     return [_known(w, names) or w for w in words]

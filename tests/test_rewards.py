@@ -6,7 +6,7 @@ from hypothesis import example, given, settings, strategies as st
 
 from generank.core import UserError
 from generank.data import load_loci
-from generank.rewards import PROBLEMS, REWARDS, Configured, check_gold, format_answer, parse_answer, rank_reward, reward_functions
+from generank.rewards import PROBLEMS, REWARDS, Configured, _names, _tidy_lines, _untangle, check_gold, format_answer, parse_answer, rank_reward, reward_functions
 
 CANDIDATES = ["A1", "B2", "C3", "HLA-B", "C9orf7", "T"]
 WRONG = ["Z9", "GENE1", "ENSG00000012345", "HLA-C", "Akirin"]
@@ -59,6 +59,25 @@ STYLES = {
 @given(genes=st.lists(st.sampled_from(CANDIDATES + WRONG[:4]), min_size=1, max_size=10, unique=True))
 def test_every_style_reads_the_same(style, genes):
     assert parse_answer(f"<genes>\n{STYLES[style](genes)}\n</genes>", CANDIDATES).genes == tuple(genes)
+
+
+odd = st.sampled_from(["", "", "", "", " ", "  ", ".", ":", ",", " and ", "\t", "\r", "\x0b", "\u2028", "\n", "|", "[", "]", "(", ")", "1. ", "> ", "x", "Z9", "near", "A: [B2]"])
+lines = st.tuples(st.sampled_from(["1. ", "2) ", "12. ", "- ", "* ", "• ", " 3.  ", "1.", "-"]), odd, st.sampled_from(["", "**", "`", "*"]), st.sampled_from([*CANDIDATES, "c9ORF7", "b2", "Z9", "1A", "C3.x"]),
+                  st.sampled_from(["", "**", "`", "*"]), st.sampled_from(["", " ", "  "]), st.sampled_from(["", "(near)", "(a, b > c)", "(1. A1)", "([B2] and \u2028 x)", "(a (b))", "("]), odd).map("".join)
+
+
+@settings(max_examples=3000, deadline=None)
+@given(st.lists(lines, min_size=1, max_size=5).map("\n".join) | messy, st.sampled_from([CANDIDATES, [*CANDIDATES, "C3.x", "A", "Crohn's disease"], []]))
+def test_the_short_way_reads_as_the_long_way(text, candidates):
+    names = _names(tuple(candidates))
+    found = _tidy_lines(text, names)
+    assert not found or found == _untangle(text, names)
+
+
+def test_the_short_way_is_taken():
+    for style in ("numbers", "bullets"):
+        text = STYLES[style](CANDIDATES).replace(": near", " (near)")
+        assert _tidy_lines(text, _names(tuple(CANDIDATES))) == CANDIDATES
 
 
 @many
