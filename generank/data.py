@@ -329,7 +329,7 @@ def run_stage(
 
 def run_card(loci:pd.DataFrame, options:dict)->dict:
     "The card beside a table of loci: what `load_table` was asked for, counts, audit, fingerprint, and for the bundled table its origin."
-    checks, plain = check_loci(loci), {k: v if isinstance(v, (int, float, dict, type(None))) else str(v) for k, v in options.items() if k != "limit"}
+    checks, plain = check_loci(loci, genes=options.get("genes")), {k: v if isinstance(v, (int, float, dict, type(None))) else str(v) for k, v in options.items() if k != "limit"}
     bundled = {k: v for k, v in read_json(BUNDLED/"loci.json").items() if k in ("attribution", "rules", "genes_fingerprint")}
     return loci_card(loci, **plain, limit=options.get("limit"), checks=dict(zip(checks.check, map(int, checks.found))),
                      **(bundled if plain["source"] in ("bundled", "open-targets") else {}))
