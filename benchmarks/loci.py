@@ -1,0 +1,48 @@
+"""How long all loci take to build, and how much memory that takes: python benchmarks/loci.py [--gold-standards FILE]
+
+Everything is done in this process: reading the source's 2,435 lines, the candidates of every line, merging, regions, split, audit, and
+writing the table. The time includes the imports, the memory is the most that the process ever held. Beside it stands what the
+candidates alone take when each variant is looked up by itself. Without a file the source is fetched by its pinned address."""
+import time
+
+began = time.perf_counter()
+import argparse, os, platform, resource, sys, tempfile
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+import pandas as pd
+
+from generank.audit import check_loci
+from generank.data import build_bundled
+from generank.genes import candidate_genes, load_genes, of_biotypes
+from generank.loci import near, read_gold
+
+SECONDS, MEGABYTES = 20, 1024  # limits
+
+
+def held()->float:
+    "The most memory that this process has held, in MB."
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--gold-standards", help="Open Targets' file; fetched where not given")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        loci = pd.read_parquet(build_bundled(options.gold_standards, out=folder)/"loci.parquet")
+    check_loci(loci)
+    seconds, megabytes = time.perf_counter() - began, held()
+    print(f"{platform.machine()}, Python {platform.python_version()}: {len(loci)} loci built, split and audited in {seconds:.1f} s, {megabytes:.0f} MB at most (limits {SECONDS} s, {MEGABYTES} MB)")
+    if options.gold_standards:
+        rows, genes = read_gold(options.gold_standards), of_biotypes(load_genes(), "protein_coding")
+        at = time.perf_counter(); joined = near(rows, genes); join = time.perf_counter() - at
+        at = time.perf_counter(); looked_up = [sorted(candidate_genes(c, p, genes=genes).symbol) for c, p in zip(rows.chrom, rows.pos)]; loop = time.perf_counter() - at
+        assert looked_up == joined.candidates.tolist()
+        print(f"Candidates of {len(rows)} lines: {join:.2f} s by the interval join, {loop:.1f} s one by one ({loop / join:.0f} times)")
+    over = [what for what, value, limit in (("time", seconds, SECONDS), ("memory", megabytes, MEGABYTES)) if value >= limit]
+    print(f"Over the limit: {', '.join(over)}." if over else "Within both limits.")
+    return len(over)
+
+
+if __name__ == "__main__": sys.exit(main())
