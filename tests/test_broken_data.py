@@ -1,14 +1,20 @@
-"""Broken inputs, each of its own kind: one sentence that names the file, the line where there is one, and the remedy."""
+"""Broken inputs, each of its own kind: one sentence that names the file, the line where there is one, and the remedy.
+
+Every refusal of the modules of the data has its case here; tests/test_guards.py takes each refusal out and sees its case fail."""
 import gzip
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from generank.core import UserError
-from generank.data import load_table
-from generank.genes import load_genes
-from generank.loci import GOLD_COLUMNS
+from generank.data import build_bundled, check_loci, load_table, read_loci, run_stage, split_loci
+from generank.dataset import dataset_charts
+from generank.genes import candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
+from generank.loci import GOLD_COLUMNS, build_loci, download, evidence_class
+from generank.publish import push_dataset
+from generank.sources import read_table
 
 HEAD = "trait,candidates,causal_gene"
 GOOD = f'{HEAD}\nasthma,"IL4,IL13",IL4\n'
@@ -17,8 +23,22 @@ PAIR = {"a.tsv": "description\tsymbol_gene_string\nasthma\t{IL4},{IL13}\n", "b.t
 POSITION = "trait,causal_gene,chrom,pos\nasthma,IL4,5,132680000\n"
 gold = dict.fromkeys(GOLD_COLUMNS, "") | {c: v for c, v in zip(GOLD_COLUMNS, ["asthma", "", "ENSG1", "1", "100", "", "drug", "Low", "", "set", "", "8"])}
 rows = lambda **change: pd.DataFrame([gold, gold | {next(k for k, v in GOLD_COLUMNS.items() if v == n): v for n, v in change.items()}]).to_csv(sep="\t", index=False)
+parquet = lambda **columns: pd.DataFrame(columns).to_parquet()
+TABLE = "genes/homo-sapiens-genes.tsv.gz"  # of the npm package, in p/dist/data/cache
 
-CASES = {  # kind of damage: (files, what is read, words of the message: place, fault, remedy)
+
+def program(name):
+    "The path of a file made into a program."
+    Path(name).chmod(0o755)
+    return str(Path(name).resolve())
+
+
+class Away:
+    "A Hub that can't be reached."
+    def create_repo(self, *args, **kwargs): raise ConnectionError("no network")
+
+
+CASES = {  # kind of damage: (files, what is read or called, words of the message: place, fault, remedy)
     "no such file": ({}, "loci.csv", "loci.csv does not exist: give a loci file"),
     "unknown ending": ({"loci.xlsx": "x"}, "loci.xlsx", "loci.xlsx is no loci file: its name must end in"),
     "not UTF-8": ({"loci.csv": b"trait\n\xff\xfe"}, "loci.csv", "loci.csv is not UTF-8 text: save it as UTF-8"),
@@ -58,21 +78,82 @@ CASES = {  # kind of damage: (files, what is read, words of the message: place, 
     "annotation of GRCh37": ({"g.gtf": "#!genome-build GRCh37.p13\n" + GENE}, "genes", "g.gtf, line 1: the genes are on GRCh37; give"),
     "annotation without genes": ({"g.gtf": GENE.replace("gene\t", "exon\t")}, "genes", "g.gtf has no line whose third column is `gene`: give"),
     "annotation torn": ({"g.gtf.gz": gzip.compress((GENE * 900).encode())[:60]}, "genes", "g.gtf.gz is not whole (Compressed file ended before the end-of-stream marker was reached): download"),
+    "folder for a file": ({"folder.csv/x": "x"}, lambda: read_table("folder.csv"), "folder.csv can't be read ([Errno 21] Is a directory: 'folder.csv'): give a file"),
+    "pair of files, one missing column": ({"loci.tsv": "description\tsymbol\nasthma\tIL4\n"}, "loci.tsv", "loci.tsv lacks the columns trait, causal_gene, candidates: a loci file has"),
+    "no source": ({}, [], "No source is given: name at least one, or `bundled`"),
+    "folder without a data set": ({}, lambda: Path("nothing").mkdir() or load_table("nothing"), "The data set nothing can't be read ("),
+    "unknown split of a data set": ({"odd/data/holdout-00000-of-00001.parquet": parquet(trait=["asthma"], causal_gene=["IL4"], candidates=["IL4,IL13"])}, "odd", "odd: Unknown split 'holdout': "),
+    "unknown order": ({"loci.csv": GOOD}, lambda: read_loci("loci.csv", order="random"), "Unknown order of candidates 'random': "),
+    "unknown way with symbols": ({"loci.csv": GOOD}, ("loci.csv", dict(symbols="updat")), "Unknown way with symbols 'updat': did you mean 'update'?"),
+    "window for given candidates": ({"loci.csv": GOOD}, ("loci.csv", dict(window=1000)), "Every locus comes with its candidates, so window has no effect: leave it out"),
+    "chain for GRCh38": ({"loci.csv": POSITION, "a.chain": "x"}, ("loci.csv", dict(chain="a.chain")), "a.chain is given, but the positions are said to be on GRCh38: add"),
+    "missing chain file": ({"loci.csv": POSITION}, ("loci.csv", dict(assembly="GRCh37", chain="a.chain")), "a.chain does not exist: give a chain file"),
+    "unknown assembly": ({"loci.csv": POSITION}, ("loci.csv", dict(assembly="hg17")), "Unknown assembly 'hg17': did you mean"),
+    "no npm": ({}, lambda: fetch_ideogram("out", npm="no-such-npm"), "no-such-npm is not installed: install Node.js"),
+    "npm without a network": ({"npm": "#!/bin/sh\necho 'npm error network' >&2; exit 1\n"}, lambda: fetch_ideogram("out", npm=program("npm")), "failed (npm error network): check the network"),
+    "no package": ({}, lambda: ideogram_table("p", TABLE), "p does not exist: give the folder or tarball of ideogram@"),
+    "another package": ({"p/package.json": "{}"}, lambda: ideogram_table("p", TABLE), f"p holds no dist/data/cache/{TABLE}: is it the npm package ideogram@"),
+    "package no tarball": ({"p.tgz": "text"}, lambda: ideogram_table("p.tgz", TABLE), "p.tgz is not a tarball: give the folder or .tgz"),
+    "package of another version": ({f"p/dist/data/cache/{TABLE}": gzip.compress(b"# none\n")}, lambda: ideogram_table("p", TABLE), f"p:dist/data/cache/{TABLE} is not the pinned file (sha256 "),
+    "missing annotation": ({}, lambda: read_annotation("none.gtf"), "none.gtf does not exist: give a GTF or GFF3"),
+    "annotation not UTF-8": ({"g.gtf": b"\xff\xfe"}, "genes", "g.gtf is not UTF-8 text: give a GTF or GFF3"),
+    "missing gene table": ({}, lambda: load_genes("none.parquet"), "none.parquet does not exist: build the tables with `generank data build`"),
+    "gene table of another kind": ({"g.txt": "x"}, "genes", "g.txt is neither a parquet file nor an annotation (.gtf or .gff3, also .gz): rename"),
+    "gene table not parquet": ({"g.parquet": "x"}, "genes", "g.parquet is not a parquet file, whatever its name says: write"),
+    "gene table without columns": ({"g.parquet": parquet(symbol=["A"])}, "genes", "g.parquet lacks the columns ensembl_id, chrom, start"),
+    "unknown chromosome asked": ({}, lambda: candidate_genes("chr77", 1), "Unknown chromosome 'chr77': "),
+    "position asked below 1": ({}, lambda: candidate_genes("5", 0), "Position 0 is not on a chromosome: give"),
+    "window below 0": ({}, lambda: candidate_genes("5", 1, window=-1), "Window -1 is negative: give"),
+    "unknown biotype": ({}, lambda: candidate_genes("5", 1, biotypes="protein-coding"), "Unknown biotype 'protein-coding': did you mean 'protein_coding'?"),
+    "address without a file": ({}, lambda: download(Path("none").resolve().as_uri(), "b", "0" * 64, wait=0), "can't be read (<urlopen error"),
+    "address of another file": ({"a": "x"}, lambda: download(Path("a").resolve().as_uri(), "b", "0" * 64, wait=0), f"is not the pinned file (its sha256 is not {'0' * 64}): nothing was kept"),
+    "unknown evidence class": ({}, lambda: evidence_class("drugs"), "Unknown evidence class 'drugs': did you mean 'drug'?"),
+    "missing gold standards": ({}, lambda: build_loci("none.tsv"), "none.tsv does not exist: give the gold standards' TSV"),
+    "gold standards without columns": ({"g.tsv": "a\tb\n1\t2\n"}, lambda: build_loci("g.tsv"), "g.tsv lacks the column trait_info.standard_trait_name: is it"),
+    "gold standards of another day": ({"g.tsv": rows()}, lambda: build_bundled("g.tsv", out="out"), "g.tsv is not the pinned file (sha256 "),
+    "nothing to audit": ({}, lambda: check_loci(read_loci().head(0)), "There is no locus to audit: give some"),
+    "nothing to draw": ({}, lambda: dataset_charts(read_loci().head(0)), "There is no locus to draw: give a source"),
+    "shares beyond 1": ({}, lambda: split_loci(read_loci(), test=1.2), "Shares must lie in [0, 1): test 1.2, validation"),
+    "test source that takes everything": ({"loci.csv": GOOD}, ("loci.csv", dict(test_source="loci.csv")), "Every training locus lies in a region of the test source: nothing is left to train on; use"),
+    "test source and a test share": ({}, ("bundled", dict(test_source="bundled", test=0.2)), "With test_source the whole of it is the test: leave split and test out"),
+    "unknown confidence": ({}, ("bundled", dict(confidence="high")), "Unknown confidence 'high': did you mean 'High'?"),
+    "filter that leaves nothing": ({}, ("bundled", dict(evidence_class="functional experimental", confidence="Low")), "No locus is left with evidence_class functional experimental: choose"),
+    "counts that leave nothing": ({}, ("bundled", dict(min_candidates=40)), "No locus has 40 to any number of candidates: the lists have 5 to 25"),
+    "unknown option": ({}, ("bundled", dict(confidense="High")), "Unknown option of load_loci 'confidense': did you mean 'confidence'?"),
+    "unknown split mode": ({}, ("bundled", dict(split="region")), "Unknown split mode 'region': did you mean 'regions'?"),
+    "seed for the first run's split": ({}, ("bundled", dict(split="faithful", seed=3)), "The split faithful follows the file's order: leave seed"),
+    "no split of its own": ({"loci.csv": GOOD}, ("loci.csv", dict(split="own")), "The source has no split of its own in every row: leave split out"),
+    "seed for the source's own split": ({}, ("bundled", dict(split="own", seed=3)), "The source's own split has no seed, test or validation share: leave"),
+    "limit of an unknown split": ({}, ("bundled", dict(limit={"tests": 3})), "Unknown split 'tests': did you mean 'test'?"),
+    "limit below 0": ({}, ("bundled", dict(limit={"test": -3})), "data.limit.test is -3: give a whole number"),
+    "unknown setting of the stage": ({}, lambda: run_stage("run", {"data": {"sorce": "bundled"}}), "Unknown parameter of stage data 'sorce': did you mean 'source'?"),
+    "too few regions for a run": ({"loci.csv": GOOD}, lambda: run_stage("run", {"data": {"source": "loci.csv"}}), "loci.csv leaves no locus for the split"),
+    "no token": ({}, lambda: push_dataset("me/loci", "folder"), "HF_TOKEN is not set: put a token"),
+    "Hub away": ({}, lambda: push_dataset("me/loci", "folder", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
 }
 
 
-@pytest.mark.parametrize("kind", CASES)
-def test_broken_input_is_one_sentence_with_place_and_remedy(kind, tmp_path, monkeypatch):
+def tell(kind, folder, monkeypatch):
+    "Read the broken input in a folder, and check what is said of it; the error."
     files, source, message = CASES[kind]
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
     for name, content in files.items():
-        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
     source, options = source if isinstance(source, tuple) else (source, {})
     with pytest.raises(UserError) as told:
-        load_genes(next(iter(files))) if source == "genes" else load_table(source, **options)
+        if callable(source): source()
+        elif source == "genes": load_genes(next(iter(files)))
+        else: load_table(source, **options)
     text = str(told.value)
     assert message in text and "\n" not in text
     assert re.search(r"[.?]$", text)
+    return told
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_broken_input_is_one_sentence_with_place_and_remedy(kind, tmp_path, monkeypatch): tell(kind, tmp_path, monkeypatch)
 
 
 def test_the_same_inputs_whole_are_read(tmp_path, monkeypatch):
