@@ -1,5 +1,7 @@
 """Properties of the split, on made-up loci and on the bundled ones: no leakage, no dependence on row order, same bytes."""
 import hashlib
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generank.core import UserError
-from generank.data import SPLITS, check_loci, limit_loci, load_loci, merge_duplicates, read_loci, split_loci
+from generank.data import SPLITS, check_loci, faithful_split, limit_loci, load_loci, merge_duplicates, read_loci, split_loci, transfer_split
 from generank.genes import candidate_genes, load_genes, overlaps, table_fingerprint, write_parquet
+from generank.loci import region_ids
 
 GENES = [f"G{i:02d}" for i in range(40)]
 
@@ -60,6 +63,47 @@ def test_the_same_seed_gives_the_same_bytes(loci, seed):
             found.append(hashlib.sha256(path.read_bytes()).hexdigest())
         assert found[0] == found[1]
         assert table_fingerprint(pd.read_parquet(path)) == table_fingerprint(split_loci(loci, seed=seed))
+
+
+@given(tables(), tables(), st.integers(0, 2**31), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_a_model_trained_on_one_source_is_tested_on_regions_it_never_saw(one, other, seed, random):
+    shared = set(region_ids(pd.concat([one, other], ignore_index=True)).iloc[len(one):])
+    left = [i for i, r in zip(one.index, region_ids(pd.concat([one, other], ignore_index=True))) if r not in shared]
+    if not left:
+        with pytest.raises(UserError, match="nothing is left to train on"): transfer_split(one, other, seed)
+        return
+    parts = transfer_split(one, other, seed)
+    for key in ("region_id", "causal_gene"): assert parts.groupby(key).split.nunique().max() == 1
+    assert parts.explode("candidates").groupby("candidates").split.nunique().max() == 1
+    tested, trained = parts[parts.split == "test"], parts[parts.split != "test"]
+    assert tested[["trait", "candidates", "causal_gene"]].values.tolist() == other[["trait", "candidates", "causal_gene"]].values.tolist()   # the other source, whole
+    assert trained.locus_id.tolist() == one.locus_id[left].tolist() and parts.locus_id.is_unique                                             # and no training locus lost in vain
+    order = list(one.index)
+    random.shuffle(order)
+    again = transfer_split(one.loc[order], other, seed).set_index("locus_id").split
+    assert again.to_dict() == parts.set_index("locus_id").split.to_dict()
+
+
+@given(tables(), st.sampled_from([0.2, 0.33, 0.5]), st.integers(2, 4), st.integers(4, 6))
+@settings(max_examples=80, deadline=None)
+def test_the_first_runs_split_follows_the_file(loci, test, least, most):
+    loci = pd.concat([loci, loci[::3]], ignore_index=True)   # some questions stand twice
+    cut = int((1 - test) * len(loci) + 1e-9)
+    rows = [dict(r, at=i) for i, r in enumerate(loci.to_dict("records")) if least <= len(r["candidates"]) <= most]
+    held = {r["causal_gene"] for r in rows if r["at"] >= cut}
+    expected = {"train": [], "test": []}
+    for r in rows:
+        part = expected["train" if r["at"] < cut else "test"]
+        asked = (r["trait"], tuple(sorted(r["candidates"])))
+        if (r["at"] < cut and r["causal_gene"] in held) or asked in [a for a, _ in part]: continue
+        part.append((asked, r["at"]))
+    parts = faithful_split(loci, test, least, most)
+    assert parts.index[parts.split == "test"].tolist() == [at for _, at in expected["test"]]
+    before = parts[parts.split != "test"]
+    assert before.index.tolist() == [at for _, at in expected["train"]]
+    validation = -(-len(before) // 10)
+    assert before.split.tolist() == ["train"] * (len(before) - validation) + ["validation"] * validation
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("GH"), st.sampled_from(["High", "Medium", "Low"]), st.integers(0, 9), st.integers(1, 9)), min_size=1),
@@ -113,3 +157,12 @@ def test_a_locus_whose_causal_gene_is_not_a_candidate_names_its_line(tmp_path):
     path.write_text('trait,candidates,causal_gene\nasthma,"IL4,IL13",IL4\nasthma,"IL4,IL13",TSLP\n')
     with pytest.raises(UserError, match=r"loci.csv, line 3: the causal gene TSLP is not one of its 2 candidates"):
         load_loci(path)
+
+
+RAW = Path(__file__).resolve().parents[2]/"shared"/"data"/"open_targets_gold_standards.191108.tsv"
+
+
+@pytest.mark.skipif(not RAW.exists(), reason="../shared/data/open_targets_gold_standards.191108.tsv is absent: it is not part of this repository")
+def test_building_all_loci_keeps_within_its_limits():
+    done = subprocess.run([sys.executable, Path(__file__).parents[1]/"benchmarks"/"loci.py", "--gold-standards", RAW], capture_output=True, text=True)
+    assert done.returncode == 0 and "535 loci" in done.stdout and "Within both limits" in done.stdout, done.stdout + done.stderr
