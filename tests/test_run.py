@@ -37,6 +37,7 @@ STAGES = {  # miniature stages: each notes its call, then writes what the real o
     "06_inference": "call('inference')\nfor a in arms: write(f'responses/{a}.parquet', (run_dir/'data'/'loci.parquet').read_text() + a)",
     "08_evaluation": "call('evaluation'); write('evaluation/metrics.json', json.dumps(config['evaluation'])); print(sys.executable, run_dir.resolve())",
     "index": "call('report')",
+    "dataset": "1 + 1",
 }
 
 
@@ -169,7 +170,7 @@ def test_the_tiny_run_is_whole(tiny_run):
     run, seconds, done = tiny_run
     for name in ("config.yaml", "manifest.json", "notebooks/02_data.ipynb", "notebooks/05_grpo.grpo-rank.ipynb", "notebooks/06_inference.ipynb", "notebooks/08_evaluation.ipynb",
                  "data/loci.parquet", "data/card.json", "models/warm-start/metrics.jsonl", "models/grpo-rank/adapter_model.safetensors", "models/grpo-rank/metrics.jsonl",
-                 "models/grpo-rank/training.json", "responses/zero-shot.parquet", "responses/grpo-rank.parquet", "evaluation/metrics.json", "evaluation/comparisons.json", "site/index.html"):
+                 "models/grpo-rank/training.json", "responses/zero-shot.parquet", "responses/grpo-rank.parquet", "evaluation/metrics.json", "evaluation/comparisons.json", "site/index.html", "site/dataset.html"):
         assert (run/name).is_file(), name
     assert list((run/"evaluation"/"figures").glob("*.svg")) and list((run/"evaluation"/"figures").glob("*.csv"))
     metrics = json.loads((run/"evaluation"/"metrics.json").read_text())
