@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['YARDSTICKS', 'MARKS', 'verdict', 'flipped', 'paired', 'extent', 'claim', 'with_interval', 'results_table',
-           'training_text', 'monitor_text', 'standing', 'does_it_help', 'taken_apart', 'part_of', 'form_or_knowledge',
-           'evidence_text', 'listed', 'recorded_result', 'in_runs', 'training_rose', 'recorded_text', 'recorded_table',
-           'recorded_chart', 'short_answer', 'yardsticks', 'held_out', 'answer', 'recorded_caption', 'between_marks',
-           'save_recorded_figure', 'nearness', 'nearness_chart', 'example_locus', 'locus_figure', 'read_answers',
-           'telling_answers', 'place', 'reading', 'stage_times', 'run_to_show', 'quoted']
+           'training_text', 'monitor_text', 'monitor_figure', 'standing', 'does_it_help', 'taken_apart', 'part_of',
+           'form_or_knowledge', 'evidence_text', 'listed', 'recorded_result', 'in_runs', 'training_rose',
+           'recorded_text', 'recorded_table', 'recorded_chart', 'short_answer', 'yardsticks', 'held_out', 'answer',
+           'recorded_caption', 'between_marks', 'save_recorded_figure', 'nearness', 'nearness_chart', 'example_locus',
+           'locus_figure', 'read_answers', 'telling_answers', 'place', 'reading', 'stage_times', 'run_to_show',
+           'quoted']
 
 # %% ../nbs/09b_story.ipynb #b227a0d5
 import html, re
@@ -98,15 +99,23 @@ def monitor_text(numbers:Numbers, trained:str)->str:
     "What the monitor saw in training: which signs of a gamed reward crossed their thresholds, and how often; empty where the evaluation drew nothing of it."
     from collections import Counter
     from generank.evaluation import training_curves
-    from generank.monitor import THRESHOLDS
-    rows = training_curves(numbers.run_dir, [trained]).get(trained, [])
+    from generank.monitor import THRESHOLDS, WINDOW, watched
+    rows = watched(training_curves(numbers.run_dir, [trained]).get(trained, []))
     if not (numbers.run_dir/f"evaluation/figures/monitor_{trained}.svg").exists(): return ""
     steps = lambda count: f"{count} step{'s' * (count != 1)}"
     flags = Counter(f for r in rows for f in r.get("monitor/flags", []))
     flagged = sum(bool(r.get("monitor/flags")) for r in rows)
     seen = "; ".join(f"in {steps(count)} {'more' if THRESHOLDS[f][0] == '>' else 'less'} than {THRESHOLDS[f][1]:g} {THRESHOLDS[f][2].split(':')[0]}" for f, count in flags.most_common())
     return ("A reward can rise for the wrong reason: lists that run on, symbols that are no candidates, the order of the prompt or of the alphabet. A monitor looks for such "
-            f"signs at every step. {f'Of {steps(len(rows))} it flagged {flagged}: {seen}.' if flags else f'In {steps(len(rows))} no sign crossed its threshold.'}")
+            f"signs at every step, in the mean of the last {WINDOW}. {f'Of {steps(len(rows))} it flagged {flagged}: {seen}.' if flags else f'In {steps(len(rows))} no sign crossed its threshold.'}")
+
+# %% ../nbs/09b_story.ipynb #e2258bb3
+def monitor_figure(numbers:Numbers, trained:str)->Block:
+    "The signs over the steps of one training, flagged as the monitor of today would flag them."
+    from generank.evaluation import training_curves
+    from generank.figures import monitor_signs
+    from generank.monitor import watched
+    return chart_figure(monitor_signs(watched(training_curves(numbers.run_dir, [trained])[trained]), trained, name=f"monitor_{trained}"))
 
 # %% ../nbs/09b_story.ipynb #abdfd200
 def standing(row:dict, b:str)->str:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -29,6 +30,12 @@ def page(tiny):
     return render(tiny, engine="nbconvert", recorded_dir=str(tiny/"nothing-recorded"))
 
 
+@pytest.fixture(params=["index", "dataset"])
+def each(page, request):
+    "Each page of the site."
+    return page.with_name(f"{request.param}.html")
+
+
 def copied(tiny, folder):
     "A copy of the run without its page."
     return Path(shutil.copytree(tiny, folder, ignore=shutil.ignore_patterns("site")))
@@ -43,22 +50,22 @@ def changed(tiny, folder, change):
     return folder
 
 
-def test_page_is_one_file_that_needs_nothing_else(page):
-    html = page.read_text(encoding="utf-8")
+def test_page_is_one_file_that_needs_nothing_else(each):
+    html = each.read_text(encoding="utf-8")
     assert loads(html) == []
     assert "<script" not in html
-    assert [p.name for p in page.parent.iterdir()] == ["index.html"]
+    assert sorted(p.name for p in each.parent.iterdir()) == ["dataset.html", "index.html"]
 
 
-def test_every_picture_has_words_and_every_link_a_target(page):
-    html = page.read_text(encoding="utf-8")
+def test_every_picture_has_words_and_every_link_a_target(each):
+    html = each.read_text(encoding="utf-8")
     images = re.findall(r"<img\b[^>]*>", html)
     assert len(images) >= 4 and all(re.search(r'\balt="[^"]{20,}"', i) for i in images)
     assert all('aria-label="' in s for s in re.findall(r"<svg\b[^>]*>", html))
     targets = set(re.findall(r'\bid="([^"]+)"', html))
     assert {a for a in re.findall(r'href="#([^"]+)"', html)} <= targets
     local = [a for a in re.findall(r'href="([^"]+)"', html) if not a.startswith(("#", "data:", "https://"))]
-    assert local == []
+    assert local == [{"index.html": "dataset.html", "dataset.html": "index.html"}[each.name]]
 
 
 def test_the_table_behind_a_figure_comes_with_the_page(page, tiny):
@@ -68,9 +75,9 @@ def test_the_table_behind_a_figure_comes_with_the_page(page, tiny):
     assert base64.b64decode(found["main_comparison.csv"]).decode() == (tiny/"evaluation/figures/main_comparison.csv").read_text(encoding="utf-8")
 
 
-def test_page_names_no_folder_of_this_machine(page, tiny):
-    html = page.read_text(encoding="utf-8")
-    executed = (tiny/"notebooks/index.ipynb").read_text(encoding="utf-8")
+def test_page_names_no_folder_of_this_machine(each, tiny):
+    html = each.read_text(encoding="utf-8")
+    executed = (tiny/"notebooks"/f"{each.stem}.ipynb").read_text(encoding="utf-8")
     for text in (html, executed): assert str(tiny) not in text and str(ROOT) not in text and str(Path.home()) + "/" not in text
 
 
@@ -79,6 +86,28 @@ def test_page_says_what_it_is_and_hides_what_is_machinery(page):
     assert "and learns nothing" in html
     assert "No recorded result is present" in html
     for machinery in ("run_dir = Path", "#| include", "#| echo"): assert machinery not in html, machinery
+
+
+def test_the_page_of_the_data_shows_the_audit_and_the_fingerprint(page, tiny):
+    html, card = page.with_name("dataset.html").read_text(encoding="utf-8"), read_json(tiny/"data/card.json")
+    for check, found in card["checks"].items(): assert re.search(rf"<th>{re.escape(check)}</th><td>(fault|note)</td><td>{found}</td>", html), check
+    assert card["fingerprint"] in html and "the same that the run's card names" in html
+    for a in card["attribution"]: assert a["licence"] in html
+    assert "No check for faults found any" in html
+    figures = ["loci_by_trait_and_evidence.csv", "candidates_per_locus.csv", "distance_of_the_causal_gene.csv", "rank_by_distance.csv"]
+    assert re.findall(r'<a download="([^"]+)"', html) == figures
+
+
+def test_the_page_of_the_data_tells_of_faults_and_of_a_changed_table(tiny, tmp_path):
+    folder = copied(tiny, tmp_path/"run")
+    loci = pd.read_parquet(folder/"data/loci.parquet")
+    loci.loc[loci.split == "test", "region_id"] = loci.region_id[loci.split == "train"].iloc[0]
+    loci.to_parquet(folder/"data/loci.parquet")
+    card = read_json(folder/"data/card.json")
+    card["checks"]["region in two splits"] = 1
+    write_json(folder/"data/card.json", card)
+    html = render(folder, engine="nbconvert", notebook=ROOT/"nbs/dataset.ipynb").read_text(encoding="utf-8")
+    assert "region in two splits (1)" in html and "Splits share genes or regions" in html and "the table was changed after the run" in html
 
 
 @pytest.mark.parametrize("difference, answer, sentence", [
@@ -114,11 +143,11 @@ def test_missing_number_stops_the_build(tiny, tmp_path):
     assert not (folder/"site/index.html").exists()
 
 
-def test_page_opens_in_a_browser_without_complaint(page, tmp_path):
+def test_page_opens_in_a_browser_without_complaint(each, tmp_path):
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None: pytest.skip("no Chromium here to open the page with")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path/'profile'}", "--window-size=390,900", "--dump-dom", page.as_uri()]
+             "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path/'profile'}", "--window-size=390,900", "--dump-dom", each.as_uri()]
     done = subprocess.run([browser, *flags], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     assert "CONSOLE" not in done.stderr, [l for l in done.stderr.splitlines() if "CONSOLE" in l]
     assert "<h1" in done.stdout
