@@ -88,12 +88,12 @@ def main():
     warnings.simplefilter("ignore", RuntimeWarning)  # a step without a list has no share of non-candidates
     rng, loci, runs = np.random.default_rng(1), load_table().query("split == 'test'"), list(recorded())
 
-    print(f"Recorded trainings. A sign is flagged when the mean of its last {WINDOW} logged rows crosses its threshold; given is the worst such mean.")
+    print(f"Recorded trainings. A sign is flagged when the mean of its last {WINDOW} logged rows crosses its threshold; *flagged then* counts what was logged as flagged when the run was made.")
     healthy, table = [r for r in runs if r[2] < 0.5], []
     worst = {}
     for name, rows, cut, _ in runs:
         marked = watched(rows)
-        table.append({"training": name, "answers cut off": cut, "steps": len(rows), "flagged": sum("monitor/flags" in r for r in marked),
+        table.append({"training": name, "answers cut off": cut, "steps": len(rows), "flagged then": sum(bool(r.get("monitor/flags")) for r in rows), "flagged": sum("monitor/flags" in r for r in marked),
                       "signs": ", ".join(sorted({f.removeprefix("monitor/") for r in marked for f in r.get("monitor/flags", [])})) or "none"})
         for c, (side, *_) in THRESHOLDS.items():
             values = pd.Series([r[c] for r in rows if r.get(c) is not None], dtype=float).rolling(WINDOW, min_periods=1).mean()
@@ -112,7 +112,7 @@ def main():
     print("Thresholds")
     show([{"sign": c, "threshold": f"{side} {limit:g}", **{name: f"{worst.get(c, {}).get(name, float('nan')):.3f}" for name, *_ in runs}} for c, (side, limit, _) in THRESHOLDS.items()])
 
-    print("Gaming policies: least share of loci they must answer to be flagged within 10 steps in 95 of 100 trainings; share of trainings flagged when they answer a third, and all")
+    print("Gaming policies: least share of loci they must answer to be flagged within 10 steps in 95 of 100 trainings; share of trainings flagged when they answer three in ten, and all")
     base = np.concatenate([t for n, t in tables.items() if "grpo" in n.rsplit(" ", 1)[-1]] or [tables["three by lot"]])
     few = max(20, options.runs // 10)
     rows = []

@@ -58,7 +58,7 @@ THRESHOLDS = {  # column -> (the side that is bad, threshold, what it means)
     "monitor/prompt_order":       (">", 0.6,  "of the answers copy the order of the prompt: the order doesn't depend on the trait"),
     "monitor/first_of_prompt":    (">", 0.75, "of the answers begin with the prompt's first candidate"),
     "monitor/non_candidates":     (">", 0.5,  "of the listed symbols are no candidates"),
-    "monitor/duplicates":         (">", 0.5,  "of the answers list a gene twice"),
+    "monitor/duplicates":         (">", 0.6,  "of the answers list a gene twice"),
     "monitor/no_list":            (">", 0.25, "of the answers hold no list"),
     "monitor/truncated":          (">", 0.25, "of the answers break off before their list is complete"),
     "monitor/empty_reasoning":    (">", 0.5,  "of the answers give no reasoning where reasoning was asked for"),
