@@ -78,7 +78,7 @@ def leaks(
 )->pd.DataFrame:            # one row a locus whose trait names its causal gene: locus_id, trait, causal_gene, by
     "Loci whose trait spells the answer."
     about = genes.drop_duplicates("symbol").set_index("symbol").description.to_dict()
-    other = load_synonyms().groupby("symbol").synonym.agg(list).to_dict()
+    other = load_synonyms().loc[lambda t: t.symbol.isin(loci.causal_gene)].groupby("symbol").synonym.agg(list).to_dict()
     by = [names_gene(t, g, about.get(g, ""), other.get(g, ())) for t, g in zip(loci.trait, loci.causal_gene)]
     return loci[["locus_id", "trait", "causal_gene"]].assign(by=by).dropna(subset="by")
 
