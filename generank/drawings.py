@@ -46,7 +46,7 @@ def _placed(genes, scale, width:int)->list[dict]:
     "Genes with pixel positions, label centres kept inside the picture, and lanes."
     placed = []
     for g in genes.sort_values("start").itertuples():
-        left, half = scale(g.start), 4.2 * len(g.symbol) + 5
+        left, half = scale(g.start), 4.5 * len(g.symbol) + 12   # the name, its arrow, and air
         right = max(scale(g.end), left + 3)
         centre = min(max((left + right) / 2, half), width - half)
         placed.append(dict(symbol=g.symbol, strand=g.strand, left=left, right=right, centre=centre,

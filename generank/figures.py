@@ -85,16 +85,24 @@ def save_chart(
     return paths
 
 # %% ../nbs/07_figures.ipynb #b550614c
-def _canvas(
+def _sheet(
     width:float,       # inches
     height:float,      # inches
-    columns:int=1,     # panels side by side
-    **kwargs,          # passed to `Figure.subplots`
-):                     # (figure, axes)
+):
     "An empty figure outside of pyplot, so that drawing leaves no global state behind."
     from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, rect=(0, 0, 0.985, 1))  # room for wider fonts than ours
+    return figure
+
+# %% ../nbs/07_figures.ipynb #3084ff6d
+def _canvas(
+    width:float, height:float,   # inches
+    columns:int=1,     # panels side by side
+    **kwargs,          # passed to `Figure.subplots`
+):                     # (figure, axes)
+    "An empty figure with one row of panels."
+    figure = _sheet(width, height)
     return figure, figure.subplots(1, columns, **kwargs)
 
 # %% ../nbs/07_figures.ipynb #eb41cd21
@@ -175,7 +183,8 @@ def main_comparison(
             y = order.index(row.run)
             _points(axis, [row.value], [y], [row.ci_low], [row.ci_high], look[row.run])
             axis.annotate(f"{row.value:.3f}", (row.value, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
-        axis.set(title=METRIC_NAMES.get(metric, metric), xlim=(0, min(1, table.ci_high.fillna(table.value).max() * 1.08)),
+        right = min(1, table.ci_high.fillna(table.value).max() * 1.08)
+        axis.set(title=METRIC_NAMES.get(metric, metric), xlim=(-0.03 * right, right),   # a mark at 0 is drawn whole
                  ylim=(len(order) - 0.5, -0.7), yticks=range(len(order)), yticklabels=order)
         axis.grid(axis="y", visible=False)
     first = table.iloc[0]
@@ -339,6 +348,7 @@ def reward_curve(
         said.append(f"{label} goes from {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f} in {len(part)} logged steps"
                     + (f", slope per 100 steps {text.split(': ', 1)[1]}" if slope else ""))
     axis.set(xlabel="Optimiser step", ylabel=f"Mean {column.replace('_', ' ')} of a step")
+    axis.locator_params(axis="x", integer=True)
     axis.legend(title="Slope per 100 steps" if slopes else None, loc="best", alignment="left")
     caption = (f"Training {column.replace('_', ' ')}: dots are logged steps, lines a moving average over a tenth of the curve. "
                + ("Dashed lines and bands: straight-line slope with its 95 % interval, errors robust to autocorrelation." if slopes else ""))
@@ -354,6 +364,8 @@ SIGNS = {"monitor/one_gene": "one gene", "monitor/alphabetical": "alphabetical",
 # %% ../nbs/07_figures.ipynb #40b1f1a9
 def _lines(axis, table):
     "A line for each label, told apart by colour, marker and dash."
+    axis.set(xlabel="Optimiser step")
+    axis.locator_params(axis="x", integer=True, nbins=5)
     for i, (label, part) in enumerate(table.groupby("label", sort=False)):
         axis.plot(part.step, part.smoothed, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], linestyle="-" if i < len(COLOURS) else "--",
                   markersize=4, markevery=max(1, len(part) // 8), label=label)
@@ -371,15 +383,17 @@ def monitor_signs(
     seen = table.groupby("label", sort=False).smoothed.max() > 0
     never = [label for label, any_of_it in seen.items() if not any_of_it]
     amounts = [a for a in AMOUNTS.values() if seen.get(a)]
-    figure, axes = _canvas(3.4 + 2.2 * len(amounts) + 2, 3.4, len(amounts) + 1, gridspec_kw={"width_ratios": [1] * len(amounts) + [1.7]})
-    for axis, amount in zip(axes, amounts):
+    figure = _sheet(6.8, 5.2 if amounts else 3.2)
+    *above, below = figure.subfigures(2 if amounts else 1, 1, squeeze=False, height_ratios=[1, 1.4] if amounts else None)[:, 0]
+    for axis, amount in zip(above[0].subplots(1, len(amounts), squeeze=False)[0] if above else (), amounts):
         _lines(axis, table[table.label == amount])
-        axis.set(xlabel="Optimiser step", ylabel=amount, ylim=(0, None))
-    _lines(axes[-1], table[~table.label.isin([*AMOUNTS.values(), *never])])
+        axis.set(ylabel=amount, ylim=(0, 1.06 * table.smoothed[table.label == amount].max()))
+    shares = below.subplots()
+    _lines(shares, table[~table.label.isin([*AMOUNTS.values(), *never])])
     flagged = sorted({r["step"] for r in rows if r.get("monitor/flags")})
-    axes[-1].plot(flagged, [-0.06] * len(flagged), linestyle="none", marker="|", color=GREY, label="a threshold is crossed")
-    axes[-1].set(xlabel="Optimiser step", ylabel="Share", ylim=(-0.1, 1.05))
-    axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    shares.plot(flagged, [-0.06] * len(flagged), linestyle="none", marker="|", color=GREY, label="a threshold is crossed")
+    shares.set(ylabel="Share", ylim=(-0.1, 1.05))
+    shares.legend(loc="upper left", bbox_to_anchor=(1, 1))
     ends = "; ".join(f"{label} {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f}" for label, part in table.groupby("label", sort=False))
     words = f"Signs of a gamed reward{f' in {arm}' if arm else ''}, moving averages over a tenth of the training; {_count(len(flagged), 'step')} crossed a threshold."
     if never: words += f" Not seen at all: {', '.join(n.lower() for n in never)}."
