@@ -276,14 +276,19 @@ def evaluate(
     show_table(result.table())
 
 # %% ../nbs/11_cli.ipynb #09b0fc31
-@app.command(epilog="Example: generank report runs/laptop --open")
+@app.command(epilog="Example: generank report runs/laptop --open; generank report runs/seed-1 runs/seed-2")
 def report(
-    run:Annotated[Path, typer.Argument(help="A run folder.")],
+    runs:Annotated[list[Path], typer.Argument(help="A run folder; or several, for a page that sets them side by side.")],
+    out:Annotated[Path|None, typer.Option(help="Folder of the page. Default: site/ in the run folder; for several runs, comparison/ beside the first.")]=None,
     open_it:Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]=False,
 ):
-    "Render the report of a run. Prints its path."
-    from generank.report import render
-    typer.echo(render(run, open_browser=open_it))
+    "Render the report of a run, or the comparison of several. Prints its path."
+    if len(runs) == 1:
+        from generank.report import render
+        typer.echo(render(runs[0], open_browser=open_it, site=out))
+    else:
+        from generank.compared import render_comparison
+        typer.echo(render_comparison(runs, out, open_browser=open_it))
 
 # %% ../nbs/11_cli.ipynb #29c4d5f4
 def told(error:BaseException)->tuple[str, int]:
