@@ -1,8 +1,11 @@
 """The report as a reader gets it: rendered from a real tiny run, then from the same run with another result."""
 import base64
+import html
+import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -124,6 +127,42 @@ def test_sentences_follow_the_result(tiny, tmp_path, difference, answer, sentenc
     assert {a for a in answers if a in html} == {answer}
 
 
+def with_control(folder, gain):
+    "Add an arm that was trained on coin flips, and that differs by `gain` from its start, to a run."
+    settings = yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8"))
+    settings["arms"].append({"name": "grpo-random", "training": "grpo", "reward": "random", "start_from": "warm-start"})
+    (folder/"config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    metrics, found = (read_json(folder/f"evaluation/{name}.json") for name in ("metrics", "comparisons"))
+    metrics["runs"].insert(3, {**next(r for r in metrics["runs"] if r["name"] == "grpo-rank"), "name": "grpo-random"})
+    for row in [r for r in found["primary"] if "grpo-rank" in (r["a"], r["b"])]:
+        found["primary"].append({**row, **{side: "grpo-random" for side in "ab" if row[side] == "grpo-rank"}, "difference": gain, "ci_low": gain - 0.1, "ci_high": gain + 0.1})
+    found["primary"].append({**found["primary"][0], "a": "grpo-rank", "b": "grpo-random", "difference": 0.0, "ci_low": -0.1, "ci_high": 0.1})
+    write_json(folder/"evaluation/metrics.json", metrics)
+    write_json(folder/"evaluation/comparisons.json", found)
+
+
+@pytest.mark.parametrize("gain, said, unsaid", [
+    (0.3, ["But a control gained as well: grpo-random.", "knows nothing of the causal gene, gained as well"], ["is not shown to differ from warm-start"]),
+    (0.0, ["knows nothing of the causal gene, is not shown to differ from warm-start"], ["gained as well"]),
+    (-0.3, ["knows nothing of the causal gene, ranks worse than warm-start"], ["gained as well"])])
+def test_a_control_is_told_of(tiny, tmp_path, gain, said, unsaid):
+    with_control(copied(tiny, tmp_path/"run"), gain)
+    html = re.sub(r"</?em>", "", render(tmp_path/"run", engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8"))
+    assert "No difference between grpo-rank and grpo-random was shown" in html
+    for words in said: assert words in html, words
+    for words in unsaid: assert words not in html, words
+
+
+def test_a_training_that_broke_the_answers_is_called_failed(tiny, tmp_path):
+    folder = copied(tiny, tmp_path/"run")
+    metrics = read_json(folder/"evaluation/metrics.json")
+    for run_ in metrics["runs"]:
+        if run_["name"] in ("warm-start", "grpo-rank"): run_["format_error_rate"] = {"warm-start": 0.0, "grpo-rank": 0.97}[run_["name"]]
+    write_json(folder/"evaluation/metrics.json", metrics)
+    html = render(folder, engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8")
+    assert html.count("The training failed: after it 97\u00a0% of the answers hold no gene list, before it 0\u00a0%.") == 2   # above the fold, and under "Does it help?"
+
+
 def test_run_without_training_claims_nothing(tiny, tmp_path):
     folder = copied(tiny, tmp_path/"run")
     settings = yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8"))
@@ -138,37 +177,85 @@ def test_missing_number_stops_the_build(tiny, tmp_path):
     metrics = read_json(folder/"evaluation/metrics.json")
     metrics["runs"] = [r for r in metrics["runs"] if r["name"] != "grpo-rank"]
     write_json(folder/"evaluation/metrics.json", metrics)
-    with pytest.raises(UserError, match="has no value at 'runs.grpo-rank.mrr'"):
+    with pytest.raises(UserError, match=r"has no value at 'runs\.grpo-rank\."):
         render(folder, engine="nbconvert", recorded_dir=str(tmp_path/"nothing"))
     assert not (folder/"site/index.html").exists()
 
 
-def test_page_opens_in_a_browser_without_complaint(each, tmp_path):
+def looked_at(page, folder, width=1280, dark=False):
+    """What Chromium finds on a page (`look.js`), and what it writes to its console."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None: pytest.skip("no Chromium here to open the page with")
+    copy = page.with_name(f".look-{page.name}")   # beside the page, so that its links lead where they should
+    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"<script>{(ROOT/'tests/look.js').read_text()}</script></body>"), encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path/'profile'}", "--window-size=390,900", "--dump-dom", each.as_uri()]
-    done = subprocess.run([browser, *flags], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
-    assert "CONSOLE" not in done.stderr, [l for l in done.stderr.splitlines() if "CONSOLE" in l]
-    assert "<h1" in done.stdout
+             "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={folder/'profile'}", f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
+    try: done = subprocess.run([browser, *flags, *(["--force-dark-mode"] if dark else []), copy.as_uri()], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    finally: copy.unlink()
+    found = re.search(r"FOUND(.*?)END", done.stdout, re.S)
+    assert found, done.stderr[-2000:]
+    return json.loads(html.unescape(found[1])) | {"console": [l for l in done.stderr.splitlines() if "CONSOLE" in l]}
 
 
-def luminance(colour):
-    parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
-    return sum(w * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), parts))
+def is_sound(page, folder):
+    """Every page that can be reached from `page`, light on a desk and dark on a telephone."""
+    site, waiting, done = page.parent, [page], set()
+    while waiting:
+        at = waiting.pop()
+        done.add(at)
+        for width, dark in ((1280, False), (390, True)):
+            found = looked_at(at, folder, width, dark)
+            assert found["dark"] == dark and found["texts"] > 20
+            for fault in ("console", "faint", "dead", "fetched", "silent", "blank"): assert not found[fault], (at.name, width, fault, found[fault])
+            assert found["wide"] <= 0, f"{at.name} is wider than a window of {width} pixels"
+            for href in found["elsewhere"]:
+                target = (at.parent/href.split("#")[0]).resolve()
+                assert target.is_file() and site.resolve() in target.parents, f"{at.name} links to {href}"
+                if target.suffix == ".html" and target not in done | set(waiting): waiting.append(target)
+    return done
 
 
-def test_text_stands_out_from_the_paper():
-    "WCAG AA: a contrast of at least 4.5 for every text colour of the page, in light and in dark."
-    css = (ROOT/"generank/templates/report/page.css").read_text(encoding="utf-8")
-    accents = re.findall(r"--accent: (#\w{6})", (ROOT/"generank/templates/report/parts.css").read_text(encoding="utf-8"))
-    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{([^}]*)\}", css)]
-    assert len(themes) == len(accents) == 2
-    for theme, accent in zip(themes, accents):
-        for ink in (theme["ink"], theme["quiet"], theme["link"], accent):
-            for paper in (theme["paper"], theme["wash"]):
-                low, high = sorted((luminance(ink), luminance(paper)))
-                assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
+def test_every_page_is_sound_in_a_browser(page, tmp_path):
+    assert {p.name for p in is_sound(page.resolve(), tmp_path)} == {"index.html", "dataset.html"}
+
+
+@pytest.mark.parametrize("broken, fault", [
+    ("<p style='color: #aaa'>faint words</p>", "faint"), ("<p style='opacity: .4'>faint words</p>", "faint"), ("<a href='#nowhere'>a dead link</a>", "dead"),
+    ("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>", "silent"), ("<img alt='a picture' src='none.png'>", "blank"), ("<a href='none.html'>a page</a>", "links to none.html"),
+    ("<script>undefined_thing()</script>", "console"), ("<script src='https://example.invalid/x.js'></script>", "fetched"), ("<div style='width: 3000px'>wide</div>", "wider")])
+def test_what_is_broken_is_seen(page, tmp_path, broken, fault):
+    hurt = shutil.copytree(page.parent, tmp_path/"site")/"index.html"
+    hurt.write_text(page.read_text(encoding="utf-8").replace("</main>", f"{broken}</main>"), encoding="utf-8")
+    with pytest.raises(AssertionError, match=fault): is_sound(hurt, tmp_path)
+
+
+def test_two_runs_on_one_page(tiny, tmp_path):
+    "The comparison of two real tiny runs: a copy whose seed and answers were changed, through the command line."
+    import pandas as pd
+    other = copied(tiny, tmp_path/"other")
+    (other/"config.yaml").write_text((other/"config.yaml").read_text(encoding="utf-8").replace("seed: 1\n", "seed: 2\n", 1), encoding="utf-8")
+    answers = pd.read_parquet(other/"responses/grpo-rank.parquet")
+    answers["completion"] = [f"<genes> [{gene}] </genes>" for gene in answers["causal_gene"]]
+    answers.to_parquet(other/"responses/grpo-rank.parquet")
+    done = subprocess.run([sys.executable, "-c", "from generank.cli import main; main()", "report", str(tiny), str(other), "--out", str(tmp_path/"page")],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == tmp_path/"page/index.html"
+    words = re.sub(r"</?em>", "", (tmp_path/"page/index.html").read_text(encoding="utf-8"))
+    assert "2 runs, side by side" in words and re.search(r"<th[^>]*>seed</th><td[^>]*>1</td><td[^>]*>2</td>", words)
+    assert re.search(r"grpo-rank of other <strong>ranks better than</strong> that of tiny", words)
+    assert re.search(r"zero-shot of other <strong>is not shown to differ from</strong> that of tiny", words)
+    assert is_sound((tmp_path/"page/index.html").resolve(), tmp_path) == {(tmp_path/"page/index.html").resolve()}
+
+
+@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is not installed")
+def test_quarto_renders_it_without_a_complaint(tiny, page, tmp_path, caplog):
+    by_quarto = render(tiny, engine="quarto", recorded_dir=str(tiny/"nothing-recorded"), site=tmp_path/"site")
+    assert not [r for r in caplog.records if r.levelname in ("WARNING", "ERROR")], caplog.text
+    assert {p.name for p in is_sound(by_quarto.resolve(), tmp_path)} == {p.name for p in by_quarto.parent.iterdir()} == {"index.html", "dataset.html"}
+    html = by_quarto.read_text(encoding="utf-8")
+    for words in ("and learns nothing", "No recorded result is present", 'download="main_comparison.csv"'): assert words in html
+    for machinery in ("run_dir = Path", "story.answer(n", "echo: false"): assert machinery not in html, machinery
 
 
 def test_the_readme_says_what_the_recorded_runs_say():
