@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'FILES', 'HIDDEN_TAGS', 'TEMPLATES', 'PAGES', 'shown', 'Numbers', 'interval', 'p_value', 'duration',
            'data_link', 'Block', 'figure_block', 'picture', 'run_figure', 'chart_figure', 'table', 'cell_options',
-           'for_readers', 'contents', 'to_page', 'loads', 'quarto_site', 'render']
+           'for_readers', 'contents', 'to_page', 'loads', 'quarto_site', 'render', 'render_page']
 
 # %% ../nbs/09a_report.ipynb #137840e3
 import base64, html, logging, os, re, shutil, subprocess, tempfile, webbrowser
@@ -249,6 +249,7 @@ def loads(
 def quarto_site(
     pages:dict,   # executed notebooks by their pages' names
     folder,       # where the site goes; replaced as a whole
+    beside:bool=False,   # leave the other pages of the site as they are
 ):
     "Render executed notebooks by Quarto into `folder`; raises CalledProcessError, with what Quarto said, when it fails."
     import nbformat
@@ -259,6 +260,7 @@ def quarto_site(
         shutil.copy(REPOSITORY/"_quarto.yml", project)
         shutil.copy(TEMPLATES/"report/parts.css", project)
         subprocess.run(["quarto", "render", ".", "--output-dir", "_site"], cwd=project, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if beside: return shutil.copytree(project/"_site", folder, dirs_exist_ok=True)
         fresh = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(project/"_site", fresh)
@@ -278,7 +280,7 @@ def render(
 )->Path:                      # the report's page
     "Render the report of a run, and the page of its data; raises `UserError` where the run lacks a number or a figure that the report needs."
     import nbformat
-    if engine not in ("auto", "quarto", "nbconvert"): raise UserError(f"engine is {engine!r}: give auto, quarto or nbconvert.")
+    _check_engine(engine)
     run_dir = Path(run_dir)
     if not run_dir.is_dir(): raise UserError(f"{run_dir} is not a run folder.")
     site = Path(site or run_dir/"site")
@@ -290,13 +292,43 @@ def render(
         executed = run_dir/"notebooks"/f"{name}.ipynb"
         execute(source, executed, {"run_dir": str(run_dir.resolve()), **(parameters if name == "index" else {})}, run_dir, Stop())
         pages[name] = nbformat.read(executed, as_version=4)
+    return _to_site(pages, site, engine, f"Rendered by generank from the run {run_dir.resolve().name}.", open_browser)
+
+# %% ../nbs/09a_report.ipynb #c7ba9f5b
+def _check_engine(engine:str):
+    "Refuse what is no engine."
+    if engine not in ("auto", "quarto", "nbconvert"): raise UserError(f"engine is {engine!r}: give auto, quarto or nbconvert.")
+
+def _to_site(pages:dict, site:Path, engine:str, footer:str, open_browser:bool, beside:bool=False)->Path:
+    "Write the pages of a site, by Quarto or by nbconvert; the first one's path."
     if engine == "auto": engine = "quarto" if shutil.which("quarto") else "nbconvert"
     if engine == "quarto":
-        try: quarto_site(pages, site)
+        try: quarto_site(pages, site, beside)
         except subprocess.CalledProcessError as e:
             log.warning("Quarto failed, so nbconvert renders the page; Quarto said: %s", (e.stderr or "").strip()[-400:])
             engine = "nbconvert"
     if engine == "nbconvert":
-        for name, nb in pages.items(): write_text(site/f"{name}.html", to_page(nb, f"Rendered by generank from the run {run_dir.resolve().name}."))
-    if open_browser: webbrowser.open((site/"index.html").resolve().as_uri())
-    return site/"index.html"
+        for name, nb in pages.items(): write_text(site/f"{name}.html", to_page(nb, footer))
+    first = site/f"{next(iter(pages))}.html"
+    if open_browser: webbrowser.open(first.resolve().as_uri())
+    return first
+
+# %% ../nbs/09a_report.ipynb #7a77ea22
+def render_page(
+    name:str,                 # of the notebook in nbs/, as in "published"
+    site,                     # the folder of the site; its other pages stay
+    open_browser:bool=False,  # show the page in the reader's browser
+    engine:str="auto",        # as in `render`
+    notebook=None,            # another notebook
+    **parameters,             # of the notebook
+)->Path:                      # the page
+    "Execute a page's notebook and add the page to a site."
+    import nbformat
+    _check_engine(engine)
+    source = Path(notebook or find_notebooks()/f"{name}.ipynb")
+    if not source.exists(): raise UserError(f"{source} does not exist: pages are rendered from a clone of the project.")
+    with tempfile.TemporaryDirectory() as d:
+        executed = Path(d)/f"{name}.ipynb"
+        execute(source, executed, parameters, Path(d), Stop())
+        nb = nbformat.read(executed, as_version=4)
+    return _to_site({name: nb}, Path(site), engine, "Rendered by generank.", open_browser, beside=True)
