@@ -25,13 +25,23 @@ class Resampled:
 
     def __post_init__(self):
         self.n, self.n_clusters = len(self.values), len(pd.unique(self.clusters))
-        self.means = pd.DataFrame(bootstrap_means(self.values, self.clusters, self.draws, self.seed), columns=self.values.columns)
+        array = self.values.to_numpy(float)
+        self._place, self._columns = {c: i for i, c in enumerate(self.values.columns)}, array.T.copy()
+        self._draws = bootstrap_means(array, self.clusters, self.draws, self.seed).T
+
+    def column(self, run:str, metric:str)->np.ndarray:
+        "A run's values of a metric, one a locus."
+        return self._columns[self._place[run, metric]]
+
+    def means(self, run:str, metric:str)->np.ndarray:
+        "The mean of a metric in each draw."
+        return self._draws[self._place[run, metric]]
 
     def interval(self, run:str, metric:str, minus:str=None)->tuple[float, float]:
         "95 % whole-cluster bootstrap interval of a mean, or of its paired difference to the run `minus`."
-        values = self.values[run, metric]
-        if not minus and values.iloc[0] in (0, 1) and (values == values.iloc[0]).all(): return cluster_interval(values, self.clusters)  # no draw differs
-        draws = self.means[run, metric] - (self.means[minus, metric] if minus else 0)
+        values = self.column(run, metric)
+        if not minus and values[0] in (0, 1) and (values == values[0]).all(): return cluster_interval(values, self.clusters)  # no draw differs
+        draws = self.means(run, metric) - (self.means(minus, metric) if minus else 0)
         return tuple(percentile_interval(draws, self.n_clusters).tolist())
 
     def part(self, rows)->"Resampled":
@@ -40,8 +50,8 @@ class Resampled:
 
     def factors(self, run:str, metric:str)->tuple[np.ndarray, np.ndarray]:
         "Three factors of a mean, measured and in each draw: share of answers with a list, of those with the causal gene in it, mean credit where it is."
-        of = lambda means: _factors(*(np.atleast_1d(means[run, m]) for m in ("answered", "found", metric)))
-        return of(self.values.mean())[:, 0], of(self.means)
+        three = [(run, m) for m in ("answered", "found", metric)]
+        return _factors(*(np.atleast_1d(self.column(*c).mean()) for c in three))[:, 0], _factors(*(self.means(*c) for c in three))
 
 # %% ../nbs/07f_comparisons.ipynb #4ee04572
 def _factors(answered, found, credit)->np.ndarray:
@@ -65,14 +75,14 @@ def summarise(
     k=(1, 3, 5, 7),
 )->dict:               # n, n_clusters, top_k, mrr and their completed forms, each with its interval
     "The metrics of one run."
-    values, clusters = resampled.values[run], resampled.clusters
+    values, clusters = lambda metric: resampled.column(run, metric), resampled.clusters
     out = {"n": resampled.n, "n_clusters": resampled.n_clusters}
     for end in ("", "_completed"):
-        out[f"top_k{end}"] = {str(i): _proportion(values[f"top_{i}{end}"], clusters) for i in k} if values[f"mrr{end}"].notna().all() else None
+        out[f"top_k{end}"] = {str(i): _proportion(values(f"top_{i}{end}"), clusters) for i in k} if not np.isnan(values(f"mrr{end}")).any() else None
     for metric in ("mrr", "mrr_completed", "ndcg", "ndcg_completed", "rank_completed"):
-        known = values[metric].notna().all()
+        known = not np.isnan(values(metric)).any()
         low, high = resampled.interval(run, metric) if known else (None, None)
-        out |= {metric: float(values[metric].mean()) if known else None, f"{metric}_ci_low": low, f"{metric}_ci_high": high}
+        out |= {metric: float(values(metric).mean()) if known else None, f"{metric}_ci_low": low, f"{metric}_ci_high": high}
     return out
 
 # %% ../nbs/07f_comparisons.ipynb #6d41e10e
@@ -83,7 +93,7 @@ def comparison(
     margin:float=None,     # declared equivalence margin; None: no such test
 )->dict:
     "One paired comparison: difference a - b with cluster bootstrap interval, discordant loci, exact McNemar (iid), sign-flip p, sensitivity."
-    one, two = (resampled.values[r, metric].to_numpy() for r in (a, b))
+    one, two = (resampled.column(r, metric) for r in (a, b))
     low, high = resampled.interval(a, metric, minus=b)
     difference = one - two
     row = {"a": a, "b": b, "metric": metric, "difference": float(difference.mean()), "ci_low": low, "ci_high": high,
@@ -102,11 +112,11 @@ def decompose(
 )->dict:                   # difference in raw MRR and its parts, each with its interval
     "Take the difference in raw MRR apart, additively: ranking + form + truncation + length; truncation is left out where a file doesn't tell."
     out = {"a": a, "b": b, "metric": "mrr"}
-    known = {p: m for p, m in PARTS.items() if all(resampled.values[r, m].notna().all() for r in (a, b))}
+    known = {p: m for p, m in PARTS.items() if not any(np.isnan(resampled.column(r, m)).any() for r in (a, b))}
     for part, metric in {"difference": "mrr", **known}.items():
         low, high = resampled.interval(a, metric, minus=b)
         prefix = "" if part == "difference" else f"{part}_"
-        out |= {part: float((resampled.values[a, metric] - resampled.values[b, metric]).mean()), f"{prefix}ci_low": low, f"{prefix}ci_high": high}
+        out |= {part: float((resampled.column(a, metric) - resampled.column(b, metric)).mean()), f"{prefix}ci_low": low, f"{prefix}ci_high": high}
     return out
 
 # %% ../nbs/07f_comparisons.ipynb #e9765814

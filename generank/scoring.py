@@ -62,7 +62,7 @@ def _read_table(path)->pd.DataFrame:
     if not path.exists(): raise UserError(f"{path} does not exist.")
     try:
         if path.suffix in (".parquet", ".pq"): return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError) as e:
         raise UserError(f"{path} can't be read as {'parquet' if path.suffix != '.csv' else 'CSV'}: {str(e).splitlines()[0]}") from None
 
@@ -100,14 +100,15 @@ def _check_responses(frame, name, first_run):
         if not bad.any(): return
         row = int(np.flatnonzero(bad)[0])
         raise UserError(f"{name}, row {row + 1}{'' if first_run else f' (locus {frame.locus[row]})'}: {what}")
-    blank = lambda column: ~frame[column].map(lambda x: isinstance(x, str) and x.strip() != "").to_numpy(bool)
+    blank = lambda column: np.array([not isinstance(x, str) or not x.strip() for x in frame[column].tolist()])
     if not first_run: refuse(blank("locus_id"), "it has no locus_id.")
     refuse(blank("causal_gene"), "it has no causal gene.")
     refuse(blank("text") if first_run else frame.text.isna().to_numpy(), "it has no answer (NaN); drop the row from every file, or generate it again.")
     keys = [c for c in frame if c not in ("locus", "sample") and not str(c).startswith("Unnamed")] if first_run else ["locus", "sample"]
     refuse(frame.duplicated(keys).to_numpy(), "it stands twice in the file; remove one of the two" + (", or add a column that tells them apart." if first_run else "."))
     if first_run: return
-    refuse(~np.array([hasattr(c, "__len__") and g in c for c, g in zip(frame.candidates, frame.causal_gene)]), "its causal gene is not among its candidates.")
+    listed = (c.tolist() if isinstance(c, np.ndarray) else c for c in frame.candidates)
+    refuse(~np.array([hasattr(c, "__len__") and g in c for c, g in zip(listed, frame.causal_gene.tolist())]), "its causal gene is not among its candidates.")
 
 # %% ../nbs/07d_scoring.ipynb #a3e002cd
 def metric_names(k)->list[str]:
@@ -157,7 +158,7 @@ def score_responses(
 def _places(frame, mode, first_run):
     "What `place` finds in each answer, and whether it has no tag; one answer at a time, since a million of them are long."
     candidates = (None for _ in frame.index) if first_run else map(list, frame.candidates)
-    for text, gene, known in zip(frame.text, frame.causal_gene, candidates):
+    for text, gene, known in zip(frame.text.tolist(), frame.causal_gene.tolist(), candidates):
         answer = parse_answer(text, known, mode=mode)
         yield *place(answer.genes, gene, known), "no_tag" in answer.problems
 

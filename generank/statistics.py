@@ -8,6 +8,7 @@ __all__ = ['BATCHES', 'wilson_interval', 'cluster_sums', 'cluster_se', 'cluster_
 
 # %% ../nbs/07b_statistics.ipynb #4a51d249
 import math
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def cluster_interval(
     return ends[0], ends[1]
 
 # %% ../nbs/07b_statistics.ipynb #2072718e
-BATCHES = 5_000  # clusters, or batches of clusters, that are resampled at most
+BATCHES = 2_000  # clusters, or batches of clusters, that are resampled at most
 
 def batched(
     sums:np.ndarray,     # clusters x columns
@@ -77,6 +78,17 @@ def batched(
     return cluster_sums(sums, batch)[0]
 
 # %% ../nbs/07b_statistics.ipynb #cd6434b1
+def _counts(clusters:int, draws:int, rng)->np.ndarray:
+    "How often each cluster stands in each draw, draws x clusters."
+    picked = rng.integers(0, clusters, (draws, clusters)) + clusters * np.arange(draws)[:, None]
+    return np.bincount(picked.ravel(), minlength=draws * clusters).reshape(draws, clusters).astype(float)
+
+@lru_cache(maxsize=2)
+def _same_counts(clusters:int, draws:int, seed:int)->np.ndarray:
+    "The counts of one seed, kept, since an evaluation resamples the same clusters again and again."
+    return _counts(clusters, draws, np.random.default_rng(seed))
+
+# %% ../nbs/07b_statistics.ipynb #0e757b86
 def bootstrap_means(
     values,            # one row a locus, one column a quantity
     clusters,          # the cluster of each locus
@@ -90,9 +102,7 @@ def bootstrap_means(
     n, rng, parts = len(sizes), np.random.default_rng(seed), []
     step = max(1, 4_000_000 // n)  # rows at a time, to bound memory
     for start in range(0, draws, step):
-        rows = min(step, draws - start)
-        picked = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
+        counts = _same_counts(n, draws, seed) if draws <= step else _counts(n, min(step, draws - start), rng)
         parts.append(counts @ sums / (counts @ sizes)[:, None])
     return np.concatenate(parts)
 
