@@ -100,6 +100,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.data.describe_loci': ('data.html#describe_loci', 'generank/data.py'),
                                'generank.data.faithful_split': ('data.html#faithful_split', 'generank/data.py'),
                                'generank.data.filter_loci': ('data.html#filter_loci', 'generank/data.py'),
+                               'generank.data.fold_split': ('data.html#fold_split', 'generank/data.py'),
                                'generank.data.limit_loci': ('data.html#limit_loci', 'generank/data.py'),
                                'generank.data.load_loci': ('data.html#load_loci', 'generank/data.py'),
                                'generank.data.load_table': ('data.html#load_table', 'generank/data.py'),
