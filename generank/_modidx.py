@@ -133,6 +133,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'generank.evaluation': { 'generank.evaluation.Evaluation': ('evaluation.html#evaluation', 'generank/evaluation.py'),
                                      'generank.evaluation.Evaluation._repr_html_': ( 'evaluation.html#evaluation._repr_html_',
                                                                                      'generank/evaluation.py'),
+                                     'generank.evaluation.Evaluation.paired': ( 'evaluation.html#evaluation.paired',
+                                                                                'generank/evaluation.py'),
                                      'generank.evaluation.Evaluation.table': ('evaluation.html#evaluation.table', 'generank/evaluation.py'),
                                      'generank.evaluation._about': ('evaluation.html#_about', 'generank/evaluation.py'),
                                      'generank.evaluation._inputs': ('evaluation.html#_inputs', 'generank/evaluation.py'),

@@ -278,6 +278,9 @@ def evaluate(
         import json
         return typer.echo(json.dumps(result, indent=1, allow_nan=False))
     show_table(result.table())
+    if result["primary"]:
+        typer.echo()
+        show_table(result.paired())
 
 # %% ../nbs/11_cli.ipynb #09b0fc31
 @app.command(epilog="Example: generank report runs/laptop --open")

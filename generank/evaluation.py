@@ -114,7 +114,20 @@ class Evaluation(dict):
             rows.append(row | {"format errors": show(r.get("format_error_rate"), None, None), "list length": show(r.get("mean_list_length"), None, None)})
         return pd.DataFrame(rows)
 
-    def _repr_html_(self): return self.table().to_html(index=False)
+    def paired(self)->pd.DataFrame:
+        "One row a pair: the difference in the primary metric with its 95 % interval, p by clusters and after Holm, the difference found with power 0.8, and equivalence."
+        show = lambda v: "" if v is None else f"{v:.3f}"
+        rows = []
+        for r in self["primary"]:
+            row = {"a": r["a"], "b": r["b"], "metric": r["metric"], "a - b": f"{r['difference']:+.3f}" + ("" if r["ci_low"] is None else f" [{r['ci_low']:+.3f}, {r['ci_high']:+.3f}]"),
+                   "p": show(r["cluster_p"]), "p (Holm)": show(r["holm_p"]), "found with power 0.8": show(r["detectable"])}
+            if "margin" in r: row |= {f"equivalent within {r['margin']:g}, p": show(r["tost_p"]), "power of that": show(r["tost_power"])}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def _repr_html_(self):
+        pairs = self.get("primary")  # in `metrics.json` the name of the metric
+        return self.table().to_html(index=False) + (self.paired().to_html(index=False) if pairs and not isinstance(pairs, str) else "")
 
 # %% ../nbs/08_evaluation.ipynb #65ead788
 def _plain(value):
