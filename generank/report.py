@@ -6,7 +6,7 @@
 __all__ = ['log', 'FILES', 'AS_IT_IS', 'HIDDEN_TAGS', 'TEMPLATES', 'PAGES', 'shown', 'Numbers', 'interval', 'p_value', 'duration',
            'data_link', 'Block', 'figure_block', 'picture', 'run_figure', 'chart_figure', 'table', 'cell_options',
            'for_readers', 'contents', 'to_page', 'loads', 'for_quarto', 'quarto_pages', 'complaints', 'save_pages',
-           'check_engine', 'render']
+           'check_engine', 'render', 'render_page']
 
 # %% ../nbs/09a_report.ipynb #137840e3
 import base64, copy, html, logging, os, re, shutil, subprocess, tempfile, webbrowser
@@ -286,11 +286,11 @@ def complaints(
 
 # %% ../nbs/09a_report.ipynb #d6e93c24
 def save_pages(
-    pages:dict,          # executed notebooks by their pages' names, `index` among them
-    site,                # the folder of the pages
+    pages:dict,          # executed notebooks by their pages' names
+    site,                # the folder of the pages; others that it holds stay
     engine:str="auto",   # "quarto", "nbconvert", or "auto": quarto where it is installed
     footer:str="",       # the last line of nbconvert's pages
-)->Path:                 # the page `index.html`
+)->Path:                 # the first page
     "Write notebooks as pages; where Quarto fails, nbconvert makes them and a warning tells what Quarto said."
     check_engine(engine)
     made = None
@@ -300,7 +300,7 @@ def save_pages(
             said = getattr(e, "stderr", None) or str(e)
             log.warning("Quarto failed, so nbconvert renders the page; Quarto said: %s", " ".join(complaints(said)) or said.strip()[-400:])
     for name, page in (made or {name: to_page(nb, footer) for name, nb in pages.items()}).items(): write_text(Path(site)/f"{name}.html", page)
-    return Path(site)/"index.html"
+    return Path(site)/f"{next(iter(pages))}.html"
 
 # %% ../nbs/09a_report.ipynb #2ab16032
 def check_engine(engine:str):
@@ -333,5 +333,27 @@ def render(
         execute(source, executed, {"run_dir": str(run_dir.resolve()), **(parameters if name == "index" else {})}, run_dir, Stop())
         pages[name] = nbformat.read(executed, as_version=4)
     page = save_pages(pages, site, engine, f"Rendered by generank from the run {run_dir.resolve().name}.")
+    if open_browser: webbrowser.open(page.resolve().as_uri())
+    return page
+
+# %% ../nbs/09a_report.ipynb #c7ba9f5b
+def render_page(
+    name:str,                 # of the notebook in nbs/, as in "published"
+    site,                     # the folder of the site; its other pages stay
+    open_browser:bool=False,  # show the page in the reader's browser
+    engine:str="auto",        # as in `render`
+    notebook=None,            # another notebook
+    **parameters,             # of the notebook
+)->Path:                      # the page
+    "Execute a page's notebook and add the page to a site."
+    import nbformat
+    check_engine(engine)
+    source = Path(notebook or find_notebooks()/f"{name}.ipynb")
+    if not source.exists(): raise UserError(f"{source} does not exist: pages are rendered from a clone of the project.")
+    with tempfile.TemporaryDirectory() as d:
+        executed = Path(d)/f"{name}.ipynb"
+        execute(source, executed, parameters, Path(d), Stop())
+        nb = nbformat.read(executed, as_version=4)
+    page = save_pages({name: nb}, site, engine, "Rendered by generank.")
     if open_browser: webbrowser.open(page.resolve().as_uri())
     return page

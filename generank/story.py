@@ -209,8 +209,9 @@ def form_or_knowledge(numbers:Numbers, trained:str, start:str)->str:
     if trained is None: return text
     whole = taken_apart(numbers, trained, start)
     ranking = part_of(whole, "ranking")
-    names = {"ranking": "the order of the genes", "form": "answers that hold a list at all", "length": "lists that reach as far as the causal gene"}
-    pieces = "\n".join(f"- {names[p]}: {extent(part_of(whole, p))}" for p in names)
+    names = {"ranking": "the order of the genes", "form": "answers that hold a list at all", "truncation": "answers that the token limit does not cut off",
+             "length": "lists that reach as far as the causal gene"}
+    pieces = "\n".join(f"- {names[p]}: {extent(part_of(whole, p))}" for p in names if whole.get(p) is not None)
     closing = {"better": "So it is not form alone: the order itself got better.", "worse": "The order itself got worse.",
                "no difference shown": "So a better order of the genes was not shown."}[verdict(ranking["ci_low"], ranking["ci_high"])]
     return f"{text}The difference in MRR between {trained} and {start}, {shown(whole['difference'], '+.3f')}, is the sum of:\n\n{pieces}\n\n{closing}"

@@ -81,17 +81,29 @@ def test_rows_permuted_and_columns_added(tmp_path, result):
 
 
 def test_never_mispaired(table, tmp_path):
-    table.iloc[::-1].to_csv(tmp_path/"reversed.csv", index=False)
+    unnumbered = table.drop(columns="Unnamed: 0")
+    unnumbered.iloc[::-1].to_csv(tmp_path/"reversed.csv", index=False)
     with pytest.raises(UserError, match="can't be paired: the causal gene of row 1 is"): compare(path("grpo_8b"), tmp_path/"reversed.csv")
     table.iloc[:200].to_csv(tmp_path/"short.csv", index=False)
     with pytest.raises(UserError, match="different loci"): compare(path("grpo_8b"), tmp_path/"short.csv")
     pd.concat([table, table.head(1)]).to_csv(tmp_path/"twice.csv", index=False)
     with pytest.raises(UserError, match="row 274: it stands twice"): evaluate(tmp_path/"twice.csv")
-    swapped = table.copy()  # two rows of one causal gene change places: only the row numbers tell
+    table.drop(columns="raw_response").to_csv(tmp_path/"lacking.csv", index=False)
+    with pytest.raises(UserError, match="lacks the column raw_response"): evaluate(tmp_path/"lacking.csv")
+    with pytest.raises(UserError, match="row 5: it has no answer"): evaluate(table.assign(raw_response=table.raw_response.where(table.index != 4)))
+
+
+def test_rows_pair_by_their_numbers(table, tmp_path, result):
+    "One file's rows in another order, or two rows of one causal gene exchanged: the row numbers tell."
     twins = table.index[table.true_answer == table.true_answer.mode()[0]][:2]
+    swapped = table.copy()
     swapped.loc[twins] = table.loc[twins[::-1]].to_numpy()
-    swapped.to_csv(tmp_path/"swapped.csv", index=False)
-    with pytest.raises(UserError, match="row-number columns"): compare(path("grpo_8b"), tmp_path/"swapped.csv")
+    expected = next(r for r in result["comparisons"] if (r["a"], r["b"], r["k"]) == ("grpo_8b", "zero_shot_70b", 1))
+    for changed in (table.iloc[::-1], table.sample(frac=1, random_state=1), swapped):
+        changed.to_csv(tmp_path/"grpo_8b.csv", index=False)
+        found = compare(tmp_path/"grpo_8b.csv", path("zero_shot_70b"))["comparisons"][0]
+        assert {c: found[c] for c in expected if c not in ("a", "b", "holm_p")} == {c: expected[c] for c in expected if c not in ("a", "b", "holm_p")}
+        assert evaluate(tmp_path/"grpo_8b.csv")["runs"][0] == next(r for r in result["runs"] if r["name"] == "grpo_8b")
 
 
 def test_strict_scoring_is_another_number(result):
@@ -104,3 +116,18 @@ def test_five_files_take_seconds():
     start = time.process_time()
     evaluate({n: path(n) for n in NAMES}, draws=10_000)
     assert time.process_time() - start < 3
+
+
+def test_shares_add_up(result):
+    assert len(result["decomposition"]) == 10
+    for row in result["decomposition"]: assert row["form"] + row["length"] + row["ranking"] == pytest.approx(row["difference"], abs=1e-9)
+
+
+def test_committed_table_gives_the_same(result):
+    "The page's table of numbers and the responses tell the same."
+    from generank.published import RUNS, load_published, reanalyse
+    again = {r["name"]: r for r in reanalyse(load_published())["runs"]}
+    for run in result["runs"]:
+        other = again[RUNS[run["name"]]]
+        assert {c: other[c] for c in ("mrr", "mrr_ci_low", "mrr_ci_high", "format_error_rate", "mean_list_length")} == pytest.approx({c: run[c] for c in ("mrr", "mrr_ci_low", "mrr_ci_high", "format_error_rate", "mean_list_length")}, abs=1e-9)
+        assert other["top_k"]["7"]["ci_low"] == pytest.approx(run["top_k"]["7"]["ci_low"], abs=1e-9)

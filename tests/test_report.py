@@ -14,7 +14,7 @@ import yaml
 
 from generank.core import UserError, read_json, write_json, write_text
 from generank.pipeline import run
-from generank.report import loads, render
+from generank.report import loads, render, render_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -263,3 +263,14 @@ def test_the_readme_says_what_the_recorded_runs_say():
     recorded = recorded_result() or recorded_result(ROOT/"results/laptop")
     page = (ROOT/"README.md").read_text()
     assert page == between_marks(page, recorded_caption(recorded)), "README.md differs from results/: run `make figure`"
+
+
+def test_the_first_runs_page_needs_no_run_and_no_network(tmp_path):
+    page = render_page("published", tmp_path/"site", engine="nbconvert", draws=200)
+    html = page.read_text(encoding="utf-8")
+    assert [p.name for p in page.parent.iterdir()] == ["published.html"] and loads(html) == [] and "<script" not in html
+    images = re.findall(r"<img\b[^>]*>", html)
+    assert len(images) == 7 and all(re.search(r'\balt="[^"]{60,}"', i) for i in images)
+    assert html.count("The table behind it.") == 7
+    for told in ("34 loci only the former, 28 only the latter", "17 loci only the former, 38 only the latter", "0.2454", "0.5018", "0.4799", "0.3956"): assert told in html, told
+    assert str(ROOT) not in html and str(tmp_path) not in html
