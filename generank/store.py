@@ -111,7 +111,7 @@ class ResponseStore:
     def _open(self):
         "Lock the file and cut off what an earlier process left unfinished."
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(f"{self.path}.lock")
+        self.lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try: self.lock.acquire(timeout=0)
         except Timeout: raise UserError(f"Another process is writing answers to {self.path}: wait for it, or give another store.") from None
         self.rows, end = read_records(self.path)

@@ -112,7 +112,7 @@ def _engine_answers(llm, questions, adapter, temperature, max_new_tokens, made_b
 # %% ../nbs/05h_vllm.ipynb #fba99f15
 def server_command(arguments:dict, adapter, engine:Engine, port:int)->list[str]:
     "The command line of vLLM's server."
-    words = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", arguments["model"], "--host", "127.0.0.1", "--port", str(port), "--data-parallel-size", str(engine.data_parallel_size)]
+    words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", arguments["model"], "--host", "127.0.0.1", "--port", str(port), "--data-parallel-size", str(engine.data_parallel_size)]
     for name, value in arguments.items():
         if name == "model" or value is False: continue
         words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
