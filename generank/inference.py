@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'BACKENDS', 'CLOSE', 'FACTS', 'questions', 'choose_backend', 'who_answers', 'with_keys', 'continuations',
-           'generate', 'ask_arm', 'run_stage']
+           'generate', 'ask_as_configured', 'ask_arm', 'run_stage']
 
 # %% ../nbs/06_inference.ipynb #eda36cf9
 import logging
@@ -17,7 +17,7 @@ from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, un
 from .endpoint import as_endpoint, endpoint_answers, served_name
 from .ensemble import VOTES, voted
 from .local import local_answers
-from .prompts import build_prompt, shuffle_candidates
+from .prompts import build_prompt, make_styles, shuffle_candidates
 from .store import ResponseStore, adapter_hash, answer_key, model_identity, spent
 from .vllm_backend import vllm_answers
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 # %% ../nbs/06_inference.ipynb #57a4c14b
 def questions(
     loci,                   # rows with locus_id, region_id, trait, candidates, causal_gene
-    style:str="answer",     # prompt style
+    style="answer",         # prompt style: a name, or a `Style`
     descriptions=True,      # gene descriptions in the prompt
 )->list[dict]:              # the loci's facts, candidates in prompt order, with `prompt` (chat messages)
     "One question a locus."
@@ -132,7 +132,7 @@ def generate(
     adapter=None,                   # folder of a LoRA adapter
     store=None,                     # file that keeps answers as they arrive; None: in memory only
     backend:str="auto",             # one of `BACKENDS`
-    style:str="answer",             # prompt style
+    style="answer",                 # prompt style: a name, or a `Style`
     descriptions=True,              # gene descriptions in the prompt
     n:int=1,                        # answers a locus
     temperature:float=0.0,          # 0: greedy
@@ -169,27 +169,39 @@ def generate(
         return _table(asked, kept, closings)
 
 # %% ../nbs/06_inference.ipynb #b6e6f233
+def ask_as_configured(
+    config:dict,       # a resolved profile
+    loci:list[dict],
+    adapter,           # folder of a LoRA adapter, or None
+    store:Path,        # file that keeps the answers
+    arm:dict=None,     # `style` and `model` override what the profile says
+    label:str="answers",
+):                     # the answers, the samples behind them where there was a vote (else None), and the bill: answers, tokens, cost
+    "Ask about loci with the settings of a profile."
+    arm, settings, prompts = arm or {}, dict(config["inference"]), dict(config["prompts"])
+    for elsewhere in ("split", "styles"): settings.pop(elsewhere, None)
+    how, style, server = settings.pop("vote", None), arm.get("style") or prompts["style"], settings.get("endpoint") or {}
+    prompts["style"] = make_styles(config.get("styles") or {}).get(style, style)
+    answers = generate(loci, arm.get("model") or config["model"], adapter, store, label=label, seed=config.get("seed", 1), **prompts, **settings)
+    bill = spent(ResponseStore(store, writable=False).rows.values(), server.get("input_price") or 0.0, server.get("output_price") or 0.0)
+    return (voted(answers, how), answers, bill) if how else (answers, None, bill)
+
+# %% ../nbs/06_inference.ipynb #d2a4931b
 def ask_arm(
     run_dir:Path,      # the run folder
     config:dict,       # the resolved profile
-    arm:dict,          # one of its arms; `style`, `model` and `adapter_of` override what the profile says
+    arm:dict,          # one of its arms
     loci:list[dict],
 )->dict:               # answers, tokens and cost
     "Ask one arm about all loci, into responses/<arm>.parquet."
-    settings, name, trained_as = dict(config["inference"]), arm["name"], arm.get("adapter_of") or (arm["name"] if arm["training"] != "none" else None)
-    how, prompts, model = settings.pop("vote", None), dict(config["prompts"]), arm.get("model") or config["model"]
-    settings.pop("split")
-    if arm.get("style"): prompts["style"] = arm["style"]
+    name, trained_as = arm["name"], arm.get("adapter_of") or (arm["name"] if arm["training"] != "none" else None)
     folder = run_dir/"models"/trained_as if trained_as else None
     if folder and not (folder/"training.json").exists(): raise UserError(f"Arm {trained_as!r} is not trained yet: run the training stage first.")
-    path = run_dir/"responses"/"store"/f"{name}.jsonl"
-    answers = generate(loci, model, folder, path, label=name, seed=config.get("seed", 1), **{k: prompts[k] for k in ("style", "descriptions")}, **settings)
-    if how:
-        with atomic_path(run_dir/"responses"/"samples"/f"{name}.parquet") as f: answers.to_parquet(f, index=False)
-        answers = voted(answers, how)
-    with atomic_path(run_dir/"responses"/f"{name}.parquet") as f: answers.to_parquet(f, index=False)
-    server = settings.get("endpoint") or {}
-    return spent(ResponseStore(path, writable=False).rows.values(), server.get("input_price") or 0.0, server.get("output_price") or 0.0)
+    answers, samples, bill = ask_as_configured(config, loci, folder, run_dir/"responses"/"store"/f"{name}.jsonl", arm, label=name)
+    for table, path in ((samples, run_dir/"responses"/"samples"/f"{name}.parquet"), (answers, run_dir/"responses"/f"{name}.parquet")):
+        if table is None: continue
+        with atomic_path(path) as f: table.to_parquet(f, index=False)
+    return bill
 
 # %% ../nbs/06_inference.ipynb #52abcfde
 def run_stage(
