@@ -47,6 +47,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'generank.cli.check': ('cli.html#check', 'generank/cli.py'),
                               'generank.cli.describe': ('cli.html#describe', 'generank/cli.py'),
                               'generank.cli.evaluate': ('cli.html#evaluate', 'generank/cli.py'),
+                              'generank.cli.export': ('cli.html#export', 'generank/cli.py'),
                               'generank.cli.infer': ('cli.html#infer', 'generank/cli.py'),
                               'generank.cli.main': ('cli.html#main', 'generank/cli.py'),
                               'generank.cli.push': ('cli.html#push', 'generank/cli.py'),
