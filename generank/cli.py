@@ -240,8 +240,8 @@ def infer(
     from generank.core import atomic_path
     from generank.profile import resolve
     config = resolve(profile, param)
-    if adapter and not (adapter/"adapter_config.json").exists(): raise UserError(f"{adapter} holds no adapter (adapter_config.json).")
-    loci = _loci(config, config["inference"]["split"])
+    if adapter: _check_trained(adapter)
+    loci = _loci(config)[config["inference"]["split"]].to_list()
     from generank.inference import ask_as_configured
     answers, samples, bill = ask_as_configured(config, loci, adapter, out.with_suffix(".jsonl"), label=out.stem)
     for table, path in ((samples, out.with_suffix(".samples.parquet")), (answers, out)):

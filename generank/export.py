@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from .core import UserError, read_json, unknown_name, write_json, write_text
-from .grpo import load_model
+from .models import load_model
 from .store import adapter_hash, model_identity
 
 # %% ../nbs/06a_export.ipynb #e22880b5
@@ -25,7 +25,7 @@ def base_model(
     config = Path(adapter).resolve().parents[1]/"config.yaml"
     known = yaml.safe_load(config.read_text(encoding="utf-8"))["model"] if config.is_file() else None
     if model is None and known is None: raise UserError(f"{adapter} lies in no run, so its base model is unknown: name it by --model.")
-    return {**known, "dtype": "float32"} if model is None else {"name": model, "revision": None, "dtype": "float32"}
+    return {**known, "dtype": "float32", "quantization": None} if model is None else {"name": model, "revision": None, "dtype": "float32"}
 
 # %% ../nbs/06a_export.ipynb #fba4c659
 def is_llama(base:dict)->bool:

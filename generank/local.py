@@ -9,7 +9,8 @@ __all__ = ['SeededDraws', 'uniforms', 'end_tokens', 'prompt_tokens', 'answer_bat
 import numpy as np
 
 from .core import UserError
-from .grpo import choose_dtype, load_model, sample_groups
+from .groups import sample_groups
+from .models import choose_dtype, load_model
 
 # %% ../nbs/05f_local.ipynb #46d798c8
 class SeededDraws:

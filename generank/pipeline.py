@@ -34,8 +34,8 @@ class Stage:
 # %% ../nbs/09_pipeline.ipynb #3c51c9a5
 STAGES = {
     "data":       Stage("02_data", ("data",), (), ("data/*",)),
-    "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/adapter*"), ("models/{arm}/**/*",), "each"),
-    "inference":  Stage("06_inference", ("seed", "model", "prompts", "styles", "inference"), ("data/loci.parquet", "models/{weights}/adapter*"),
+    "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/*.safetensors*", "models/{start}/*config.json"), ("models/{arm}/**/*",), "each"),
+    "inference":  Stage("06_inference", ("seed", "model", "prompts", "styles", "inference"), ("data/loci.parquet", "models/{weights}/*.safetensors*", "models/{weights}/*config.json"),
                         ("responses/{arm}.parquet",), "together"),
     "evaluation": Stage("08_evaluation", ("evaluation",), ("data/loci.parquet", "responses/{arm}.parquet", "models/{arm}/metrics.jsonl", "models/{arm}/training.json"),
                         ("evaluation/**/*",)),

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .core import UserError, read_json, sha256_file, sha256_json
-from .grpo import SMOLLM2
+from .models import SMOLLM2, trained_weights
 from .prompts import STYLES
 
 log = logging.getLogger(__name__)
@@ -48,21 +48,22 @@ def hub_commit(
 # %% ../nbs/05e_store.ipynb #614f6066
 def model_identity(
     model:dict,     # name, revision and dtype, as `load_model` takes them
-)->dict:            # name, revision, dtype
+)->dict:            # name, revision, dtype, quantization
     "What a model is, whatever its folder or branch is called; a recorded answer of a pinned model is found without the model."
     name, revision = model["name"], model.get("revision")
     if name == "smollm2-135m-instruct": revision = SMOLLM2["sha256"]
     elif name == "random-llama": revision = sha256_json({k: asdict(s) for k, s in STYLES.items()})  # its tokenizer is trained on the prompts
     elif Path(name).is_dir(): name, revision = "folder", folder_hash(name)
     else: revision = hub_commit(name, revision)
-    return {"name": name, "revision": revision, "dtype": model.get("dtype", "auto")}
+    return {"name": name, "revision": revision, "dtype": model.get("dtype", "auto"), "quantization": model.get("quantization")}
 
 # %% ../nbs/05e_store.ipynb #6dc3c9f2
 def adapter_hash(
-    adapter,        # folder of a LoRA adapter, or None
+    adapter,        # folder of a trained arm, or None
 )->str|None:        # its identity
     "Identity of an adapter: its weights and its settings, without paths."
     if adapter is None: return None
+    if trained_weights(adapter) and (Path(adapter)/"config.json").exists(): return folder_hash(adapter)
     if not (Path(adapter)/"adapter_model.safetensors").exists(): raise UserError(f"{adapter} holds no adapter (adapter_model.safetensors): train one there first, or name another folder.")
     settings = {k: sorted(v) if isinstance(v, list) and all(isinstance(x, str) for x in v) else v for k, v in read_json(Path(adapter)/"adapter_config.json").items()}
     settings.pop("base_model_name_or_path", None)

@@ -29,7 +29,7 @@ def adapter(tmp_path_factory):
     "A LoRA adapter with random weights, none of them zero, that changes the answers."
     import torch
     from peft import LoraConfig, get_peft_model
-    from generank.grpo import load_model
+    from generank.models import load_model
     torch.manual_seed(0)
     model, _ = load_model(**MODEL)
     tuned = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=16, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]))
@@ -61,7 +61,7 @@ def report(entry):
 def test_the_backends_agree(with_adapter, adapter):
     from importlib.metadata import version
     import vllm
-    from generank.grpo import load_model
+    from generank.models import load_model
     from generank.inference import questions
     loci = load_loci()["test"].to_list()[:LOCI]
     lora = adapter if with_adapter else None

@@ -12,7 +12,7 @@ def test_a_gguf_answers_as_the_adapter_does(tmp_path):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from generank.data import load_loci
-    from generank.grpo import load_model
+    from generank.models import load_model
     from generank.inference import questions
     from generank.local import answer_batch
     torch.manual_seed(0)
