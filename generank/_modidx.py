@@ -216,6 +216,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'generank.export': { 'generank.export._written_for_hub': ('export.html#_written_for_hub', 'generank/export.py'),
                                  'generank.export.base_model': ('export.html#base_model', 'generank/export.py'),
                                  'generank.export.check_name': ('export.html#check_name', 'generank/export.py'),
+                                 'generank.export.check_tokenizer': ('export.html#check_tokenizer', 'generank/export.py'),
                                  'generank.export.converter': ('export.html#converter', 'generank/export.py'),
                                  'generank.export.export_adapter': ('export.html#export_adapter', 'generank/export.py'),
                                  'generank.export.is_llama': ('export.html#is_llama', 'generank/export.py'),
