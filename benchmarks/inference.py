@@ -38,7 +38,13 @@ def main():
     from generank.models import load_model
     model, numbers = {"name": o.model, "dtype": "float32"}, list(range(o.samples))
     asked = [{**q, "seeds": [stable_seed(q["locus_id"], s) for s in numbers], "missing": numbers} for q in questions(load_loci()["test"].to_list()[:o.loci], "answer", False)]
-    count = lambda batches: sum(a["n_tokens"] for batch in batches for _, _, a in batch)
+
+    def count(batches):
+        answers = [a for batch in batches for _, _, a in batch]
+        for a in answers:
+            if "failed" in a: raise SystemExit(f"An answer failed, so there is nothing to compare: {a['failed']}")
+        return sum(a["n_tokens"] for a in answers)
+
     llm, tokenizer = load_model(**model)
     llm.eval()
     prompts = lambda qs: [prompt_tokens(tokenizer, q["prompt"]) for q in qs]
