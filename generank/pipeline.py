@@ -35,7 +35,7 @@ class Stage:
 STAGES = {
     "data":       Stage("02_data", ("data",), (), ("data/*",)),
     "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/*.safetensors*", "models/{start}/*config.json"), ("models/{arm}/**/*",), "each"),
-    "inference":  Stage("06_inference", ("seed", "model", "prompts", "inference"), ("data/loci.parquet", "models/{arm}/*.safetensors*", "models/{arm}/*config.json"),
+    "inference":  Stage("06_inference", ("seed", "model", "prompts", "styles", "inference"), ("data/loci.parquet", "models/{weights}/*.safetensors*", "models/{weights}/*config.json"),
                         ("responses/{arm}.parquet",), "together"),
     "evaluation": Stage("08_evaluation", ("evaluation",), ("data/loci.parquet", "responses/{arm}.parquet", "models/{arm}/metrics.jsonl", "models/{arm}/training.json"),
                         ("evaluation/**/*",)),
@@ -92,7 +92,7 @@ def patterns(
     "File patterns of a unit with the arms' names filled in."
     arms = [run.arm(unit.arm)] if unit.arm else run.config["arms"]
     named = [(p, a) for p in getattr(STAGES[unit.stage], which) for a in arms]
-    return list(dict.fromkeys(p.format(arm=a["name"], start=a["start_from"] or "-") for p, a in named))
+    return list(dict.fromkeys(p.format(arm=a["name"], start=a["start_from"] or "-", weights=a["adapter_of"] or a["name"]) for p, a in named))
 
 # %% ../nbs/09_pipeline.ipynb #38864a0f
 def settings_of(run:Run, unit:Unit)->dict:
@@ -101,7 +101,7 @@ def settings_of(run:Run, unit:Unit)->dict:
     if unit.stage == "grpo":
         mine = ("warm_start", "lora") if run.arm(unit.arm)["training"] == "format" else set(used["grpo"]) - {"warm_start"}
         used["grpo"] = {k: v for k, v in used["grpo"].items() if k in mine}
-    arm = {"arm": run.arm(unit.arm)} if unit.stage == "grpo" else {"training": run.arm(unit.arm)["training"]} if unit.arm else {}
+    arm = {} if not unit.arm else {"arm": run.arm(unit.arm)} if unit.stage == "grpo" else {k: run.arm(unit.arm)[k] for k in ("training", "adapter_of", "style")} | {"arm_model": run.arm(unit.arm)["model"]}
     return flatten(used | arm | ({"arms": run.config["arms"]} if unit.stage in ("evaluation", "report") else {}))
 
 # %% ../nbs/09_pipeline.ipynb #14c03e25
@@ -151,7 +151,7 @@ def plan(
     rows, pending = [], set()
     for unit in (u for group in units(run.config) for u in group):
         reason, arm = why(run, unit), run.arm(unit.arm) if unit.arm else {}
-        needs = {"data"} | ({f"grpo/{arm.get('start_from')}"} if unit.stage == "grpo" else {f"grpo/{unit.arm}"} if unit.arm else pending)
+        needs = {"data"} | ({f"grpo/{arm.get('start_from')}"} if unit.stage == "grpo" else {f"grpo/{arm['adapter_of'] or unit.arm}"} if unit.arm else pending)
         waits = needs & pending and unit.stage != "data"
         if reason or waits: pending.add(str(unit))
         rows.append((unit, f"run: {reason}" if reason else "maybe: if its inputs change" if waits else "skip"))

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FOREIGN', 'PROFILES', 'Part', 'Model', 'Limit', 'Data', 'Prompts', 'Arm', 'WarmStart', 'Sft', 'Select', 'Unsloth',
-           'Grpo', 'Inference', 'Evaluation', 'Report', 'Profile', 'parameters', 'foreign_fields', 'parse_yaml',
-           'profile_names', 'find_profile', 'merge', 'read_profile', 'override', 'check_names', 'check_arms',
-           'check_choices', 'check_profile', 'resolve']
+           'Grpo', 'Server', 'Vllm', 'Inference', 'Evaluation', 'Report', 'Profile', 'parameters', 'foreign_fields',
+           'parse_yaml', 'profile_names', 'find_profile', 'merge', 'read_profile', 'override', 'check_names',
+           'check_arms', 'check_choices', 'check_profile', 'cross_styles', 'resolve']
 
 # %% ../nbs/08a_profile.ipynb #93d9bfb4
 import ast, importlib.util, re, typing
@@ -74,6 +74,9 @@ class Arm(Part):
     training:Literal["none", "format", "sft", "grpo"] = Field("none", description="`none`, `format` (the warm start: lists in random order, no labels), `sft` (supervised: the causal gene first), `grpo`")
     reward:str|dict[str, Any]|None = Field(None, description="reward of a `grpo` arm: a name in `generank.rewards`, `module:function`, or a weighted sum such as {rank: 1.0, format: 0.2}")
     start_from:str|None = Field(None, description="an earlier trained arm whose adapter this one starts from; null starts from the model")
+    adapter_of:str|None = Field(None, description="a trained arm whose adapter answers here, as in another prompt style; only for an arm that is not trained itself")
+    style:str|None = Field(None, description="prompt style of an arm that is not trained; null takes `prompts.style`")
+    model:Model|None = Field(None, description="model of an arm that is not trained, as for sizes side by side; null takes `model`")
 
 # %% ../nbs/08a_profile.ipynb #0c416de9
 class WarmStart(Part):
@@ -117,13 +120,49 @@ class Grpo(Part):
     trl:dict[str, Any] = Field({}, description="passed to `trl.GRPOConfig`")
 
 # %% ../nbs/08a_profile.ipynb #b320cc44
+class Server(Part):
+    "A server that speaks OpenAI's chat protocol."
+    base_url:str|None = Field(None, description="address up to and with /v1, as in http://127.0.0.1:8000/v1")
+    model:str|None = Field(None, description="name that the server knows the model by; null takes `model.name`")
+    adapters:dict[str, str] = Field({}, description="trained arm -> name that the server knows its adapter by; others go by the arm's name")
+    key_variable:str = Field("OPENAI_API_KEY", description="environment variable that holds the key")
+    concurrency:int = Field(8, ge=1, description="requests under way at a time")
+    attempts:int = Field(6, ge=1, description="tries of a request before its answer counts as failed")
+    timeout:float = Field(120.0, gt=0, description="seconds without a sign from the server")
+    first_wait:float = Field(1.0, ge=0, description="seconds before the second try; doubled for each further one, with jitter")
+    longest_wait:float = Field(120.0, ge=0, description="longest wait in seconds; a server that asks for more fails the request")
+    stream:bool = Field(False, description="receive answers token by token")
+    input_price:float = Field(0.0, ge=0, description="money per million prompt tokens")
+    output_price:float = Field(0.0, ge=0, description="money per million answer tokens")
+    extra:dict[str, Any] = Field({}, description="further fields of a request; null removes one")
+
+class Vllm(Part):
+    "How vLLM spreads a model over the GPUs."
+    tensor_parallel_size:int = Field(1, ge=1, description="GPUs that share each layer")
+    pipeline_parallel_size:int = Field(1, ge=1, description="groups of GPUs that share the layers among them")
+    data_parallel_size:int = Field(1, ge=1, description="copies of the model")
+    gpu_memory_utilization:float = Field(0.9, gt=0, le=1, description="share of a GPU's memory for weights and cache")
+    max_model_len:int|None = Field(None, ge=1, description="tokens of prompt and answer together; null takes the model's own limit")
+    enforce_eager:bool = Field(False, description="without compiled graphs")
+    start_timeout:float = Field(1800.0, gt=0, description="seconds that a server may take to load the model")
+    extra:dict[str, Any] = Field({}, description="further arguments of `vllm.LLM`")
+
+# %% ../nbs/08a_profile.ipynb #d04adfa8
 class Inference(Part):
     "Answers on held-out loci."
-    backend:Literal["transformers"] = Field("transformers", description="what generates the answers; `transformers` is the only one so far")
+    backend:Literal["auto", "transformers", "vllm", "openai", "recorded"] = Field("auto", description="what generates the answers; `auto` takes vLLM where it has a GPU, else transformers; `recorded` replays")
     split:Literal["train", "validation", "test"] = Field("test", description="split to answer")
+    styles:list[str] = Field([], description="further prompt styles to ask every arm in; each gives an arm NAME_STYLE")
+    n:int = Field(1, ge=1, description="answers a locus; more than one needs a temperature")
+    vote:Literal["majority", "borda", "rrf"]|None = Field(None, description="how several answers become one list; null scores each answer by itself")
     batch_size:int = Field(16, ge=1, description="prompts a batch")
     max_new_tokens:int = Field(64, ge=1, description="length limit of an answer, in tokens")
+    continue_cut:int = Field(0, ge=0, description="tokens for closing an answer that was cut off; 0 leaves it cut")
+    max_prompt:int|None = Field(None, ge=1, description="longest prompt, in tokens; null takes what model and answer leave")
     temperature:float = Field(0.0, ge=0, description="0 is greedy decoding")
+    failed:Literal["stop", "keep"] = Field("stop", description="an answer that can't be had is an error, or an empty row that says `failed`")
+    endpoint:Server = Field(Server(), description="settings of the backend `openai`")
+    vllm:Vllm = Field(Vllm(), description="settings of the backend `vllm`")
 
 # %% ../nbs/08a_profile.ipynb #d2c7dc82
 class Evaluation(Part):
@@ -155,6 +194,7 @@ class Profile(Part):
     inference:Inference = Field(Inference(), description="answers on held-out loci")
     evaluation:Evaluation = Field(Evaluation(), description="metrics and tests")
     report:Report = Field(Report(), description="the report")
+    styles:dict[str, dict[str, Any]] = Field({}, description="prompt styles of your own for asking: {NAME: {reasoning: TEXT, genes: TEXT, listed: NUMBER or null}}; an empty reasoning asks for the list at once")
 
 # %% ../nbs/08a_profile.ipynb #8d690e5e
 def _inner(annotation):
@@ -171,7 +211,7 @@ def parameters(
     rows = []
     for name, field in part.model_fields.items():
         inner, path = _inner(field.annotation), prefix + name
-        if inner: rows += parameters(inner, f"{path}." if isinstance(field.default, Part) else f"{path}.NAME.")
+        if inner: rows += parameters(inner, f"{path}.NAME." if typing.get_origin(field.annotation) is list else f"{path}.")
         else: rows.append((path, None if field.is_required() else field.default, field.description))
     return rows
 
@@ -313,6 +353,9 @@ def check_arms(profile:Profile):
         if names.count(arm.name) > 1: raise UserError(f"Two arms have the name {arm.name!r}: give each its own.")
         if (arm.training == "grpo") != (arm.reward is not None):
             raise UserError(f"Arm {arm.name!r} has training {arm.training!r} and reward {arm.reward!r}: a grpo arm needs a reward, and no other has one.")
+        if arm.training != "none" and (arm.adapter_of or arm.style or arm.model): raise UserError(f"Arm {arm.name!r} is trained, so adapter_of, style and model are not for it: give them to a further arm with training: none.")
+        if arm.adapter_of and arm.adapter_of not in trained: raise unknown_name(f"adapter_of of arm {arm.name!r} (it must be an earlier trained arm)", arm.adapter_of, trained or ["null"])
+        if arm.adapter_of and arm.model: raise UserError(f"Arm {arm.name!r} has both adapter_of and a model of its own: an adapter fits the model that it was trained on.")
         if arm.training == "none" and arm.start_from: raise UserError(f"Arm {arm.name!r} is not trained, so it can't start from {arm.start_from!r}.")
         if arm.start_from and arm.start_from not in trained:
             raise unknown_name(f"start_from of arm {arm.name!r} (it must be an earlier trained arm)", arm.start_from, trained or ["null"])
@@ -321,10 +364,16 @@ def check_arms(profile:Profile):
 # %% ../nbs/08a_profile.ipynb #6363320d
 def check_choices(profile:Profile):
     "Raise a `UserError` for a style, reward, metric or run that no stage knows, or for splits that differ."
-    from generank.prompts import STYLES
+    from generank.prompts import STYLES, make_styles
     from generank.rewards import reward_parts
     e, names = profile.evaluation, [a.name for a in profile.arms]
-    if profile.prompts.style not in STYLES: raise unknown_name("prompt style", profile.prompts.style, STYLES)
+    known = STYLES | make_styles(profile.styles)
+    for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
+        if style not in known: raise unknown_name("prompt style", style, known)
+    if profile.prompts.style in profile.inference.styles: raise UserError(f"`inference.styles` repeats {profile.prompts.style!r}, which every arm is asked in anyway: leave it out.")
+    if profile.prompts.style not in STYLES and any(a.training != "none" for a in profile.arms): raise UserError(f"Arms are trained in a style of the library ({', '.join(STYLES)}): {profile.prompts.style!r} is the profile's own; name it in `inference.styles` to ask in it.")
+    if profile.inference.n > 1 and profile.inference.temperature == 0: raise UserError(f"`inference.n` is {profile.inference.n}, but answers at temperature 0 are all the same: give `inference.temperature`.")
+    if profile.inference.backend == "openai" and not profile.inference.endpoint.base_url: raise UserError("`inference.backend` is openai: give `inference.endpoint.base_url`, as in http://127.0.0.1:8000/v1.")
     for arm in profile.arms:
         if arm.reward is None: continue
         try: reward_parts(arm.reward)
@@ -352,6 +401,18 @@ def check_profile(
     return profile
 
 # %% ../nbs/08a_profile.ipynb #aa0be946
+def cross_styles(
+    config:dict,    # a checked profile as plain data
+)->list[dict]:      # its arms, and for each further style one more of each; arms with a style of their own are left alone
+    "The arms of an experiment crossed with its prompt styles."
+    arms, names = list(config["arms"]), {a["name"] for a in config["arms"]}
+    for style in config["inference"]["styles"]:
+        for arm in [a for a in config["arms"] if not a["style"] and f"{a['name']}_{style}" not in names]:
+            arms.append({**arm, "name": f"{arm['name']}_{style}", "training": "none", "reward": None, "start_from": None, "style": style,
+                         "adapter_of": arm["name"] if arm["training"] != "none" else arm["adapter_of"]})
+    return arms
+
+# %% ../nbs/08a_profile.ipynb #551c46f4
 def resolve(
     profile:str="laptop",    # a name, or a path to a YAML file
     overrides=(),            # settings such as "seed=2", applied in order
@@ -360,4 +421,5 @@ def resolve(
     content = read_profile(profile)
     content.setdefault("profile", Path(profile).stem)
     for setting in overrides: override(content, setting)
-    return check_profile(content).model_dump(mode="json")
+    config = check_profile(content).model_dump(mode="json")
+    return check_profile({**config, "arms": cross_styles(config)}).model_dump(mode="json")
