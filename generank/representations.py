@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .core import Progress
-from .grpo import _decoder_and_head, _positions, left_pad
+from .groups import _decoder_and_head, _positions, left_pad
 from .prompts import _gene_lines, build_prompt, gene_descriptions
 
 # %% ../nbs/05a_representations.ipynb #d339b902
