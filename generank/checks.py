@@ -10,7 +10,7 @@ __all__ = ['ROWS', 'checks_of', 'measured', 'told', 'rows_text', 'fusion_text', 
 from pathlib import Path
 
 from .core import read_json
-from .report import interval, shown
+from .report import interval, p_value, shown
 from .story import verdict
 
 # %% ../nbs/09d_checks.ipynb #eb951728
@@ -86,19 +86,20 @@ def probe_sentence(r:dict)->str:
     "What one probe says; empty where it serves another one alone."
     if "same_first" in r and "mrr_completed" in r: return changed_question(r)
     if "named" in r:
-        return (f"Told the trait alone, without any candidates, its list names the causal gene in {measured(r['named'])} of the answers, and another gene of the locus in {measured(r['others_named'], '.1%')} of "
-                "cases: what is named then was remembered, not chosen.")
+        d = r["difference"]
+        return (f"Told the trait alone, without any candidates, its list names the causal gene in {measured(r['named'])} of the answers, and any other candidate in {measured(r['others_named'])}: "
+                f"{told(d, 'it remembers some pairs of trait and gene', 'it names the others more often', 'pairs of trait and gene that it remembers were not shown')}.")
     if "elsewhere" in r:
         d = r["elsewhere"]["difference"]
         return (f"Above a random order it earns {measured(r['elsewhere']['there'], '+.3f')} of completed MRR on {r['elsewhere']['there']['n']} {'training' if r['split'] == 'train' else r['split']} loci and {measured(r['elsewhere']['here'], '+.3f')} on the held-out ones, a difference of "
                 f"{measured(d, '+.3f')}: {told(d, 'it does better there', 'it does worse there', 'no difference was shown')}"
-                f"{told(d, ', as a model does that has learned loci by heart', '', ', so no sign of loci learned by heart') if r['split'] == 'train' else ''}.")
+                f"{told(d, ', as a model does that has learned loci by heart', '', '') if r['split'] == 'train' else ''}.")
     if "agreement" in r:
         return (f"Asked {r['samples']} times at temperature {r['temperature']:g}, two answers put the same gene first in {measured(r['agreement'])} of cases; answers drawn by lot would in {shown(r['agreement_by_chance'], '.0%')}.")
     if "confidence" in r:
         d = r["confidence"]["difference"]
         return (f"Without the causal gene among the candidates, the gene with most votes has {measured(r['confidence']['without'])} of them, and {measured(r['confidence']['with'])} with it: "
-                f"{told(d, 'it is surer without the right answer', 'it is less sure, as it should be', 'a drop was not shown, so it is as sure of a wrong answer as of the right one')} (difference {measured(d, '+.1%')}).")
+                f"{told(d, 'it is surer without the right answer', 'it is less sure, as it should be', 'a drop was not shown, so it is as sure of a wrong answer as of the right one')} (difference {measured(d, '+.2f')}).")
     return f"The probe `{r['perturbation']}` says nothing: {r['not_said']}." if "not_said" in r else ""
 
 # %% ../nbs/09d_checks.ipynb #3f71e30b
@@ -108,8 +109,8 @@ def calibration_sentence(r:dict)->str:
     if "raw" not in c: return ""
     def kind(name, words):
         e, ece = c[name], c[name]["ece"]
-        fit = "more than chance makes of a calibrated model" if ece["p"] < 0.05 else "no more than chance makes of a calibrated model"
-        return f"{words} the Brier score is {measured(e['brier'], '.3f')} and the calibration error {shown(ece['value'], '.3f')}, where {shown(ece['expected'], '.3f')} is expected of a calibrated model ({fit}, p = {ece['p']:.3f})"
+        fit = "more than chance makes of a calibrated model" if ece["p"] < 0.05 else "no more than chance may make of a calibrated model"
+        return f"{words} the Brier score is {measured(e['brier'], '.3f')} and the calibration error {shown(ece['value'], '.3f')}, where {shown(ece['expected'], '.3f')} is expected of a calibrated model ({fit}, {p_value(ece['p'])})"
     text = f"The gene with most votes is right in {shown(c['accuracy'], '.0%')} of {c['n']} loci. {kind('raw', 'Taking its share of the votes for a probability,')}."
     if "fitted" not in c: return f"{text} No probability was fitted: no sampled answers of validation loci are at hand."
     fitted = f"With a slope of {shown(c['slope'], '.2f')}, fitted on {c['n_validation']} validation loci (1 leaves the votes as they are, 0 says that they mean nothing),"

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .calibration import calibrate
 from .rewards import parse_answer
-from .statistics import bootstrap_means, percentile_interval
+from .statistics import bootstrap_means, cluster_interval, percentile_interval
 
 # %% ../nbs/07f_robustness.ipynb #7f625c07
 def first_choices(
@@ -40,11 +40,13 @@ def interval_of(
     values:pd.Series,      # one a locus, indexed by locus
     clusters:pd.Series,    # the cluster of each locus
     draws:int=10_000, seed:int=1,
+    share:bool=False,      # True: values are shares, and where all are 0, or all 1, the interval still has a width
 )->dict:                   # value, ci_low, ci_high, n, n_clusters; no interval with one cluster
     "The mean over loci with its whole-cluster bootstrap interval."
     groups = clusters.loc[values.index].to_numpy()
     n = len(pd.unique(groups))
-    low, high = (None, None) if n < 2 else (float(x) for x in percentile_interval(bootstrap_means(values.to_numpy(float), groups, draws, seed)[:, 0], n))
+    same = share and len(values) > 0 and values.iloc[0] in (0, 1) and (values == values.iloc[0]).all()   # no draw differs
+    low, high = (None, None) if n < 2 else cluster_interval(values, groups) if same else (float(x) for x in percentile_interval(bootstrap_means(values.to_numpy(float), groups, draws, seed)[:, 0], n))
     return {"value": float(values.mean()), "ci_low": low, "ci_high": high, "n": len(values), "n_clusters": n}
 
 # %% ../nbs/07f_robustness.ipynb #cfde40d4
@@ -92,7 +94,7 @@ def confidence_drop(
     "Does confidence drop when the right answer is not on offer?"
     a, b = confidence(with_it), confidence(without)
     b = b.reindex(a.index)
-    return {"with": interval_of(a, clusters, draws, seed), "without": interval_of(b, clusters, draws, seed), "difference": interval_of(b - a, clusters, draws, seed)}
+    return {"with": interval_of(a, clusters, draws, seed, True), "without": interval_of(b, clusters, draws, seed, True), "difference": interval_of(b - a, clusters, draws, seed)}
 
 # %% ../nbs/07f_robustness.ipynb #11e12612
 def above_random(scores:pd.DataFrame)->pd.Series:
@@ -137,7 +139,7 @@ def reasoning_check(
     others = [float(np.mean([mentions(t, o) for o in c if o != g])) for t, c, g in zip(rows.reasoning, rows.candidates, rows["first"])]
     by_locus = rows.assign(_first=first, _others=others).groupby("locus_id")
     a, b = by_locus._first.mean(), by_locus._others.mean()
-    return {"answers": len(rows), "of": len(choices), "first": interval_of(a, clusters, draws, seed), "others": interval_of(b, clusters, draws, seed), "difference": interval_of(a - b, clusters, draws, seed)}
+    return {"answers": len(rows), "of": len(choices), "first": interval_of(a, clusters, draws, seed, True), "others": interval_of(b, clusters, draws, seed, True), "difference": interval_of(a - b, clusters, draws, seed)}
 
 # %% ../nbs/07f_robustness.ipynb #02872ff1
 def votes_for_calibration(choices:pd.DataFrame)->tuple:
@@ -154,8 +156,8 @@ def sampled_result(choices, clusters, validation, draws:int, seed:int)->dict:
     shares, truth, order = votes_for_calibration(choices)
     n = int(choices.groupby("locus_id").size().min())
     fit = None if validation is None else votes_for_calibration(validation)[:2]
-    out = {"agreement": interval_of(own, clusters, draws, seed), "agreement_by_chance": float(chance.mean()),
-           "confidence": interval_of(confidence(choices), clusters, draws, seed),
+    out = {"agreement": interval_of(own, clusters, draws, seed, True), "agreement_by_chance": float(chance.mean()),
+           "confidence": interval_of(confidence(choices), clusters, draws, seed, True),
            "calibration": calibrate(shares, truth, clusters.loc[order].to_numpy(), n, fit, draws=draws, seed=seed)}
     return out if fit else out | {"not_said": "no probe asks the same of validation loci, so no calibration was fitted"}
 
@@ -175,18 +177,18 @@ def probe_result(
     kind, out = probe["perturbation"], {**{k: probe[k] for k in ("arm", "perturbation", "samples", "temperature", "split")}, "n": choices.locus_id.nunique()}
     if kind == "no-candidates":
         causal, rest = named_anywhere(choices)
-        return out | {"named": interval_of(causal, clusters, draws, seed), "others_named": interval_of(rest, clusters, draws, seed)}
+        return out | {"named": interval_of(causal, clusters, draws, seed, True), "others_named": interval_of(rest, clusters, draws, seed, True), "difference": interval_of(causal - rest, clusters, draws, seed)}
     if probe["split"] != held_out:
         if kind != "none" or probe["samples"] > 1: return out
         return out | {"elsewhere": elsewhere(scores(choices), scores(own), draws, seed)}
     if kind == "none":
         validation = next((c for p, c in others if alike(p, "none") and p["split"] == "validation"), None)
-        return out | (sampled_result(choices, clusters, validation, draws, seed) if probe["samples"] > 1 else {"same_first": interval_of(same_first(choices, own), clusters, draws, seed)})
+        return out | (sampled_result(choices, clusters, validation, draws, seed) if probe["samples"] > 1 else {"same_first": interval_of(same_first(choices, own), clusters, draws, seed, True)})
     if kind == "no-causal-gene":
         reference = next((c for p, c in others if alike(p, "none") and p["split"] == held_out), None)
         if probe["samples"] == 1 or reference is None: return out | {"not_said": "confidence needs several sampled answers, and a probe with the perturbation `none` sampled alike"}
         return out | {"confidence": confidence_drop(choices, reference, clusters, draws, seed)}
-    return out | {"same_first": interval_of(same_first(choices, own), clusters, draws, seed), **against_own(scores(choices), scores(own), clusters, draws, seed)}
+    return out | {"same_first": interval_of(same_first(choices, own), clusters, draws, seed, True), **against_own(scores(choices), scores(own), clusters, draws, seed)}
 
 # %% ../nbs/07f_robustness.ipynb #09dcebcf
 def robustness(
