@@ -122,7 +122,8 @@ def calibrate(
     shares, truth, clusters,     # test loci: one array of vote shares a locus (unsmoothed), place of the true candidate, cluster
     n_votes:int,                 # votes behind each share
     validation=None,             # (shares, truth) of the loci that the slope is fitted on; None: the shares are taken as they are
-    bins:int=10, draws:int=10_000, seed:int=1,
+    bins:int=None,               # at most; None: one for every 15 loci, 2 to 10 of them
+    draws:int=10_000, seed:int=1,
 )->dict:                         # slope, and for "raw" and, where fitted, "fitted": brier, ece, bins; coverage; without "raw" where no locus has a vote
     "Calibration of the gene with most votes: as the votes say, and after the one-parameter logistic fitted elsewhere. Loci without any vote have no answer to be sure of; they are counted and left out."
     voted = lambda rows: [i for i, s in enumerate(rows) if np.sum(s) > 0]
@@ -131,6 +132,7 @@ def calibrate(
     slope = fit_slope(smooth(validation[0], fit_on), [validation[1][i] for i in fit_on]) if fit_on else None
     out = {"n": len(kept), "without_vote": len(shares) - len(kept), "votes": n_votes, "slope": slope, "n_validation": len(fit_on) or None}
     if not kept: return out
+    bins = bins or min(10, max(2, len(kept) // 15))
     first = [int(np.argmax(shares[i])) for i in kept]
     right, clusters = np.array([f == truth[i] for f, i in zip(first, kept)], dtype=float), np.asarray(clusters)[kept]
     kinds = {"raw": np.array([shares[i][f] for f, i in zip(first, kept)])}
@@ -157,7 +159,7 @@ def calibration_chart(
         rows = table[(table.panel == "reliability") & (table.series == labels[k])]
         _points(left, rows.probability, rows.accuracy, rows.ci_low, rows.ci_high, dict(color=COLOURS[i], marker="os"[i], markerfacecolor=COLOURS[i] if i else "white"), vertical=True, label=labels[k])
     left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="How sure", ylabel="How often right", title="Reliability")
-    left.legend(loc="upper left")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     rows = table[table.panel == "coverage"]
     right.plot(rows.coverage, rows.accuracy, color=COLOURS[0], linewidth=1.6, marker="o", markersize=4)
     right.fill_between(rows.coverage.to_numpy(), rows.ci_low.fillna(rows.accuracy).to_numpy(), rows.ci_high.fillna(rows.accuracy).to_numpy(), color=COLOURS[0], alpha=0.15, linewidth=0)
