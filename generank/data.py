@@ -21,6 +21,7 @@ from .genes import BUNDLED, build_gene_table, candidate_genes, fetch_ideogram, l
 from .loci import CONFIDENCES, EVIDENCE_CLASSES, GOLD_COMMIT, GOLD_SHA256, GOLD_URL, LOCUS_COLUMNS, RETIRED_IDS
 from .loci import build_loci, download, merge_duplicates, region_ids
 from .sources import SPLITS, check_row, read_loci, read_table
+from .interest import build_interest_table
 from .symbols import build_synonym_table
 
 # %% ../nbs/02_data.ipynb #8cbaa203
@@ -126,17 +127,18 @@ def loci_card(
 def build_bundled(
     gold_standards=None,   # path of the raw TSV; fetched by pinned address and hash where absent
     genes=None,            # ideogram's folder or tarball, "npm" to fetch it; None keeps the gene table as it is
-    out=None,              # folder for the four files; the package's own data folder by default
+    out=None,              # folder for the tables; the package's own data folder by default
     verify:bool=True,      # refuse raw files that differ from the pinned ones
     **kw,                  # of `build_loci`, as in window=250_000, biotypes=("protein_coding", "other")
 )->Path:                   # the folder
-    "Build genes.parquet, synonyms.parquet, loci.parquet and their cards (`generank data build`)."
+    "Build genes.parquet, synonyms.parquet, interest.parquet, loci.parquet and their cards (`generank data build`)."
     out = Path(out or BUNDLED)
     if genes is not None:
         with tempfile.TemporaryDirectory() as folder:
             package = fetch_ideogram(folder) if str(genes) == "npm" else genes
             build_gene_table(package, out)
             build_synonym_table(package, out)
+            build_interest_table(package, out)
     table = load_genes(out/"genes.parquet" if genes is not None else None)
     with tempfile.TemporaryDirectory() as folder:
         gold = Path(gold_standards) if gold_standards else download(GOLD_URL, f"{folder}/gold.tsv", GOLD_SHA256)

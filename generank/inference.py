@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'BACKENDS', 'CLOSE', 'FACTS', 'questions', 'choose_backend', 'who_answers', 'with_keys', 'continuations',
-           'generate', 'ask_as_configured', 'ask_arm', 'run_stage']
+           'generate', 'ask_as_configured', 'ask_arm', 'ask_probes', 'run_stage']
 
 # %% ../nbs/06_inference.ipynb #eda36cf9
 import logging
@@ -17,7 +17,10 @@ from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, un
 from .endpoint import as_endpoint, endpoint_answers, served_name
 from .ensemble import VOTES, voted
 from .local import local_answers
+from .models import load_model
+from .probes import perturb
 from .prompts import build_prompt, make_styles, shuffle_candidates
+from .representations import representation_table
 from .store import ResponseStore, adapter_hash, answer_key, model_identity, spent
 from .vllm_backend import vllm_answers
 
@@ -140,7 +143,8 @@ def generate(
     continue_cut:int=0,             # tokens for closing an answer that was cut off; 0: it stays cut
     max_prompt:int=None,            # longest prompt, in tokens; None: what the model and the answer leave
     batch_size:int=16,              # loci at a time (transformers)
-    seed:int=1,                     # for sampling
+    seed:int=1,                     # for sampling, and for what a perturbation draws
+    perturbation:str="none",        # how the questions are changed: a key of `generank.probes.PERTURBATIONS`
     failed:str="stop",              # "stop": an answer that can't be had is an error; "keep": an empty row whose finish_reason says `failed`
     endpoint:dict=None,             # settings of the backend `openai`, see `Endpoint`
     vllm:dict=None,                 # settings of the backend `vllm`, see `Engine`
@@ -157,7 +161,7 @@ def generate(
     identity, weights = who_answers(backend, model, adapter, endpoint), adapter_hash(adapter)
     with ResponseStore(store, writable=backend != "recorded") as kept:
         keyed = lambda asked, samples, limit: with_keys(asked, samples, identity, weights, {"temperature": temperature, "max_new_tokens": limit, "seed": seed if temperature else None}, kept.rows)
-        asked = keyed(questions(loci, style, descriptions), [range(n)] * len(loci), max_new_tokens)
+        asked = keyed(perturb(questions(loci, style, descriptions), perturbation, style, descriptions, seed), [range(n)] * len(loci), max_new_tokens)
         lost, closings = _answer_missing(asked, kept, answers_of(max_new_tokens), label), {}
         if continue_cut:
             cut = continuations(asked, kept.rows)
@@ -176,17 +180,26 @@ def ask_as_configured(
     store:Path,        # file that keeps the answers
     arm:dict=None,     # `style` and `model` override what the profile says
     label:str="answers",
+    perturbation:str="none",   # as for `generate`
 ):                     # the answers, the samples behind them where there was a vote (else None), and the bill: answers, tokens, cost
     "Ask about loci with the settings of a profile."
     arm, settings, prompts = arm or {}, dict(config["inference"]), dict(config["prompts"])
-    for elsewhere in ("split", "styles"): settings.pop(elsewhere, None)
+    for elsewhere in ("split", "styles", "representations"): settings.pop(elsewhere, None)
     how, style, server = settings.pop("vote", None), arm.get("style") or prompts["style"], settings.get("endpoint") or {}
     prompts["style"] = make_styles(config.get("styles") or {}).get(style, style)
-    answers = generate(loci, arm.get("model") or config["model"], adapter, store, label=label, seed=config.get("seed", 1), **prompts, **settings)
+    answers = generate(loci, arm.get("model") or config["model"], adapter, store, label=label, seed=config.get("seed", 1), perturbation=perturbation, **prompts, **settings)
     bill = spent(ResponseStore(store, writable=False).rows.values(), server.get("input_price") or 0.0, server.get("output_price") or 0.0)
     return (voted(answers, how), answers, bill) if how else (answers, None, bill)
 
 # %% ../nbs/06_inference.ipynb #d2a4931b
+def _trained_folder(run_dir:Path, arm:dict)->Path|None:
+    "The folder of what an arm answers with; None for the model as it is."
+    trained_as = arm.get("adapter_of") or (arm["name"] if arm["training"] != "none" else None)
+    folder = run_dir/"models"/trained_as if trained_as else None
+    if folder and not (folder/"training.json").exists(): raise UserError(f"Arm {trained_as!r} is not trained yet: run the training stage first.")
+    return folder
+
+# %% ../nbs/06_inference.ipynb #52abcfde
 def ask_arm(
     run_dir:Path,      # the run folder
     config:dict,       # the resolved profile
@@ -194,22 +207,41 @@ def ask_arm(
     loci:list[dict],
 )->dict:               # answers, tokens and cost
     "Ask one arm about all loci, into responses/<arm>.parquet."
-    name, trained_as = arm["name"], arm.get("adapter_of") or (arm["name"] if arm["training"] != "none" else None)
-    folder = run_dir/"models"/trained_as if trained_as else None
-    if folder and not (folder/"training.json").exists(): raise UserError(f"Arm {trained_as!r} is not trained yet: run the training stage first.")
+    name, folder = arm["name"], _trained_folder(run_dir, arm)
     answers, samples, bill = ask_as_configured(config, loci, folder, run_dir/"responses"/"store"/f"{name}.jsonl", arm, label=name)
     for table, path in ((samples, run_dir/"responses"/"samples"/f"{name}.parquet"), (answers, run_dir/"responses"/f"{name}.parquet")):
         if table is None: continue
         with atomic_path(path) as f: table.to_parquet(f, index=False)
     return bill
 
-# %% ../nbs/06_inference.ipynb #52abcfde
+# %% ../nbs/06_inference.ipynb #fe31d03d
+def ask_probes(
+    run_dir:Path,      # the run folder
+    config:dict,       # the resolved profile
+    arm:dict,          # one of its arms
+):
+    "Ask an arm its probes, into probes/<arm>/<probe>.parquet, and read its layers, into probes/<arm>/representations.parquet."
+    name, adapter, asks = arm["name"], _trained_folder(run_dir, arm), [p for p in config.get("probes") or [] if p["arm"] == arm["name"]]
+    table, folder, settings = pd.read_parquet(run_dir/"data"/"loci.parquet"), run_dir/"probes"/name, config["inference"]
+    for probe in asks:
+        loci = table[table["split"] == (probe["split"] or settings["split"])].to_dict("records")
+        if not loci: raise UserError(f"Probe {probe['name']!r} asks about the {probe['split'] or settings['split']} split, which has no loci in this run.")
+        changed = {**config, "inference": {**settings, "n": probe["samples"], "temperature": probe["temperature"], "vote": None}}
+        answers, *_ = ask_as_configured(changed, loci, adapter, run_dir/"responses"/"store"/f"{name}.{probe['name']}.jsonl", arm, f"{name}, {probe['name']}", probe["perturbation"])
+        with atomic_path(folder/f"{probe['name']}.parquet") as f: answers.to_parquet(f, index=False)
+    if settings.get("representations"):
+        asked = questions(table[table["split"] == settings["split"]].to_dict("records"), **config["prompts"])
+        llm, tokenizer = load_model(**(arm.get("model") or config["model"]), adapter=adapter)
+        layers = representation_table(llm.eval(), tokenizer, asked, label=f"{name}, layers", **config["prompts"])
+        with atomic_path(folder/"representations.parquet") as f: layers.to_parquet(f, index=False)
+
+# %% ../nbs/06_inference.ipynb #410aac35
 def run_stage(
     run_dir,        # the run folder: loci from data/loci.parquet, adapters from models/<arm>
     config:dict,    # the resolved profile
     arms,           # names of the arms to ask
 )->pd.DataFrame:    # for each arm the answers in its store, their tokens, and what they cost
-    "Ask the named arms of a run about its held-out loci, into responses/<arm>.parquet."
+    "Ask the named arms of a run about its held-out loci, into responses/<arm>.parquet, and their probes."
     run_dir, by_name, split, bills = Path(run_dir), {a["name"]: a for a in config["arms"]}, config["inference"]["split"], {}
     loci = pd.read_parquet(run_dir/"data"/"loci.parquet")
     if split not in set(loci["split"]): raise UserError(f"There are no loci of the split {split!r} in {run_dir.name}/data/loci.parquet; inference.split names one that has loci.")
@@ -217,4 +249,5 @@ def run_stage(
     for name in arms:
         if name not in by_name: raise unknown_name("arm", name, by_name)
         bills[name] = ask_arm(run_dir, config, by_name[name], loci)
+        ask_probes(run_dir, config, by_name[name])
     return pd.DataFrame.from_dict(bills, orient="index")

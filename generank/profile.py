@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FOREIGN', 'PROFILES', 'Part', 'Model', 'Limit', 'Data', 'Prompts', 'Arm', 'WarmStart', 'Sft', 'Select', 'Unsloth',
-           'Grpo', 'Server', 'Vllm', 'Inference', 'Evaluation', 'Report', 'Profile', 'parameters', 'foreign_fields',
-           'parse_yaml', 'profile_names', 'find_profile', 'merge', 'read_profile', 'override', 'check_names',
-           'check_arms', 'check_choices', 'check_profile', 'cross_styles', 'resolve']
+           'Grpo', 'Server', 'Vllm', 'Probe', 'Inference', 'Evaluation', 'Report', 'Profile', 'parameters',
+           'foreign_fields', 'parse_yaml', 'profile_names', 'find_profile', 'merge', 'read_profile', 'override',
+           'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles', 'resolve']
 
 # %% ../nbs/08a_profile.ipynb #93d9bfb4
 import ast, importlib.util, re, typing
@@ -148,6 +148,16 @@ class Vllm(Part):
     extra:dict[str, Any] = Field({}, description="further arguments of `vllm.LLM`")
 
 # %% ../nbs/08a_profile.ipynb #d04adfa8
+class Probe(Part):
+    "Changed questions to an arm."
+    name:str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the probe and of its file: letters, digits, - and _")
+    arm:str = Field(description="the arm that is asked")
+    perturbation:Literal["none", "shuffled-order", "shuffled-traits", "no-causal-gene", "no-candidates", "no-reasoning"] = Field("none", description="how the questions are changed; `none` asks the same ones")
+    samples:int = Field(1, ge=1, description="answers a locus")
+    temperature:float = Field(0.0, ge=0, description="0 is greedy decoding; several samples need more")
+    split:Literal["train", "validation", "test"]|None = Field(None, description="split to ask about; null takes `inference.split`")
+
+# %% ../nbs/08a_profile.ipynb #d2c7dc82
 class Inference(Part):
     "Answers on held-out loci."
     backend:Literal["auto", "transformers", "vllm", "openai", "recorded"] = Field("auto", description="what generates the answers; `auto` takes vLLM where it has a GPU, else transformers; `recorded` replays")
@@ -163,8 +173,9 @@ class Inference(Part):
     failed:Literal["stop", "keep"] = Field("stop", description="an answer that can't be had is an error, or an empty row that says `failed`")
     endpoint:Server = Field(Server(), description="settings of the backend `openai`")
     vllm:Vllm = Field(Vllm(), description="settings of the backend `vllm`")
+    representations:bool = Field(False, description="whether to read, layer by layer, how like the trait each candidate is")
 
-# %% ../nbs/08a_profile.ipynb #d2c7dc82
+# %% ../nbs/08a_profile.ipynb #0039ec5b
 class Evaluation(Part):
     "Metrics and tests."
     split:Literal["train", "validation", "test"] = Field("test", description="split whose loci the baselines are scored on; as in `inference.split`")
@@ -174,6 +185,7 @@ class Evaluation(Part):
     draws:int = Field(10_000, ge=1, description="bootstrap draws")
     seed:int = Field(1, description="seed of the bootstrap")
     margin:float|None = Field(0.05, gt=0, lt=1, description="equivalence margin: a difference in the primary metric that would not matter; null makes no test of equivalence")
+    baselines:list[str]|None = Field(None, description="baselines to score, names in `generank.baselines.BASELINES`; null takes all that the loci and the machine allow")
     family:list[tuple[str, str]] = Field([], description="pairs of runs compared by the primary metric, over which `holm_p` adjusts")
 
 class Report(Part):
@@ -192,6 +204,7 @@ class Profile(Part):
     arms:list[Arm] = Field(min_length=1, description="rows of the experiment, in the order of the result table")
     grpo:Grpo = Field(Grpo(), description="training")
     inference:Inference = Field(Inference(), description="answers on held-out loci")
+    probes:list[Probe] = Field([], description="changed questions to some arms, for robustness and calibration")
     evaluation:Evaluation = Field(Evaluation(), description="metrics and tests")
     report:Report = Field(Report(), description="the report")
     styles:dict[str, dict[str, Any]] = Field({}, description="prompt styles of your own for asking: {NAME: {reasoning: TEXT, genes: TEXT, listed: NUMBER or null}}; an empty reasoning asks for the list at once")
@@ -364,6 +377,7 @@ def check_arms(profile:Profile):
 # %% ../nbs/08a_profile.ipynb #6363320d
 def check_choices(profile:Profile):
     "Raise a `UserError` for a style, reward, metric or run that no stage knows, or for splits that differ."
+    from generank.baselines import BASELINES
     from generank.prompts import STYLES, make_styles
     from generank.rewards import reward_parts
     e, names = profile.evaluation, [a.name for a in profile.arms]
@@ -380,11 +394,27 @@ def check_choices(profile:Profile):
         except UserError as error: raise UserError(f"Arm {arm.name!r}: {error}") from None
     for name in (n for pair in e.family for n in pair):
         if name not in names: raise unknown_name("arm in `evaluation.family`", name, names)
+    for name in e.baselines or []:
+        if name not in BASELINES: raise unknown_name("baseline in `evaluation.baselines`", name, BASELINES)
     metrics = ["mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
     if e.primary not in metrics: raise unknown_name("metric in `evaluation.primary`", e.primary, metrics)
     if profile.inference.split != e.split: raise UserError(f"`inference.split` is {profile.inference.split!r} but `evaluation.split` is {e.split!r}: give both the same.")
 
 # %% ../nbs/08a_profile.ipynb #2d79e8dd
+def check_probes(profile:Profile):
+    "Raise a `UserError` for a probe of no arm, with a name that is taken, or that can't be asked."
+    from generank.probes import without_reasoning
+    names, arms, shuffled = [p.name for p in profile.probes], [a.name for a in profile.arms], []
+    for p in profile.probes:
+        if p.arm not in arms: raise unknown_name(f"arm of probe {p.name!r}", p.arm, arms)
+        if names.count(p.name) > 1: raise UserError(f"Two probes have the name {p.name!r}: give each its own.")
+        if p.name == "representations": raise UserError("A probe can't have the name 'representations': that file is the layers'.")
+        if p.samples > 1 and p.temperature == 0: raise UserError(f"Probe {p.name!r} asks for {p.samples} answers at temperature 0, which would all be the same: give it a temperature.")
+        if p.perturbation == "no-reasoning": without_reasoning(profile.prompts.style)
+        shuffled += [p.arm] if p.perturbation == "shuffled-traits" and (p.split or profile.inference.split) == profile.inference.split else []
+        if shuffled.count(p.arm) > 1: raise UserError(f"Arm {p.arm!r} has two probes with shuffled traits: one is enough.")
+
+# %% ../nbs/08a_profile.ipynb #c298e9fd
 def check_profile(
     content:dict,    # a profile with everything merged
 )->Profile:          # the checked profile, defaults filled in
@@ -398,6 +428,7 @@ def check_profile(
         raise UserError(f"`{where}` can't be {first['input']!r}: {first['msg'][:1].lower() + first['msg'][1:]}.") from None
     check_arms(profile)
     check_choices(profile)
+    check_probes(profile)
     return profile
 
 # %% ../nbs/08a_profile.ipynb #aa0be946

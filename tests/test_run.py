@@ -170,11 +170,12 @@ def test_the_tiny_run_is_whole(tiny_run):
     run, seconds, done = tiny_run
     for name in ("config.yaml", "manifest.json", "notebooks/02_data.ipynb", "notebooks/05_grpo.grpo-rank.ipynb", "notebooks/06_inference.ipynb", "notebooks/08_evaluation.ipynb",
                  "data/loci.parquet", "data/card.json", "models/warm-start/metrics.jsonl", "models/grpo-rank/adapter_model.safetensors", "models/grpo-rank/metrics.jsonl",
-                 "models/grpo-rank/training.json", "responses/zero-shot.parquet", "responses/grpo-rank.parquet", "evaluation/metrics.json", "evaluation/comparisons.json", "site/index.html", "site/dataset.html"):
+                 "models/grpo-rank/training.json", "responses/zero-shot.parquet", "responses/grpo-rank.parquet", "probes/grpo-rank/again.parquet", "probes/zero-shot/representations.parquet",
+                 "evaluation/metrics.json", "evaluation/comparisons.json", "evaluation/robustness.json", "site/index.html", "site/dataset.html"):
         assert (run/name).is_file(), name
     assert list((run/"evaluation"/"figures").glob("*.svg")) and list((run/"evaluation"/"figures").glob("*.csv"))
     metrics = json.loads((run/"evaluation"/"metrics.json").read_text())
-    assert {"zero-shot", "warm-start", "grpo-rank", "random order", "list order", "nearest gene"} <= {r["name"] for r in metrics["runs"]}
+    assert {"zero-shot", "warm-start", "grpo-rank", "grpo-rank, traits shuffled", "random order", "list order", "nearest gene", "most studied", "nearest gene + grpo-rank"} <= {r["name"] for r in metrics["runs"]}
     assert done.stdout.strip().endswith("runs/tiny/site/index.html")
     assert seconds < 60, "a tiny run ends within a minute"
 
