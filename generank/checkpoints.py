@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'MARK', 'seal', 'is_whole', 'newest_checkpoint', 'remove_old', 'grpo_state', 'restore_grpo_state', 'rng_state',
-           'restore_rng_state', 'kept', 'metrics_callback', 'read_metrics', 'completions_page']
+           'restore_rng_state', 'save_sealed', 'save_boundary', 'check_finite', 'average_gradients', 'kept',
+           'metrics_callback', 'read_metrics', 'completions_page']
 
 # %% ../nbs/04e_checkpoints.ipynb #01998a62
 import json, logging, os, random, shutil, time
@@ -116,10 +117,59 @@ def restore_rng_state(state):
     if state[3] is not None: torch.cuda.set_rng_state_all(state[3])
 
 # %% ../nbs/04e_checkpoints.ipynb #b08d1812
+def save_sealed(
+    trainer,     # a trainer of `kept`
+    save,        # transformers' own saving
+):
+    "Save a checkpoint as transformers does, add the rest of the state, seal it, and only then remove old ones."
+    import torch
+    folder, limit = Path(trainer.args.output_dir)/f"checkpoint-{trainer.state.global_step}", trainer.args.save_total_limit
+    if trainer.args.should_save: (folder/MARK).unlink(missing_ok=True)
+    trainer.args.save_total_limit = None
+    try: save()
+    finally: trainer.args.save_total_limit = limit
+    if hasattr(trainer, "_buffered_inputs"): torch.save(grpo_state(trainer), folder/f"grpo_state_{trainer.args.process_index}.pt")
+    trainer.accelerator.wait_for_everyone()
+    if trainer.args.should_save:
+        seal(folder)
+        remove_old(trainer.args.output_dir, limit, trainer.state.best_model_checkpoint)
+
+# %% ../nbs/04e_checkpoints.ipynb #17fbcc3b
+def save_boundary(
+    trainer,        # a trainer of `kept`
+)->Path|None:       # the checkpoint
+    "Write a checkpoint of the last finished step, though later work has begun; None where that can't be done."
+    folder = Path(trainer.args.output_dir)/f"checkpoint-{trainer.state.global_step}"
+    if is_whole(folder): return folder
+    if trainer.boundary is None or trainer.updating or trainer.args.world_size > 1: return None
+    restore_rng_state(trainer.boundary[0])
+    if trainer.boundary[1]: restore_grpo_state(trainer, trainer.boundary[1])
+    trainer._save_checkpoint(trainer.model, None)
+    return folder
+
+# %% ../nbs/04e_checkpoints.ipynb #e810e7bc
+def check_finite(
+    trainer,       # a trainer of `kept`
+    what:str,      # what the number is
+    value,         # the number
+):
+    "End the training with a `UserError` before nan or inf reaches the weights; what was learned before is kept."
+    if np.isfinite(float(value)): return
+    saved = save_boundary(trainer)
+    raise UserError(f"Step {trainer.state.global_step + 1}: the {what} is {float(value)}. " + (f"What was learned before is kept in {saved}. " if saved else "")
+                    + f"Lower `learning_rate` (now {trainer.args.learning_rate:g}) or `max_grad_norm` (now {trainer.args.max_grad_norm:g}) and train again.")
+
+# %% ../nbs/04e_checkpoints.ipynb #a663fcf3
+def average_gradients(trainer):
+    "Over the processes. torch's own averaging waits for its wrapper to be called, and `unwrapped` trainers call the model inside."
+    for p in trainer.model.parameters():
+        if p.grad is not None: p.grad.copy_(trainer.accelerator.reduce(p.grad, "mean"))
+
+# %% ../nbs/04e_checkpoints.ipynb #06c07fb0
 def kept(
     base,     # a transformers Trainer class; with `_buffered_inputs` it is trl's GRPOTrainer
 ):            # a subclass of it
-    "A trainer with sealed checkpoints, which saves when interrupted and stops at nan."
+    "A trainer with sealed checkpoints, which can be stopped at any moment and stops by itself at nan."
     import torch
 
     class Kept(base):
@@ -128,20 +178,9 @@ def kept(
         unwrapped = False                    # whether the loss is computed past the wrapper that averages gradients over processes
         updating = stop_asked = False        # whether the weights are being changed, and whether to stop when they have been
 
-        def _save_checkpoint(self, model, trial):
-            "As in transformers, then the rest of the state, then the seal; old checkpoints go last."
-            folder, limit = Path(self.args.output_dir)/f"checkpoint-{self.state.global_step}", self.args.save_total_limit
-            if self.args.should_save: (folder/MARK).unlink(missing_ok=True)
-            self.args.save_total_limit = None
-            try: super()._save_checkpoint(model, trial)
-            finally: self.args.save_total_limit = limit
-            if hasattr(self, "_buffered_inputs"): torch.save(grpo_state(self), folder/f"grpo_state_{self.args.process_index}.pt")
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                seal(folder)
-                remove_old(self.args.output_dir, limit, self.state.best_model_checkpoint)
-
         def create_model_card(self, *args, **kwargs): "The card is written once, at the end of the training."
+
+        def _save_checkpoint(self, model, trial): save_sealed(self, lambda: super(Kept, self)._save_checkpoint(model, trial))
 
         def _load_rng_state(self, checkpoint):
             "The last thing to be restored before the first step."
@@ -151,43 +190,22 @@ def kept(
 
         def training_step(self, *args, **kwargs):
             loss = super().training_step(*args, **kwargs)
-            if self.unwrapped and self.args.world_size > 1 and self.accelerator.sync_gradients: self._average_gradients()
-            if not torch.isfinite(loss).all(): self._not_finite("loss", loss)
+            if self.unwrapped and self.args.world_size > 1 and self.accelerator.sync_gradients: average_gradients(self)
+            check_finite(self, "loss", loss)
             return loss
-
-        def _average_gradients(self):
-            "Over the processes; torch's own averaging waits for the wrapped model to be called, and `unwrapped` trainers call what is inside."
-            for p in self.model.parameters():
-                if p.grad is not None: p.grad.copy_(self.accelerator.reduce(p.grad, "mean"))
 
         def _get_grad_norm(self, *args, **kwargs):
             "Called between the gradients and the update: what follows changes the weights."
             norm = super()._get_grad_norm(*args, **kwargs)
-            if not np.isfinite(float(norm)): self._not_finite("gradient's length", norm)
+            check_finite(self, "gradient's length", norm)
             self.updating = True
             return norm
-
-        def _not_finite(self, what, value):
-            "End the training before the weights are spoilt."
-            saved = self.save_boundary()
-            raise UserError(f"Step {self.state.global_step + 1}: the {what} is {float(value)}. " + (f"What was learned before is kept in {saved}. " if saved else "")
-                            + f"Lower `learning_rate` (now {self.args.learning_rate:g}) or `max_grad_norm` (now {self.args.max_grad_norm:g}) and train again.")
 
         def _maybe_log_save_evaluate(self, *args, **kwargs):
             super()._maybe_log_save_evaluate(*args, **kwargs)
             self.boundary = rng_state(), grpo_state(self) if hasattr(self, "_buffered_inputs") else None
             self.updating = False
             if self.stop_asked: raise KeyboardInterrupt
-
-        def save_boundary(self)->Path|None:
-            "Write a checkpoint of the last finished step, though later work has begun; None where that can't be done."
-            folder = Path(self.args.output_dir)/f"checkpoint-{self.state.global_step}"
-            if is_whole(folder): return folder
-            if self.boundary is None or self.updating or self.args.world_size > 1: return None
-            restore_rng_state(self.boundary[0])
-            if self.boundary[1]: restore_grpo_state(self, self.boundary[1])
-            self._save_checkpoint(self.model, None)
-            return folder
 
     return Kept
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .checkpoints import metrics_callback, newest_checkpoint, read_metrics
+from .checkpoints import metrics_callback, newest_checkpoint, read_metrics, save_boundary
 from .core import UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name, write_json, write_text
 from .models import choose_dtype, load_model, load_unsloth, trained_weights
 from .monitor import monitor_callback, monitor_reward
@@ -198,7 +198,7 @@ def _run(trainer, config):
     with memory_advice(config), _stoppable(trainer):
         try: trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         except KeyboardInterrupt:
-            saved = trainer.save_boundary()
+            saved = save_boundary(trainer)
             log.warning("%s was stopped after step %d; %s", config["arm"]["name"], trainer.state.global_step, f"it will go on from {saved.name}" if saved else "it will go on from its last checkpoint")
             raise
 

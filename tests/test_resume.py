@@ -42,7 +42,7 @@ if moment == "updating": torch.optim.AdamW.step = lethal(torch.optim.AdamW.step)
 if moment == "saving":     # all files are written, the last of them half, and the seal is missing
     real = generank.checkpoints.grpo_state
     def half(trainer, seen=[0]):
-        saving = sys._getframe(1).f_code.co_name == "_save_checkpoint"
+        saving = sys._getframe(1).f_code.co_name == "save_sealed"
         seen[0] += saving
         if saving and seen[0] == pass_by + 1:
             newest = max((out/"grpo"/"checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
