@@ -33,8 +33,8 @@ def value_scores(
     own = [v[list(c).index(g)] for v, c, g in zip(values, loci.candidates, loci.causal_gene)]
     low = np.array([1 + (v > x).sum() for v, x in zip(values, own)])
     high = np.array([(v >= x).sum() for v, x in zip(values, own)])
-    table = credits(low, high, k, loci.index)
-    return table.join(table.add_suffix("_completed")).assign(rank_completed=(low + high) / 2, form=0.0, truncation=0.0, length=0.0, answered=1.0, found=1.0)
+    table = credits(low, high, k, range(len(own)))  # a locus may stand in several rows
+    return table.join(table.add_suffix("_completed")).assign(rank_completed=(low + high) / 2, form=0.0, truncation=0.0, length=0.0, answered=1.0, found=1.0).set_index(loci.index)
 
 # %% ../nbs/08_evaluation.ipynb #8786e226
 def baseline_scores(

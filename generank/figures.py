@@ -439,7 +439,7 @@ def reward_curve(
 AMOUNTS = {"monitor/list_length": "Genes in a list", "monitor/reasoning_words": "Words of reasoning", "entropy": "Entropy, nats"}  # column of metrics.jsonl -> axis
 SIGNS = {"monitor/one_gene": "one gene", "monitor/alphabetical": "alphabetical", "monitor/prompt_order": "order of the prompt", "monitor/first_of_prompt": "first of the prompt",
          "monitor/non_candidates": "non-candidates", "monitor/duplicates": "duplicates", "monitor/truncated": "truncated", "monitor/no_list": "no list",
-         "monitor/empty_reasoning": "no reasoning", "completions/clipped_ratio": "longest allowed", "frac_reward_zero_std": "groups of equal reward",
+         "monitor/empty_reasoning": "no reasoning", "completions/clipped_ratio": "longest allowed", "groups/without_variance": "groups of equal reward",
          "monitor/validation_gap": "reward above validation"}
 
 # %% ../nbs/07_figures.ipynb #40b1f1a9

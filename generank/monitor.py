@@ -63,7 +63,7 @@ THRESHOLDS = {  # column -> (the side that is bad, threshold, what it means)
     "monitor/truncated":          (">", 0.25, "of the answers break off before their list is complete"),
     "monitor/empty_reasoning":    (">", 0.5,  "of the answers give no reasoning where reasoning was asked for"),
     "completions/clipped_ratio":  (">", 0.25, "of the answers reach the longest allowed length"),
-    "frac_reward_zero_std":       (">", 0.8,  "of the groups earn the same with all their answers, and teach nothing"),
+    "groups/without_variance":   (">", 0.8,  "of the groups earn the same with all their answers, and teach nothing"),
     "entropy":                    ("<", 0.02, "nats of entropy are left: the policy has all but stopped exploring"),
     "monitor/validation_gap":     (">", 0.2,  "is by how much the training reward exceeds that on validation loci"),
 }

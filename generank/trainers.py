@@ -157,9 +157,8 @@ def grpo_trainer():
 
         def _generate(self, prompts):
             "Sample, timed and within the time-out; or hand over what was sampled before."
-            if self._ready is not None:
-                ready, self._ready = self._ready, None
-                return ready
+            ready, self._ready = self._ready, None
+            if ready is not None: return ready
             began = time.perf_counter()
             with deadline(self.timeout, f"Sampling the answers of step {self.state.global_step + 1}"): made = super()._generate(prompts)
             if self.model.training: self.phases.add("sample", time.perf_counter() - began, sum(map(len, made[1])))
@@ -172,13 +171,12 @@ def grpo_trainer():
             if not self._quiet: self._metrics["train" if self.model.training else "eval"]["groups/without_variance"].append(1 - group_variance(self, scores).float().mean().item())
             return scores
 
-        def scored_quietly(self, asked, generated):
-            "Rewards that leave no trace in the log."
+        def scored_quietly(self, asked, generated):  # rewards that leave no trace in the log
             self._quiet = True
-            try: return self._calculate_rewards(asked, [x["prompt"] for x in asked], generated[3], generated[1])
-            finally:
-                self._quiet = False
-                self._pending_extra_logs.clear(); self._pending_metrics.clear()
+            scores = self._calculate_rewards(asked, [x["prompt"] for x in asked], generated[3], generated[1])
+            self._quiet = False
+            self._pending_extra_logs.clear(); self._pending_metrics.clear()
+            return scores
 
         def _generate_and_score_completions(self, inputs):
             if self.model.training and self.refill: inputs, self._ready = refilled(self, inputs)
@@ -188,8 +186,8 @@ def grpo_trainer():
             "As in trl; the completions go to completions/ without being printed as well."
             if self.model.training: logs.update(self.phases.row(sum(self._metrics["train"].get("step_time", []))))
             wanted, self.log_completions = self.log_completions, False
-            try: super().log(logs, start_time)
-            finally: self.log_completions = wanted
+            super().log(logs, start_time)
+            self.log_completions = wanted
             if wanted and self.model.training and len(self._logs["prompt"]) and self.accelerator.is_main_process: keep_answers(self, 10)
 
     return GenerankGRPOTrainer

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from generank.core import UserError
-from generank.data import build_bundled, check_loci, load_table, read_loci, run_stage, split_loci
+from generank.data import build_bundled, check_loci, fold_split, load_table, read_loci, run_stage, split_loci
 from generank.dataset import dataset_charts
 from generank.genes import candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
 from generank.loci import GOLD_COLUMNS, build_loci, download, evidence_class
@@ -121,6 +121,8 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "counts that leave nothing": ({}, ("bundled", dict(min_candidates=40)), "No locus has 40 to any number of candidates: the lists have 5 to 25"),
     "unknown option": ({}, ("bundled", dict(confidense="High")), "Unknown option of load_loci 'confidense': did you mean 'confidence'?"),
     "unknown split mode": ({}, ("bundled", dict(split="region")), "Unknown split mode 'region': did you mean 'regions'?"),
+    "a fold that there is not": ({}, lambda: fold_split(read_loci(), 4), "The fold is 4: give a number from 1 to 3."),
+    "fold and a share": ({}, ("bundled", dict(fold=1, test=0.2)), "With fold the test is a third of the regions: leave split, test and test_source out."),
     "seed for the first run's split": ({}, ("bundled", dict(split="faithful", seed=3)), "The split faithful follows the file's order: leave seed"),
     "no split of its own": ({"loci.csv": GOOD}, ("loci.csv", dict(split="own")), "The source has no split of its own in every row: leave split out"),
     "seed for the source's own split": ({}, ("bundled", dict(split="own", seed=3)), "The source's own split has no seed, test or validation share: leave"),
