@@ -545,6 +545,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'generank.publish': { 'generank.publish.dataset_card': ('publish.html#dataset_card', 'generank/publish.py'),
                                   'generank.publish.markdown_table': ('publish.html#markdown_table', 'generank/publish.py'),
                                   'generank.publish.push_dataset': ('publish.html#push_dataset', 'generank/publish.py'),
+                                  'generank.publish.push_folder': ('publish.html#push_folder', 'generank/publish.py'),
                                   'generank.publish.write_dataset': ('publish.html#write_dataset', 'generank/publish.py')},
             'generank.published': { 'generank.published._discordant': ('published.html#_discordant', 'generank/published.py'),
                                     'generank.published._shares': ('published.html#_shares', 'generank/published.py'),

@@ -14,6 +14,7 @@ import yaml
 
 from .core import UserError, read_json, unknown_name, write_json, write_text
 from .models import load_model
+from .publish import push_folder
 from .store import adapter_hash, model_identity
 
 # %% ../nbs/06a_export.ipynb #e22880b5
@@ -148,20 +149,11 @@ def model_card(
 def push_model(
     name:str,               # OWNER/NAME on the Hub
     folder,                 # what to upload
-    private:bool=True,
-    api=None,               # a `huggingface_hub.HfApi`; made from HF_TOKEN by default
+    private:bool=True,      # whether others can't see it
+    api=None,               # as for `generank.publish.push_folder`
 )->str:                     # its address
-    "Upload a model's folder; without a token in HF_TOKEN, or when the Hub refuses, that is a `UserError`."
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    if api is None and not os.environ.get("HF_TOKEN"): raise UserError("HF_TOKEN is not set: put a token with write access into the environment, or use --dry-run.")
-    api = api or HfApi(token=os.environ["HF_TOKEN"])
-    try:
-        api.create_repo(name, repo_type="model", private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=str(folder), repo_type="model", commit_message="Upload adapter and card")
-    except (HfHubHTTPError, HFValidationError, OSError) as e:
-        raise UserError(f"{name} can't be pushed ({(str(e).splitlines() or [type(e).__name__])[0][:160]}): check name, token and network.") from None
-    return f"https://huggingface.co/{name}"
+    "Upload a model's folder."
+    return push_folder(name, folder, "model", private, api, commit_message="Upload adapter and card")
 
 # %% ../nbs/06a_export.ipynb #c28e06c3
 def _written_for_hub(adapter, base:dict, name:str, folder:Path)->Path:
