@@ -68,7 +68,7 @@ def fusion_text(
     "What a fused ranking adds to each of its parts."
     rows = [r for r in comparisons if r["metric"] == metric and r["a"] in (f"{r['b']} + {r['a'].split(' + ')[-1]}", f"{r['a'].split(' + ')[0]} + {r['b']}")]
     word = {"better": "above", "worse": "below", "no difference shown": "neither above nor below"}
-    return "\n".join(f"- {r['a']} is {word[verdict(r['ci_low'], r['ci_high'])]} {r['b']} alone ({measured({'value': r['difference'], **r}, '+.3f')})" for r in rows)
+    return "\n".join(f"- {r['a']} is {word[verdict(r['ci_low'], r['ci_high'])]} {r['b']} alone: {measured({'value': r['difference'], **r}, '+.3f')}" for r in rows)
 
 # %% ../nbs/09f_checks.ipynb #346165f8
 def changed_question(r:dict)->str:
