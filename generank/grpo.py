@@ -243,6 +243,7 @@ def train(
 )->dict:                    # what is in training.json
     "Train one arm; an interrupted training goes on from its newest whole checkpoint, a finished one is not repeated."
     out_dir, arm = Path(out_dir), config["arm"]
+    if arm.get("style"): config = {**config, "prompts": {**config["prompts"], "style": arm["style"]}}
     makers = {"format": ("warm_start", _warm_start), "sft": ("sft", _sft), "grpo": ("grpo", _grpo)}
     if arm["training"] not in makers: raise unknown_name(f"training of arm {arm['name']!r}", arm["training"], [*makers, "none"])
     check_gold(loci)

@@ -75,7 +75,7 @@ class Arm(Part):
     reward:str|dict[str, Any]|None = Field(None, description="reward of a `grpo` arm: a name in `generank.rewards`, `module:function`, or a weighted sum such as {rank: 1.0, format: 0.2}")
     start_from:str|None = Field(None, description="an earlier trained arm whose adapter this one starts from; null starts from the model")
     adapter_of:str|None = Field(None, description="a trained arm whose adapter answers here, as in another prompt style; only for an arm that is not trained itself")
-    style:str|None = Field(None, description="prompt style of an arm that is not trained; null takes `prompts.style`")
+    style:str|None = Field(None, description="prompt style that the arm is trained and asked in; null takes `prompts.style`")
     model:Model|None = Field(None, description="model of an arm that is not trained, as for sizes side by side; null takes `model`")
 
 # %% ../nbs/08a_profile.ipynb #0c416de9
@@ -366,7 +366,7 @@ def check_arms(profile:Profile):
         if names.count(arm.name) > 1: raise UserError(f"Two arms have the name {arm.name!r}: give each its own.")
         if (arm.training == "grpo") != (arm.reward is not None):
             raise UserError(f"Arm {arm.name!r} has training {arm.training!r} and reward {arm.reward!r}: a grpo arm needs a reward, and no other has one.")
-        if arm.training != "none" and (arm.adapter_of or arm.style or arm.model): raise UserError(f"Arm {arm.name!r} is trained, so adapter_of, style and model are not for it: give them to a further arm with training: none.")
+        if arm.training != "none" and (arm.adapter_of or arm.model): raise UserError(f"Arm {arm.name!r} is trained, so adapter_of and model are not for it: give them to a further arm with training: none.")
         if arm.adapter_of and arm.adapter_of not in trained: raise unknown_name(f"adapter_of of arm {arm.name!r} (it must be an earlier trained arm)", arm.adapter_of, trained or ["null"])
         if arm.adapter_of and arm.model: raise UserError(f"Arm {arm.name!r} has both adapter_of and a model of its own: an adapter fits the model that it was trained on.")
         if arm.training == "none" and arm.start_from: raise UserError(f"Arm {arm.name!r} is not trained, so it can't start from {arm.start_from!r}.")
@@ -385,7 +385,8 @@ def check_choices(profile:Profile):
     for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
         if style not in known: raise unknown_name("prompt style", style, known)
     if profile.prompts.style in profile.inference.styles: raise UserError(f"`inference.styles` repeats {profile.prompts.style!r}, which every arm is asked in anyway: leave it out.")
-    if profile.prompts.style not in STYLES and any(a.training != "none" for a in profile.arms): raise UserError(f"Arms are trained in a style of the library ({', '.join(STYLES)}): {profile.prompts.style!r} is the profile's own; name it in `inference.styles` to ask in it.")
+    own = next((s for a in profile.arms if a.training != "none" and (s := a.style or profile.prompts.style) not in STYLES), None)
+    if own: raise UserError(f"Arms are trained in a style of the library ({', '.join(STYLES)}): {own!r} is the profile's own; name it in `inference.styles` to ask in it.")
     if profile.inference.n > 1 and profile.inference.temperature == 0: raise UserError(f"`inference.n` is {profile.inference.n}, but answers at temperature 0 are all the same: give `inference.temperature`.")
     if profile.inference.backend == "openai" and not profile.inference.endpoint.base_url: raise UserError("`inference.backend` is openai: give `inference.endpoint.base_url`, as in http://127.0.0.1:8000/v1.")
     for arm in profile.arms:
