@@ -142,10 +142,11 @@ def training_failed(numbers:Numbers, trained:str, start:str)->str:
 
 # %% ../nbs/09b_story.ipynb #dd9a60dc
 def other_arms(numbers:Numbers, trained:str)->str:
-    "What the run's further GRPO arms show, in words: other rewards against the main one, and whether a control gained; empty where there are none."
+    "What the run's further arms show, in words: other rewards and supervised fine-tuning against the main arm, and whether a control gained; empty where there are none."
     arms, said = {a["name"]: a for a in numbers("config.arms")}, []
     for name, arm in arms.items():
-        if arm["training"] != "grpo" or name == trained: continue
+        if arm["training"] not in ("grpo", "sft") or name == trained: continue
+        if arm["training"] == "sft": said.append(f"*{name}* was shown the right answers instead of being scored: supervised fine-tuning on the same loci, in as many steps.")
         if is_control(arm):
             start = arm.get("start_from") or next(iter(arms))
             row = paired(numbers, name, start)

@@ -153,6 +153,18 @@ def test_a_control_is_told_of(tiny, tmp_path, gain, said, unsaid):
     for words in unsaid: assert words not in html, words
 
 
+def test_supervised_fine_tuning_is_compared(tiny, tmp_path):
+    folder = copied(tiny, tmp_path/"run")
+    with_control(folder, 0.0)
+    settings = yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8"))
+    for arm in settings["arms"]:
+        if arm["name"] == "grpo-random": arm |= {"training": "sft", "reward": None}
+    (folder/"config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    html = re.sub(r"</?em>", "", render(folder, engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8"))
+    assert "grpo-random was shown the right answers instead of being scored" in html
+    assert "No difference between grpo-rank and grpo-random was shown" in html and "knows nothing of the causal gene" not in html
+
+
 def test_a_training_that_broke_the_answers_is_called_failed(tiny, tmp_path):
     folder = copied(tiny, tmp_path/"run")
     metrics = read_json(folder/"evaluation/metrics.json")
