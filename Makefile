@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check record figure published lock clean vllm-env vllm-test gguf-env
+.PHONY: help setup report test check record figure published lock clean vllm-env vllm-test gguf-env gguf-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -69,6 +69,9 @@ gguf-env: setup  ## optional: make .venv-gguf/ with llama.cpp's converter, for g
 	@test -x .venv-gguf/bin/python || $(PY) -m venv .venv-gguf
 	@.venv-gguf/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r requirements/gguf.txt
 	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.venv-gguf/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_main.pth"
+
+gguf-test: gguf-env  ## optional: an adapter merged and written as GGUF must hold the merged weights
+	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q tests/gguf_export.py
 
 clean:  ## remove what the commands make, runs/ and .venv/ excepted
 	rm -rf _proc _docs build dist .pytest_cache .hypothesis

@@ -6,12 +6,11 @@ in common are scored by transformers: a gap between the two tokens of less than 
 The result goes to the file named in GENERANK_BACKENDS, where that is set."""
 import json
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-if find_spec("vllm") is None: pytest.skip("vLLM is not installed here: make vllm-env", allow_module_level=True)
+import vllm  # noqa: F401  a missing vLLM is an error here: this file is run by `make vllm-test` alone, in the environment made for it
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 

@@ -39,7 +39,6 @@ def killed(path, at_bytes, pause):
     except (ProcessLookupError, ChildProcessError): pass
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_killed_at_twenty_random_moments(tmp_path):
     import torch
     import generank.inference  # the forked processes need not import it again

@@ -270,9 +270,27 @@ def test_quarto_renders_it_without_a_complaint(tiny, page, tmp_path, caplog):
     for machinery in ("run_dir = Path", "story.answer(n", "echo: false"): assert machinery not in html, machinery
 
 
+def luminance(colour):
+    parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    return sum(w * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), parts))
+
+
+def test_text_stands_out_from_the_paper():
+    "WCAG AA: a contrast of at least 4.5 for every text colour of the page, in light and in dark."
+    css = (ROOT/"generank/templates/report/page.css").read_text(encoding="utf-8")
+    parts = re.findall(r"--accent: (#\w{6}); --soft: (#\w{6})", (ROOT/"generank/templates/report/parts.css").read_text(encoding="utf-8"))
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{([^}]*)\}", css)]
+    assert len(themes) == 2 and len(parts) == 3 and parts[1] == parts[2]  # light, dark, and dark again for Quarto's own switch
+    for theme, inks in zip(themes, parts):
+        for ink in (theme["ink"], theme["quiet"], theme["link"], *inks):
+            for paper in (theme["paper"], theme["wash"]):
+                low, high = sorted((luminance(ink), luminance(paper)))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
+
+
 def test_the_readme_says_what_the_recorded_runs_say():
     from generank.story import between_marks, recorded_caption, recorded_result
-    recorded = recorded_result() or recorded_result(ROOT/"results/laptop")
+    recorded = recorded_result()
     page = (ROOT/"README.md").read_text()
     assert page == between_marks(page, recorded_caption(recorded)), "README.md differs from results/: run `make figure`"
 
