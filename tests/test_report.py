@@ -189,7 +189,7 @@ def test_missing_number_stops_the_build(tiny, tmp_path):
     metrics = read_json(folder/"evaluation/metrics.json")
     metrics["runs"] = [r for r in metrics["runs"] if r["name"] != "grpo-rank"]
     write_json(folder/"evaluation/metrics.json", metrics)
-    with pytest.raises(UserError, match=r"has no value at 'runs\.grpo-rank\."):
+    with pytest.raises(UserError, match=r"has no value at 'runs\.grpo-rank\.format_error_rate'"):
         render(folder, engine="nbconvert", recorded_dir=str(tmp_path/"nothing"))
     assert not (folder/"site/index.html").exists()
 
