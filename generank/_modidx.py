@@ -243,6 +243,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'generank.evaluation.genes_nearby': ('evaluation.html#genes_nearby', 'generank/evaluation.py'),
                                      'generank.evaluation.locus_parts': ('evaluation.html#locus_parts', 'generank/evaluation.py'),
                                      'generank.evaluation.locus_strata': ('evaluation.html#locus_strata', 'generank/evaluation.py'),
+                                     'generank.evaluation.pool_pairs': ('evaluation.html#pool_pairs', 'generank/evaluation.py'),
                                      'generank.evaluation.pool_seeds': ('evaluation.html#pool_seeds', 'generank/evaluation.py'),
                                      'generank.evaluation.probe_answers': ('evaluation.html#probe_answers', 'generank/evaluation.py'),
                                      'generank.evaluation.probe_evaluation': ('evaluation.html#probe_evaluation', 'generank/evaluation.py'),

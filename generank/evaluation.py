@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MHC', 'WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'value_scores', 'baseline_scores', 'combined_scores',
            'Evaluation', 'locus_parts', 'locus_strata', 'genes_nearby', 'gather', 'evaluate', 'compare',
-           'training_loci', 'pool_seeds', 'training_curves', 'run_figures', 'probe_answers', 'probe_evaluation',
-           'run_stage']
+           'training_loci', 'pool_pairs', 'pool_seeds', 'training_curves', 'run_figures', 'probe_answers',
+           'probe_evaluation', 'run_stage']
 
 # %% ../nbs/08_evaluation.ipynb #7f0da22e
 import itertools, json, math
@@ -264,7 +264,6 @@ def _recorded_scores(
     recorded = (config.get("inference") or {}).get("split")
     if split and recorded and recorded != split: raise UserError(f"{folder} holds responses for the {recorded} split, not the {split} split.")
     arms = [n for n in names if n not in BASELINES]
-    if not arms: raise UserError("Name at least one arm: two baselines are the same in every seed.")
     if loci is None and set(names) & set(BASELINES): loci = _recorded_loci(folder, config)
     settings = config.get("evaluation") or {}
     resampled, *_ = gather({n: folder/"responses"/f"{n}.parquet" for n in arms}, k, settings.get("cluster_by"), None, loci,
@@ -286,26 +285,39 @@ def _recorded_loci(folder, config):
     return pd.read_parquet(BUNDLED/"loci.parquet")
 
 # %% ../nbs/08_evaluation.ipynb #a603083b
-def pool_seeds(
+def pool_pairs(
     run_folders,               # recorded runs of the same experiment, one a seed (config.yaml, responses/)
-    a:str, b:str,              # arms, or a baseline of `BASELINES`; differences are a - b
+    pairs,                     # (a, b): arms, or one of them a baseline of `BASELINES`; differences are a - b
     split:str=None,            # "validation" or "test": refuse a run whose responses are of another
     k=(1, 3, 5, 7), draws:int=10_000, seed:int=1,
     loci=None, genes=None,     # for baselines, where the run folder holds no data/loci.parquet
-)->dict:                       # {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
-    "Paired difference of two arms for each training seed and pooled over seeds, with seed and locus variance apart."
-    runs = [_recorded_scores(f, (a, b), split, k, loci, genes) for f in run_folders]
+)->dict:                       # (a, b) -> as `pool_seeds` gives
+    "Several comparisons pooled over the same seeds; answers are read and baselines computed once."
+    names = list(dict.fromkeys(n for pair in pairs for n in pair))
+    for pair in pairs:
+        if set(pair) <= set(BASELINES): raise UserError("Name at least one arm: two baselines are the same in every seed.")
+    runs = [_recorded_scores(f, names, split, k, loci, genes) for f in run_folders]
     if not runs: raise UserError("There is no recorded run to pool: give at least one run folder.")
     labels, tables = [r[0] for r in runs], [r[1] for r in runs]
     index, clusters = tables[0].values.index, tables[0].clusters
     for folder, t in zip(run_folders, tables):
         if set(t.values.index) != set(index): raise UserError(f"{folder} holds other loci than {run_folders[0]}: seeds pool over the same loci only.")
-    values = [t.values.loc[index] for t in tables]
-    out = {"a": a, "b": b, "split": split, "n": len(index), "n_clusters": tables[0].n_clusters, "seeds": labels, "metrics": {}}
-    for metric in [m for m in metric_names(k) if values[0][a, m].notna().all()]:
-        one, two = (np.column_stack([v[run, metric] for v in values]) for run in (a, b))
-        out["metrics"][metric] = _pool(one, two, clusters, labels, draws, seed)
-    return _plain(out)
+    values, found = [t.values.loc[index] for t in tables], {}
+    for a, b in pairs:
+        columns = {m: [np.column_stack([v[run, m] for v in values]) for run in (a, b)] for m in metric_names(k) if values[0][a, m].notna().all()}
+        metrics = {m: _pool(one, two, clusters, labels, draws, seed) for m, (one, two) in columns.items()}
+        found[a, b] = _plain({"a": a, "b": b, "split": split, "n": len(index), "n_clusters": tables[0].n_clusters, "seeds": labels, "metrics": metrics})
+    return found
+
+# %% ../nbs/08_evaluation.ipynb #f6c36620
+def pool_seeds(
+    run_folders,               # recorded runs of the same experiment, one a seed (config.yaml, responses/)
+    a:str, b:str,              # arms, or a baseline of `BASELINES`; differences are a - b
+    split:str=None,            # "validation" or "test": refuse a run whose responses are of another
+    **kwargs,                  # as for `pool_pairs`
+)->dict:                       # {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
+    "Paired difference of two arms for each training seed and pooled over seeds, with seed and locus variance apart."
+    return pool_pairs(run_folders, [(a, b)], split, **kwargs)[a, b]
 
 # %% ../nbs/08_evaluation.ipynb #c43c4cc1
 def _pool(one, two, clusters, labels, draws, seed)->dict:

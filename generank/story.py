@@ -241,7 +241,7 @@ def recorded_result(
     folder=None,    # runs `seed-*` of one profile; None: `results/laptop-long` of the clone
 )->dict|None:       # runs, seeds, trained, start, and the pooled comparisons; None where nothing is recorded
     "The recorded runs of a profile and their pooled comparison of the GRPO arm with its start."
-    from generank.evaluation import pool_seeds
+    from generank.evaluation import pool_pairs
     folders = sorted(Path(folder or REPOSITORY/"results/laptop-long").glob("seed-*"))
     if not folders: return None
     runs = [Numbers(f) for f in folders]
@@ -249,10 +249,12 @@ def recorded_result(
     trained = next((n for n, a in arms.items() if a["training"] == "grpo"), None)
     if trained is None: raise UserError(f"{folders[0]} holds no arm trained by GRPO.")
     start = arms[trained].get("start_from") or next(iter(arms))
-    pool = lambda a, b: pool_seeds(folders, a, b, split=runs[0]("config.evaluation.split"))
-    pooled, present = pool(trained, start), {r["name"] for r in runs[0]("metrics.runs")}
+    present = {r["name"] for r in runs[0]("metrics.runs")}
+    against, order = [b for b in YARDSTICKS if b in present], [(a, "random order") for a in arms]
+    pools = pool_pairs(folders, [(trained, start), *((trained, b) for b in against), *order], split=runs[0]("config.evaluation.split"))
+    pooled = pools[trained, start]
     return {"runs": runs, "profile": runs[0]("config.profile"), "seeds": pooled["seeds"], "trained": trained, "start": start, "pooled": pooled,
-            "against": {b: pool(trained, b) for b in YARDSTICKS if b in present}, "arms": {a: pool(a, "random order") for a in arms}}
+            "against": {b: pools[trained, b] for b in against}, "arms": {a: pools[pair] for a, pair in zip(arms, order)}}
 
 # %% ../nbs/09b_story.ipynb #0aedc78a
 def in_runs(recorded:dict)->str:
