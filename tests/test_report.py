@@ -13,19 +13,15 @@ import pytest
 import yaml
 
 from generank.core import UserError, read_json, write_json, write_text
-from generank.pipeline import run
 from generank.report import loads, render, render_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    "A finished tiny run, without its report."
-    folder = tmp_path_factory.mktemp("report")/"tiny"
-    run("tiny", folder, render=lambda run_dir: write_text(run_dir/"site/index.html", ""))
-    shutil.rmtree(folder/"site")
-    return folder
+def tiny(tiny_run, tmp_path_factory):
+    "The finished tiny run without its report."
+    return copied(tiny_run[0], tmp_path_factory.mktemp("report")/"tiny")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`generank run` as a reader meets it: interrupted, killed, failing, misused; and the whole of it at tiny size."""
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -155,19 +154,8 @@ def test_the_notebooks_must_be_there(mini):
     assert not mini.out.exists()
 
 
-@pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory):
-    "The real thing at tiny size: the run folder, how long it took (on a busy machine: the processor's seconds of all its processes), and what it printed."
-    folder = tmp_path_factory.mktemp("tiny")
-    seconds = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    start, began = seconds(), time.monotonic()
-    done = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny"], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return folder/"runs"/"tiny", min(seconds() - start, time.monotonic() - began), done
-
-
 def test_the_tiny_run_is_whole(tiny_run):
-    run, seconds, done = tiny_run
+    run, printed = tiny_run
     for name in ("config.yaml", "manifest.json", "notebooks/02_data.ipynb", "notebooks/05_grpo.grpo-rank.ipynb", "notebooks/06_inference.ipynb", "notebooks/08_evaluation.ipynb",
                  "data/loci.parquet", "data/card.json", "models/warm-start/metrics.jsonl", "models/grpo-rank/adapter_model.safetensors", "models/grpo-rank/metrics.jsonl",
                  "models/grpo-rank/training.json", "responses/zero-shot.parquet", "responses/grpo-rank.parquet", "probes/grpo-rank/again.parquet", "probes/zero-shot/representations.parquet",
@@ -176,19 +164,18 @@ def test_the_tiny_run_is_whole(tiny_run):
     assert list((run/"evaluation"/"figures").glob("*.svg")) and list((run/"evaluation"/"figures").glob("*.csv"))
     metrics = json.loads((run/"evaluation"/"metrics.json").read_text())
     assert {"zero-shot", "warm-start", "grpo-rank", "grpo-rank, traits shuffled", "random order", "list order", "nearest gene", "most studied", "nearest gene + grpo-rank"} <= {r["name"] for r in metrics["runs"]}
-    assert done.stdout.strip().endswith("runs/tiny/site/index.html")
-    assert seconds < 60, "a tiny run ends within a minute"
+    assert printed.strip().endswith("runs/tiny/site/index.html")
 
 
 def test_the_tiny_run_names_no_machine(tiny_run):
-    run, _, _ = tiny_run
+    run, _ = tiny_run
     for path in (p for p in run.rglob("*") if p.suffix in (".json", ".yaml", ".ipynb", ".log", ".jsonl", ".html", ".csv") and "checkpoint" not in str(p)):
         text = path.read_text(encoding="utf-8")
         for place in {str(ROOT), sys.prefix, str(run.parent.parent)}: assert place not in text, f"{place} stands in {path}"
 
 
 def test_a_finished_tiny_run_is_not_repeated(tiny_run):
-    run, _, _ = tiny_run
+    run, _ = tiny_run
     plan = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny", "--resume", "--dry-run"],
                           cwd=run.parent.parent, capture_output=True, text=True, timeout=60)
     assert plan.returncode == 0 and [line.split()[-1] for line in plan.stdout.splitlines()[1:]] == ["skip"] * 8, plan.stdout

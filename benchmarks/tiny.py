@@ -1,0 +1,39 @@
+"""How long the smallest whole run takes: python benchmarks/tiny.py [--profile tiny]
+
+`generank run --profile tiny` in a fresh folder, each stage's seconds from its manifest, and beside it, in the same minutes, the peer: fresh
+interpreters that only import what the run's kernels import (torch, transformers, trl and peft for the two training stages and for inference, the
+statistics and drawing libraries for evaluation and report), one after another. No run of separate stages can be shorter than that."""
+import argparse, json, os, platform, subprocess, sys, tempfile, time
+from pathlib import Path
+
+TARGET = 60  # seconds
+IMPORTS = (3*["import torch, transformers, peft; from trl import GRPOTrainer"]
+           + 3*["import pandas, scipy.stats, statsmodels.api, seaborn, sklearn"])
+
+
+def timed(command, **kwargs)->float:
+    "Seconds on the clock that a command takes; its output is shown where it fails."
+    began = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, **kwargs)
+    if done.returncode: sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return time.perf_counter() - began
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--profile", default="tiny", help="another profile to time")
+    options = parser.parse_args()
+    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(Path(sys.executable).with_name("generank")), "run", "--profile", options.profile, "--out", "run"]
+        timed([*command, "--dry-run"], cwd=folder, env=env)  # files are in memory from here on
+        whole = timed(command, cwd=folder, env=env)
+        stages = {k: s["seconds"] for k, s in json.loads((Path(folder)/"run/manifest.json").read_text())["stages"].items()}
+    imports = sum(timed([sys.executable, "-c", line], env=env) for line in IMPORTS)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}: the {options.profile} run took {whole:.0f} s (target {TARGET} s), "
+          f"{whole / imports:.2f} times the {imports:.0f} s that importing its libraries takes")
+    for name, seconds in stages.items(): print(f"  {name:<24}{seconds:6.1f} s")
+    return 0 if whole < TARGET else 1
+
+
+if __name__ == "__main__": sys.exit(main())
