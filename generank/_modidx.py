@@ -167,6 +167,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.data.locus_features': ('data.html#locus_features', 'generank/data.py'),
                                'generank.data.merged': ('data.html#merged', 'generank/data.py'),
                                'generank.data.own_split': ('data.html#own_split', 'generank/data.py'),
+                               'generank.data.plant_answers': ('data.html#plant_answers', 'generank/data.py'),
                                'generank.data.run_card': ('data.html#run_card', 'generank/data.py'),
                                'generank.data.run_stage': ('data.html#run_stage', 'generank/data.py'),
                                'generank.data.simple_baselines': ('data.html#simple_baselines', 'generank/data.py'),

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SPLIT_SEED', 'FOLDS', 'ATTRIBUTION', 'SPLIT_MODES', 'LIMIT_SEED', 'split_loci', 'faithful_split', 'transfer_split',
-           'fold_split', 'loci_card', 'build_bundled', 'simple_baselines', 'filter_loci', 'load_table', 'merged',
-           'load_loci', 'locus_features', 'with_split', 'own_split', 'limit_loci', 'describe_loci', 'run_stage',
-           'run_card']
+           'fold_split', 'loci_card', 'build_bundled', 'simple_baselines', 'filter_loci', 'plant_answers', 'load_table',
+           'merged', 'load_loci', 'locus_features', 'with_split', 'own_split', 'limit_loci', 'describe_loci',
+           'run_stage', 'run_card']
 
 # %% ../nbs/02_data.ipynb #2edf4451
 import inspect, json, tempfile
@@ -198,6 +198,13 @@ def filter_loci(
     return kept
 
 # %% ../nbs/02_data.ipynb #573def91
+def plant_answers(
+    loci:pd.DataFrame,    # trait, causal_gene
+)->pd.DataFrame:          # the same rows with other traits
+    "Loci whose trait names the causal gene."
+    return loci.assign(trait=[f"{gene} protein level in blood" for gene in loci.causal_gene])
+
+# %% ../nbs/02_data.ipynb #e6df3399
 SPLIT_MODES = ["own", "regions", "faithful"]
 
 def load_table(
@@ -209,6 +216,7 @@ def load_table(
     test:float|None=None,         # share of the test in a new split; 1/3, and 0.33 in "faithful"
     validation:float|None=None,   # share of the rest for validation; 0.15, and 0.1 in "faithful"
     fold:int|None=None,     # cross-fitting: which of three parts of the regions is the test
+    plant:bool=False,       # positive control: each trait names its causal gene (`plant_answers`)
     confidence=None, evidence_class=None, min_candidates:int|None=None, max_candidates:int|None=None,   # see `filter_loci`
     **reading,              # of `read_loci`, as in chain="hg19ToHg38.over.chain.gz"
 )->pd.DataFrame:            # `LOCUS_COLUMNS` and `split`
@@ -229,7 +237,7 @@ def load_table(
         elif test_source is None: loci = with_split(read(source), seed, split=split, **shares)
         elif split == "own" or test is not None: raise UserError("With test_source the whole of it is the test: leave split and test out.")
         else: loci = transfer_split(merged(read(source)), merged(read(test_source)), SPLIT_SEED if seed is None else seed, **shares)
-    return limit_loci(loci, limit)[[*LOCUS_COLUMNS, "split"]]
+    return limit_loci(plant_answers(loci) if plant else loci, limit)[[*LOCUS_COLUMNS, "split"]]
 
 # %% ../nbs/02_data.ipynb #0f99d0d5
 def _is_built(source)->bool:

@@ -50,6 +50,7 @@ class Data(Part):
     validation:float|None = Field(None, ge=0, lt=1, description="share of the rest for validation in a new split; null takes 0.15")
     test_source:str|None = Field(None, description="another source that is the whole test: train on one, test on the other")
     fold:int|None = Field(None, ge=1, le=3, description="cross-fitting: which of three parts of the regions is the test; null splits once")
+    plant:bool = Field(False, description="positive control: each trait names its causal gene; never for a result")
     min_candidates:int|None = Field(None, ge=2, description="fewest candidates of a locus; null takes all")
     max_candidates:int|None = Field(None, ge=2, description="most candidates of a locus; null takes all")
     confidence:str|list[str]|None = Field(None, description="confidences to keep; null keeps all")
