@@ -36,9 +36,11 @@ class Stream:
         style:str="answer",     # prompt style
         descriptions=True,      # gene descriptions in the prompt
         genes:int=None,         # candidates shown in a prompt, the causal gene among them; None: all
+        places:dict=None,       # locus_id -> number: each pass takes low numbers first, equal ones in random order; None: all in random order
     ):
         self.loci, self.seed, self.style, self.descriptions, self.genes = list(loci), seed, style, descriptions, genes
-        self._order = lru_cache(4)(lambda epoch: np.random.default_rng(stable_seed("locus order", seed, epoch)).permutation(len(self.loci)))
+        shuffled = lambda epoch: np.random.default_rng(stable_seed("locus order", seed, epoch)).permutation(len(self.loci))
+        self._order = lru_cache(4)(lambda epoch: sorted(shuffled(epoch), key=lambda i: places[self.loci[i]["locus_id"]]) if places else shuffled(epoch))
 
     def __getitem__(self, i:int)->dict:
         "Row `i`: prompt (messages), answer (the causal gene), candidates, locus_id."
@@ -53,7 +55,7 @@ def grpo_rows(
     loci,             # training loci
     count:int,        # rows wanted: loci are passed over as often as needed
     seed:int,         # decides the order of loci and candidates
-    **asked,          # style, descriptions and genes, as for `Stream`
+    **asked,          # style, descriptions, genes and places, as for `Stream`
 ):                    # a datasets.Dataset with prompt, answer, candidates, locus_id
     "The first `count` rows of the stream."
     from datasets import Dataset
