@@ -64,12 +64,14 @@ def run(
     resume:Annotated[bool, typer.Option("--resume", help="Continue what the folder holds; what is finished and unchanged is skipped.")]=False,
     clean:Annotated[bool, typer.Option("--clean", help="Empty the folder first.")]=False,
     dry_run:Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")]=False,
+    no_warm_start:Annotated[bool, typer.Option("--no-warm-start", help="Leave the format warm start out: arms that start from it start from the model. Short for -p grpo.warm_start=null.")]=False,
     cell_timeout:Annotated[int, typer.Option(help="Seconds that one notebook cell may take. Default: no limit.", min=1)]=None,
     reuse:Annotated[Path, typer.Option(help="A folder of runs: what they have finished from the same parameters, code and files is copied, not repeated.")]=None,
     sweep:Annotated[list[str], typer.Option("--sweep", metavar="STAGE.PARAM=VALUE,VALUE", help="Run every combination of these values, each in a folder of its own under --out; may be repeated.")]=[],
     jobs:Annotated[int, typer.Option(help="Runs of a sweep side by side, each with its share of the cores.", min=1)]=1,
 ):
     "Run an experiment: data, training, inference, evaluation, report. Prints the report's path; a sweep prints its table of results."
+    if no_warm_start: param = [*param, "grpo.warm_start=null"]
     if sweep:
         if reuse: raise UserError("The runs of a sweep share what they have in common by themselves: leave --reuse out.")
         return _sweep(profile or "laptop", sweep, out, param, jobs, resume, clean, cell_timeout, dry_run)

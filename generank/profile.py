@@ -6,7 +6,8 @@
 __all__ = ['FOREIGN', 'PROFILES', 'Part', 'Model', 'Limit', 'Data', 'Prompts', 'Arm', 'WarmStart', 'Sft', 'Select', 'PassRate',
            'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference', 'Evaluation', 'Report', 'Profile', 'parameters',
            'foreign_fields', 'parse_yaml', 'profile_names', 'find_profile', 'merge', 'read_profile', 'override',
-           'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles', 'resolve']
+           'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles',
+           'without_warm_start', 'resolve']
 
 # %% ../nbs/08a_profile.ipynb #93d9bfb4
 import ast, importlib.util, re, typing
@@ -115,7 +116,7 @@ class Unsloth(Part):
 
 class Grpo(Part):
     "Training."
-    warm_start:WarmStart = Field(WarmStart(), description="settings of arms with `training: format`")
+    warm_start:WarmStart|None = Field(WarmStart(), description="settings of arms with `training: format`; null leaves these arms out, and what starts from them starts from the model")
     genes_per_prompt:int|None = Field(None, ge=2, description="candidates shown in a GRPO training prompt, the causal gene among them; null shows all")
     sft:Sft = Field(Sft(), description="settings of arms with `training: sft`")
     backend:Literal["auto", "shared", "transformers", "continuous", "vllm", "unsloth"] = Field("auto", description="what samples the answers in training; `auto` takes the fastest that is there")
@@ -453,6 +454,19 @@ def cross_styles(
     return arms
 
 # %% ../nbs/08a_profile.ipynb #551c46f4
+def without_warm_start(
+    config:dict,    # a checked profile as plain data
+)->dict:            # the same without its format arms
+    "Leave the warm start out: what started from it starts from the model, and is compared with the first arm that is not trained."
+    dropped = {a["name"]: a["start_from"] for a in config["arms"] if a["training"] == "format"}
+    def heir(name): return heir(dropped[name]) if name in dropped else name
+    arms = [{**a, "start_from": heir(a["start_from"])} for a in config["arms"] if a["name"] not in dropped and a["adapter_of"] not in dropped]
+    names, plain = {a["name"] for a in arms}, next((a["name"] for a in arms if a["training"] == "none"), None)
+    pairs = dict.fromkeys(tuple(plain if n in dropped else n for n in pair) for pair in config["evaluation"]["family"])
+    family = [list(p) for p in pairs if p[0] != p[1] and set(p) <= names]
+    return {**config, "arms": arms, "evaluation": {**config["evaluation"], "family": family}, "probes": [p for p in config["probes"] if p["arm"] in names]}
+
+# %% ../nbs/08a_profile.ipynb #fce5575b
 def resolve(
     profile:str="laptop",    # a name, or a path to a YAML file
     overrides=(),            # settings such as "seed=2", applied in order
@@ -462,4 +476,5 @@ def resolve(
     content.setdefault("profile", Path(profile).stem)
     for setting in overrides: override(content, setting)
     config = check_profile(content).model_dump(mode="json")
+    if config["grpo"]["warm_start"] is None: config = without_warm_start(config)
     return check_profile({**config, "arms": cross_styles(config)}).model_dump(mode="json")
