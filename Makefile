@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check record figure published lock clean vllm-env vllm-test gguf-env gguf-test
+.PHONY: help setup report test check record reevaluate figure published lock clean vllm-env vllm-test gguf-env gguf-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -47,6 +47,9 @@ check: setup  ## fail when the library and the notebooks differ, or when a noteb
 
 record: setup  ## copy the small artefacts of a finished run into results/: make record RUN=runs/NAME
 	@$(PY) -c 'import sys; from generank.pipeline import record; print(record(sys.argv[1]))' $(RUN)
+
+reevaluate: setup  ## evaluate the recorded answers of results/ anew, with the library as it is
+	@for run in results/*/seed-*; do $(PY) -c 'import sys; from generank.pipeline import reevaluate; print(reevaluate(sys.argv[1]))' $$run; done
 
 figure: setup  ## draw the recorded result again: results/figure.svg and the table under it
 	@$(PY) -c 'from generank.story import save_recorded_figure; print(save_recorded_figure())'

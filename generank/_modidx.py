@@ -483,6 +483,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.pipeline.patterns': ('pipeline.html#patterns', 'generank/pipeline.py'),
                                    'generank.pipeline.plan': ('pipeline.html#plan', 'generank/pipeline.py'),
                                    'generank.pipeline.record': ('pipeline.html#record', 'generank/pipeline.py'),
+                                   'generank.pipeline.reevaluate': ('pipeline.html#reevaluate', 'generank/pipeline.py'),
                                    'generank.pipeline.run': ('pipeline.html#run', 'generank/pipeline.py'),
                                    'generank.pipeline.settings_of': ('pipeline.html#settings_of', 'generank/pipeline.py'),
                                    'generank.pipeline.title': ('pipeline.html#title', 'generank/pipeline.py'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'RECORDED', 'Stage', 'Unit', 'units', 'find_notebooks', 'Run', 'patterns', 'settings_of', 'parts_of', 'why',
            'plan', 'check_folder', 'empty', 'open_run', 'locked', 'logged', 'begin', 'end', 'title', 'notebook_name',
-           'do', 'claimed', 'adopt', 'execute_run', 'run', 'record']
+           'do', 'claimed', 'adopt', 'execute_run', 'run', 'record', 'reevaluate']
 
 # %% ../nbs/09_pipeline.ipynb #018aeaf3
 import logging, os, shutil, time
@@ -16,9 +16,9 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from .core import UserError, atomic_path, differences, flatten, sha256_file, sha256_json, write_text
+from .core import UserError, atomic_path, differences, flatten, sha256_file, sha256_json, write_json, write_text
 from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, log, watching
-from .manifest import REPOSITORY, code_parts, file_hashes, now, read_manifest, scrub, write_manifest
+from .manifest import REPOSITORY, code_parts, file_hashes, git_state, now, read_manifest, scrub, write_manifest
 from .profile import parse_yaml, resolve
 
 # %% ../nbs/09_pipeline.ipynb #ff32c166
@@ -423,3 +423,17 @@ def record(
         (target/file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path(run_dir)/file, target/file)
     return target
+
+# %% ../nbs/09_pipeline.ipynb #a2eb96b7
+def reevaluate(
+    folder,      # a recorded run
+)->Path:         # its metrics.json
+    "Evaluate a recorded run's answers with the library as it is now; the manifest keeps when, and at which commit."
+    from generank.evaluation import run_stage
+    folder = Path(folder)
+    if not (folder/"config.yaml").is_file(): raise UserError(f"{folder} is not a recorded run: it has no config.yaml.")
+    manifest = read_manifest(folder)
+    shutil.rmtree(folder/"evaluation", ignore_errors=True)
+    run_stage(folder, resolve(str(folder/"config.yaml")))
+    write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": git_state()}})
+    return folder/"evaluation"/"metrics.json"

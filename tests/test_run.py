@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from generank.pipeline import record, reevaluate
+
 ROOT = Path(__file__).resolve().parents[1]
 GENERANK = str(Path(sys.executable).with_name("generank"))
 PLANTED = "hf_planted0secret0value"
@@ -179,3 +181,13 @@ def test_a_finished_tiny_run_is_not_repeated(tiny_run):
     plan = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny", "--resume", "--dry-run"],
                           cwd=run.parent.parent, capture_output=True, text=True, timeout=60)
     assert plan.returncode == 0 and [line.split()[-1] for line in plan.stdout.splitlines()[1:]] == ["skip"] * 8, plan.stdout
+
+
+def test_a_recorded_run_is_evaluated_anew_to_the_same_numbers(tiny_run, tmp_path):
+    recorded = record(tiny_run[0], tmp_path/"results")
+    before = {name: (recorded/"evaluation"/name).read_text() for name in ("metrics.json", "comparisons.json", "robustness.json", "figures/main_comparison.csv")}
+    (recorded/"evaluation/metrics.json").write_text("{}")
+    reevaluate(recorded)
+    assert {name: (recorded/"evaluation"/name).read_text() for name in before} == before
+    manifest = json.loads((recorded/"manifest.json").read_text())
+    assert manifest["reevaluated"]["at"] and manifest["stages"] == json.loads((tiny_run[0]/"manifest.json").read_text())["stages"]
