@@ -205,7 +205,14 @@ def kept(
             super()._maybe_log_save_evaluate(*args, **kwargs)
             self.boundary = rng_state(), grpo_state(self) if hasattr(self, "_buffered_inputs") else None
             self.updating = False
+            if self.args.world_size > 1 and self.state.global_step and self.asked_anywhere():  # all processes save together
+                if not is_whole(Path(self.args.output_dir)/f"checkpoint-{self.state.global_step}"): self._save_checkpoint(self.model, None)
+                raise KeyboardInterrupt
             if self.stop_asked: raise KeyboardInterrupt
+
+        def asked_anywhere(self)->bool:
+            "Whether any process was asked to stop."
+            return bool(self.accelerator.reduce(torch.tensor(float(self.stop_asked), device=self.accelerator.device), "sum") > 0)
 
     return Kept
 

@@ -203,12 +203,12 @@ def _as_json(value):
 # %% ../nbs/05_grpo.ipynb #3097ac1e
 @contextmanager
 def _stoppable(trainer):
-    "Ctrl-C, and SIGTERM as a scheduler sends it before it kills, stop the block; while weights are being changed, a moment later."
+    "Ctrl-C, and SIGTERM as a scheduler sends it before it kills, stop the block: at once, while weights are being changed a moment later, and with several processes after the step under way, in which the first asks the others. A second signal stops at once."
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     def stop(*_):
-        if not trainer.updating or trainer.stop_asked: raise KeyboardInterrupt
+        if trainer.stop_asked or not (trainer.updating or trainer.args.world_size > 1): raise KeyboardInterrupt
         trainer.stop_asked = True
     before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
     try: yield

@@ -1,16 +1,20 @@
 """Two processes train as one process with twice the batch: the same loci, advantages and gradients."""
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
 import torch
 
+from generank.checkpoints import is_whole, newest_checkpoint
+
 SCRIPT = '''
 """Train three GRPO steps with answers that depend on the prompt alone, in the folder argv[1], argv[2] loci a process and step; keep each step's gradients."""
-import sys, torch
+import os, sys, time, torch
 from pathlib import Path
 import generank.grpo, generank.trainers
 from generank.core import stable_seed
@@ -22,7 +26,9 @@ def replay(model, prompts, n, max_new_tokens, temperature, eos_ids, pad_id):
     return [torch.randint(10, 300, (5 + i,), generator=torch.Generator().manual_seed(stable_seed(p, i))).tolist() for p in prompts for i in range(n)]
 generank.trainers.sample_groups = replay
 
-def spaces(completions, **kwargs): return [len(c[-1]["content"]) % 7 / 7 for c in completions]
+def spaces(completions, **kwargs):
+    time.sleep(float(os.environ.get("SLOW", 0)))
+    return [len(c[-1]["content"]) % 7 / 7 for c in completions]
 sys.modules["spaces"] = type(sys)("spaces"); sys.modules["spaces"].spaces = spaces
 
 class Gradients(TrainerCallback):
@@ -41,13 +47,16 @@ generank.grpo.train(config, loci, out)
 '''
 
 
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     "The folders of one process with four groups a step, and of two with two groups each."
     folder = tmp_path_factory.mktemp("distributed")
     (folder/"train.py").write_text(SCRIPT)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    for name, command, groups in (("one", [sys.executable], 2), ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"], 1)):
+    for name, command, groups in (("one", [sys.executable], 2), ("two", TWO, 1)):
         done = subprocess.run([*command, folder/"train.py", folder/name, str(groups)], env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
     return folder/"one", folder/"two"
@@ -65,3 +74,24 @@ def test_the_same_gradients(trained):
         one, two = (torch.load(d/f"gradients_{step}.pt", weights_only=True) for d in trained)
         assert one.keys() == two.keys() and any(g.abs().max() > 1e-4 for g in one.values())
         assert max(float((one[k] - two[k]).abs().max()) for k in one) < 1e-5
+
+
+def test_a_signal_saves_the_step_under_way_and_the_training_goes_on(trained):
+    "As a scheduler ends a job: SIGTERM to the launcher, which passes it on."
+    folder = trained[0].parent
+    env, log = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}, folder/"stopped"/"metrics.jsonl"
+    command = [*TWO, folder/"train.py", folder/"stopped", "1"]
+    process = subprocess.Popen(command, env={**env, "SLOW": "1.5"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 200
+    while not (log.exists() and log.read_text().count("\n")):
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=100)
+    assert process.returncode != 0 and not (folder/"stopped"/"training.json").exists()
+    saved = newest_checkpoint(folder/"stopped"/"checkpoints")
+    assert saved and is_whole(saved) and saved.name in ("checkpoint-1", "checkpoint-2")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    weights = [(folder/name/"adapter_model.safetensors").read_bytes() for name in ("stopped", "two")]
+    assert weights[0] == weights[1], "a training that was stopped ends with other weights"
