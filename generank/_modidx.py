@@ -357,6 +357,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.grpo.checked_fields': ('grpo.html#checked_fields', 'generank/grpo.py'),
                                'generank.grpo.choose_backend': ('grpo.html#choose_backend', 'generank/grpo.py'),
                                'generank.grpo.model_card': ('grpo.html#model_card', 'generank/grpo.py'),
+                               'generank.grpo.recomputes': ('grpo.html#recomputes', 'generank/grpo.py'),
                                'generank.grpo.run_stage': ('grpo.html#run_stage', 'generank/grpo.py'),
                                'generank.grpo.train': ('grpo.html#train', 'generank/grpo.py')},
             'generank.inference': { 'generank.inference._answer_missing': ('inference.html#_answer_missing', 'generank/inference.py'),
