@@ -439,6 +439,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.models._random_llama': ('models.html#_random_llama', 'generank/models.py'),
                                  'generank.models.cache_folder': ('models.html#cache_folder', 'generank/models.py'),
                                  'generank.models.choose_dtype': ('models.html#choose_dtype', 'generank/models.py'),
+                                 'generank.models.convert_gguf': ('models.html#convert_gguf', 'generank/models.py'),
                                  'generank.models.load_model': ('models.html#load_model', 'generank/models.py'),
                                  'generank.models.load_unsloth': ('models.html#load_unsloth', 'generank/models.py'),
                                  'generank.models.model_folder': ('models.html#model_folder', 'generank/models.py'),
