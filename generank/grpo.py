@@ -67,7 +67,7 @@ def choose_backend(
         if not cuda: return "shared", "there is no CUDA card"
         return next(((p, f"a CUDA card and {p} are there") for p in ("unsloth", "vllm") if there(p)), ("shared", "neither unsloth nor vLLM is installed"))
     if name not in BACKENDS: raise unknown_name("backend", name, ["auto", *BACKENDS])
-    if name in ("vllm", "unsloth", "continuous") and not cuda: raise UserError(f"`grpo.backend: {name}` needs a CUDA graphics card: choose auto or shared here.")
+    if name != "shared" and not cuda: raise UserError(f"`grpo.backend: {name}` needs a CUDA graphics card: choose auto or shared here.")
     if name in ("vllm", "unsloth") and not there(name): raise UserError(f"`grpo.backend: {name}` needs the package {name}: `pip install 'generank[gpu]'`, or choose auto.")
     return name, "the profile asks for it"
 
