@@ -29,7 +29,7 @@ def step_floor(
 )->dict[str, float]:        # seconds: generate, train
     "The least time of a GRPO step with LoRA: the larger of bytes over bandwidth and operations over rate, prompts worked on once a group."
     weights, values = shape["parameters"] * width, 2 * shape["layers"] * shape["kv_heads"] * shape["head_size"] * width
-    read = answer_tokens * weights + answers * values * (answer_tokens * prompt_tokens + answer_tokens * max(0, answer_tokens - 1) / 2)
+    read = answer_tokens * weights + values * answer_tokens * (groups * prompt_tokens + answers * max(0, answer_tokens - 1) / 2)
     tokens = groups * prompt_tokens + answers * answer_tokens
     return {"generate": max(read / copy, 2 * shape["parameters"] * tokens / matrix), "train": 2 * shape["parameters"] * tokens * (3 if reference else 2) / matrix}
 
