@@ -65,18 +65,19 @@ def recorded(archive:Path, model:str, results:Path)->Path|list[str]:
 def pooled(homes:list[Path])->dict:
     "Every arm and every pair of the family over the seeds, intervals by regions."
     import yaml
-    from generank.evaluation import pool_seeds
+    from generank.evaluation import pool_pairs
     config = yaml.safe_load((homes[0]/"config.yaml").read_text(encoding="utf-8"))
-    e = config["evaluation"]
-    of = lambda a, b: pool_seeds(homes, a, b, e["split"], e["k"], e["draws"], e["seed"])
-    arms = {a["name"]: of(a["name"], "random order") for a in config["arms"]}
-    metric = e["primary"]
-    pick = lambda m: {k: m[metric][k] for k in ("difference", "ci_low", "ci_high", "two_level_ci_low", "two_level_ci_high", "cluster_p")}
-    return {"profile": config["profile"], "primary": metric, "split": e["split"], "n": next(iter(arms.values()))["n"], "n_clusters": next(iter(arms.values()))["n_clusters"],
-            "seeds": [int(s) for s in next(iter(arms.values()))["seeds"]],
-            "arms": {n: {"value": m["metrics"][metric]["a"], "ci_low": m["metrics"][metric]["a_ci_low"], "ci_high": m["metrics"][metric]["a_ci_high"],
-                         "top_1": m["metrics"]["top_1"]["a"] if "top_1" in m["metrics"] else None, "above_random": pick(m["metrics"])} for n, m in arms.items()},
-            "comparisons": [{"a": a, "b": b, **pick(of(a, b)["metrics"]), "per_seed": of(a, b)["metrics"][metric]["per_seed"]} for a, b in e["family"]]}
+    e, names = config["evaluation"], [a["name"] for a in config["arms"]]
+    alone, metric = {n: (n, "random order") for n in names}, e["primary"]
+    found = pool_pairs(homes, [*alone.values(), *map(tuple, e["family"])], e["split"], k=e["k"], draws=e["draws"], seed=e["seed"])
+    first = found[alone[names[0]]]
+    pick = lambda pair: {k: found[pair]["metrics"][metric][k] for k in ("difference", "ci_low", "ci_high", "two_level_ci_low", "two_level_ci_high", "cluster_p")}
+    arms = {}
+    for n, pair in alone.items():
+        m = found[pair]["metrics"]
+        arms[n] = {"value": m[metric]["a"], "ci_low": m[metric]["a_ci_low"], "ci_high": m[metric]["a_ci_high"], "top_1": m["top_1"]["a"] if "top_1" in m else None, "above_random": pick(pair)}
+    return {"profile": config["profile"], "primary": metric, "split": e["split"], "n": first["n"], "n_clusters": first["n_clusters"], "seeds": [int(s) for s in first["seeds"]], "arms": arms,
+            "comparisons": [{"a": a, "b": b, **pick((a, b)), "per_seed": found[a, b]["metrics"][metric]["per_seed"]} for a, b in e["family"]]}
 
 
 def experiments(folders, results:Path)->list[dict]:

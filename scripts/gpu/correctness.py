@@ -1,7 +1,8 @@
 """What must be the same on a card as on a processor: rewards, log-probabilities, gradients, greedy answers, continuous batching, and a training that was interrupted.
 
 Each row has a `value`, the `bound` that it must keep, and whether it `passed`. Errors of log-probabilities and gradients are relative: the length of the
-difference over the length of the reference, which is the plain computation in float32 on the processor, one answer at a time.
+difference over the length of the reference, which is the plain computation in float32 on the processor, one answer at a time; log-probabilities are taken
+about their mean, since most of their length says how large the vocabulary is.
 """
 import copy
 import math
@@ -76,10 +77,12 @@ def packed_logps(model, batch, grad:bool=False):
     return logps * on["answer_mask"].view_as(logps)
 
 
-def relative(found, reference)->float:
-    "Length of the difference over the length of the reference, in float64; anything that is not finite counts as infinite."
+def relative(found, reference, mask=None)->float:
+    "Length of the difference over that of the reference, in float64; with a mask of what counts, the reference is taken about its mean. Not finite counts as infinite."
     import torch
-    d = (found.double().cpu() - reference.double().cpu()).norm() / reference.double().norm()
+    found, reference = found.double().cpu(), reference.double().cpu()
+    if mask is not None: found, reference = found[mask], reference[mask]
+    d = (found - reference).norm() / (reference if mask is None else reference - reference.mean()).norm()
     return float(d) if torch.isfinite(d) else float("inf")
 
 
@@ -104,8 +107,9 @@ def logps(models, loci, dtype, packed, groups, answers)->dict:
     model, _ = models.get(dtype, device())
     found = (packed_logps if packed else reference_logps)(model, batch).cpu()
     poisoned = {**batch, "prompt_ids": torch.where(batch["prompt_mask"].bool(), batch["prompt_ids"], 5), "answer_ids": torch.where(batch["answer_mask"].bool(), batch["answer_ids"], 5)}
-    again = relative(packed_logps(model, poisoned), packed_logps(model, batch).cpu()) if packed else 0.0   # what stands in the padding must not matter
-    return below(max(relative(found, expected), again), BOUNDS[dtype], f"relative error of {int(batch['answer_mask'].sum())} log-probabilities on {device()}",
+    counts = batch["answer_mask"].view_as(expected).bool()
+    again = relative(packed_logps(model, poisoned), packed_logps(model, batch), counts) if packed else 0.0   # what stands in the padding must not matter
+    return below(max(relative(found, expected, counts), again), BOUNDS[dtype], f"relative error of {int(batch['answer_mask'].sum())} log-probabilities on {device()}",
                  largest=float((found - expected).abs().max()), padding=again)
 
 
