@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'data', 'Settings', 'Sources', 'LociFiles', 'LabelFiles', 'Genes', 'Assembly', 'Chain', 'Window', 'Biotypes',
-           'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table', 'run', 'build',
-           'check', 'describe', 'push', 'train', 'infer', 'export', 'evaluate', 'report', 'published', 'told', 'main']
+           'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table', 'run',
+           'doctor', 'build', 'check', 'describe', 'push', 'train', 'infer', 'export', 'evaluate', 'report',
+           'published', 'told', 'main']
 
 # %% ../nbs/11_cli.ipynb #0931c711
 import os, sys
@@ -100,6 +101,25 @@ def _show_plan(run, clean:bool):
     typer.echo(f"{run.dir}: profile {run.config['profile']}, seed {run.config['seed']}, model {run.config['model']['name']}")
     for change in run.changed: typer.echo(f"changed since the last run: {change}")
     for unit, todo in plan(run): typer.echo(f"{str(unit):28} {todo}")
+
+# %% ../nbs/11_cli.ipynb #818bc640
+@app.command(epilog="Example: generank doctor --profile a100 --json")
+def doctor(
+    profile:Annotated[str, typer.Option(help="The profile that must run here: a name, or a path to a YAML file.")]="laptop",
+    as_json:Annotated[bool, typer.Option("--json", help="Print one JSON object.")]=False,
+):
+    "Look at this machine: what is there, which profiles will run here and why not the others. Exit code 1 where a check fails or the profile won't run."
+    from generank.doctor import examine
+    found = examine(profile)
+    if as_json:
+        import json
+        typer.echo(json.dumps(found, indent=1, allow_nan=False))
+    else:
+        import pandas as pd
+        show_table(pd.DataFrame(found["checks"]).set_axis(["check", "state", "found"], axis=1))
+        typer.echo()
+        show_table(pd.DataFrame([(name, "yes" if p["runs"] else "no", "; ".join(p["obstacles"])) for name, p in found["profiles"].items()], columns=["profile", "runs here", "why not"]))
+    raise typer.Exit(0 if found["ok"] else 1)
 
 # %% ../nbs/11_cli.ipynb #40112abc
 @data.command(epilog="Example: generank data build --gold-standards gold_standards.tsv --out mine")
