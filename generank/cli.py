@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'data', 'Settings', 'Sources', 'LociFiles', 'LabelFiles', 'Genes', 'Assembly', 'Chain', 'Window', 'Biotypes',
-           'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table', 'run',
+           'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table', 'run', 'runs',
            'doctor', 'build', 'check', 'describe', 'push', 'train', 'infer', 'export', 'evaluate', 'report',
            'published', 'told', 'main']
 
@@ -80,6 +80,8 @@ def run(
     from generank import pipeline
     opened = pipeline.open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean)
+    from generank.runs import forecast, foretold
+    for line in foretold(forecast(opened)): typer.echo(line, err=True)
     typer.echo(pipeline.execute_run(opened, clean=clean, cell_timeout=cell_timeout)/"site"/"index.html")
 
 # %% ../nbs/11_cli.ipynb #3e705866
@@ -101,6 +103,27 @@ def _show_plan(run, clean:bool):
     typer.echo(f"{run.dir}: profile {run.config['profile']}, seed {run.config['seed']}, model {run.config['model']['name']}")
     for change in run.changed: typer.echo(f"changed since the last run: {change}")
     for unit, todo in plan(run): typer.echo(f"{str(unit):28} {todo}")
+    from generank.doctor import in_the_way, memory_needed
+    from generank.runs import forecast, foretold
+    for line in [*foretold(forecast(run)), *memory_needed(run.config), *in_the_way(run.config)]: typer.echo(line)
+
+# %% ../nbs/11_cli.ipynb #229fd069
+@app.command(epilog="Example: generank runs; generank runs runs/laptop runs/seed-2")
+def runs(
+    places:Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some. Default: runs.")]=None,
+    as_json:Annotated[bool, typer.Option("--json", help="Print one JSON object.")]=False,
+):
+    "List runs: state, headline with its 95 % interval, duration, cost. Of several run folders the differences of their settings from the first are shown too."
+    from generank.runs import find_runs, runs_table, settings_differ, summary
+    rows = [summary(r) for r in find_runs(places or ["runs"])]
+    differ = settings_differ(places) if places and len(places) > 1 and all((p/"config.yaml").exists() for p in places) else {}
+    if as_json:
+        import json
+        return typer.echo(json.dumps({"runs": rows, "differences": differ}, indent=1, allow_nan=False))
+    show_table(runs_table(rows))
+    for other, changes in differ.items():
+        typer.echo(f"\n{places[0]} -> {other}:")
+        for change in changes or ["the same settings"]: typer.echo(f"  {change}")
 
 # %% ../nbs/11_cli.ipynb #818bc640
 @app.command(epilog="Example: generank doctor --profile a100 --json")
