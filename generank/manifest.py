@@ -22,6 +22,7 @@ PACKAGE = Path(generank.__file__).parent   # the installed library
 REPOSITORY = PACKAGE.parent                # the clone it is installed from, where it is
 
 # %% ../nbs/08b_manifest.ipynb #1e72c170
+@lru_cache(maxsize=None)
 def code_hash(
     source:str,     # Python source
 )->str:             # sha256 of what it does, the same for any comments, docstrings and layout
@@ -35,18 +36,19 @@ def code_hash(
     return sha256_json(ast.unparse(tree))
 
 # %% ../nbs/08b_manifest.ipynb #ab891d34
+@lru_cache(maxsize=None)
 def imported_modules(
     source:str,     # Python source
-)->set[str]:        # names of our modules that it imports: {"core", "data"}
+)->frozenset[str]:  # names of our modules that it imports: {"core", "data"}
     "Our own modules that some code imports."
     try: nodes = list(ast.walk(ast.parse(source)))
-    except SyntaxError: return set()
+    except SyntaxError: return frozenset()
     dotted = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
     for n in (n for n in nodes if isinstance(n, ast.ImportFrom)):
         parent = "generank" + (f".{n.module}" if n.module else "") if n.level == 1 else n.module or ""
         dotted |= {parent} | {f"{parent}.{a.name}" for a in n.names}
     names = {d.split(".")[1] for d in dotted if d.startswith("generank.")}
-    return {n for n in names if (PACKAGE/f"{n}.py").is_file()}
+    return frozenset(n for n in names if (PACKAGE/f"{n}.py").is_file())
 
 # %% ../nbs/08b_manifest.ipynb #1b1e7e85
 def all_modules(
