@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from .core import UserError, atomic_path, differences, flatten, sha256_file, sha256_json, write_json, write_text
 from .energy import Meter
-from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, log, watching
+from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, file_problem, log, watching
 from .manifest import REPOSITORY, code_parts, file_hashes, git_state, now, read_manifest, scrub, write_manifest
 from .profile import parse_yaml, resolve
 
@@ -363,6 +363,7 @@ def execute_run(
             except (Exception, KeyboardInterrupt) as e:
                 log.error("%s: %s", type(e).__name__, e, exc_info=not isinstance(e, (UserError, Interrupted)))
                 if isinstance(e, KeyboardInterrupt): e = Interrupted(STOPPED)
+                if problem := file_problem(e): e = RunFailed(problem)
                 if isinstance(e, RunFailed): raise type(e)(f"{e}\nContinue with: generank run --out {os.path.relpath(run.dir)} --resume") from e
                 raise
 

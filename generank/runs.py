@@ -78,7 +78,7 @@ def headline(
     files = [Path(run_dir)/"evaluation"/f"{name}.json" for name in ("metrics", "comparisons")]
     if not files[0].exists(): return {}
     metrics, compared = read_json(files[0]), read_json(files[1]).get("primary", []) if files[1].exists() else []
-    arms, pair = {r["name"]: r for r in metrics["runs"] if r.get("kind") == "arm"}, next(iter(compared), {})
+    arms, pair = {r["name"]: r for r in metrics.get("runs", []) if r.get("kind") == "arm"}, next(iter(compared), {})
     name = pair.get("a") if pair.get("a") in arms else next(reversed(arms), None)
     if name is None: return {}
     found = dict(zip(("value", "ci_low", "ci_high"), _metric(arms[name], metrics["primary"])))
