@@ -17,11 +17,13 @@ import typer
 
 import generank
 from .core import UserError
+from .modal_app import commands as modal
 
 # %% ../nbs/11_cli.ipynb #1eebf7f4
 app = typer.Typer(add_completion=True, rich_markup_mode="rich", pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 data = typer.Typer(help="Build, check, describe and publish tables of loci.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(modal, name="modal")
 
 # %% ../nbs/11_cli.ipynb #2abbccda
 def _version(wanted:bool):
@@ -69,14 +71,16 @@ def run(
     cell_timeout:Annotated[int, typer.Option(help="Seconds that one notebook cell may take. Default: no limit.", min=1)]=None,
     reuse:Annotated[Path, typer.Option(help="A folder of runs: what they have finished from the same parameters, code and files is copied, not repeated.")]=None,
     sweep:Annotated[list[str], typer.Option("--sweep", metavar="STAGE.PARAM=VALUE,VALUE", help="Run every combination of these values, each in a folder of its own under --out; may be repeated.")]=[],
-    jobs:Annotated[int, typer.Option(help="Runs of a sweep side by side, each with its share of the cores.", min=1)]=1,
+    jobs:Annotated[int, typer.Option(help="Runs of a sweep side by side, each with its share of the cores. Default: 1 on this machine, all on a cluster.", min=1)]=None,
+    executor:Annotated[str, typer.Option(help="Where the runs of a sweep do their work: processes (here), slurm, or submitit (what Slurm would do, here).")]="processes",
+    slurm:Annotated[list[str], typer.Option("--slurm", metavar="NAME=VALUE", help="What each job asks Slurm for, as in partition=gpu, gpus_per_node=1, timeout_min=720; may be repeated.")]=[],
 ):
     "Run an experiment: data, training, inference, evaluation, report. Prints the report's path; a sweep prints its table of results."
     if no_warm_start: param = [*param, "grpo.warm_start=null"]
     if sweep:
         if reuse: raise UserError("The runs of a sweep share what they have in common by themselves: leave --reuse out.")
-        return _sweep(profile or "laptop", sweep, out, param, jobs, resume, clean, cell_timeout, dry_run)
-    if jobs > 1: raise UserError("--jobs is for the runs of a sweep: add --sweep, or leave it out.")
+        return _sweep(profile or "laptop", sweep, out, param, dry_run, jobs=jobs, resume=resume, clean=clean, cell_timeout=cell_timeout, executor=executor, slurm=slurm)
+    if (jobs or 1) > 1 or executor != "processes" or slurm: raise UserError("--jobs, --executor and --slurm are for the runs of a sweep: add --sweep, or leave them out.")
     from generank import pipeline
     opened = pipeline.open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean)
@@ -85,13 +89,13 @@ def run(
     typer.echo(pipeline.execute_run(opened, clean=clean, cell_timeout=cell_timeout)/"site"/"index.html")
 
 # %% ../nbs/11_cli.ipynb #3e705866
-def _sweep(profile, sweeps, out, param, jobs, resume, clean, cell_timeout, dry_run):
+def _sweep(profile, sweeps, out, param, dry_run, **how):
     "Run a sweep, or print its runs."
     from generank import sweep
     if dry_run:
         for point in sweep.checked_points(profile, sweeps, param): typer.echo(f"{point.name:40} {' '.join(f'-p {s}' for s in point.settings())}")
         return
-    table = sweep.sweep(profile, sweeps, out, param, jobs, resume, clean, cell_timeout)
+    table = sweep.sweep(profile, sweeps, out, param, **how)
     show_table(sweep.results(table.parent))
     typer.echo(table, err=True)
 
@@ -376,6 +380,8 @@ def told(error:BaseException)->tuple[str, int]:
     if isinstance(error, UserError): return str(error), 2
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort": return "Stopped.", 1
     if type(error).__name__ in ("RunFailed", "Interrupted"): return str(error), 1
+    from generank.execution import file_problem
+    if problem := file_problem(error): return problem, 1
     first = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {first} (--debug shows where)", 1
 
