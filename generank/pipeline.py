@@ -9,7 +9,7 @@ __all__ = ['STAGES', 'RECORDED', 'Stage', 'Unit', 'units', 'find_notebooks', 'Ru
 
 # %% ../nbs/09_pipeline.ipynb #018aeaf3
 import logging, os, shutil, time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -228,6 +228,7 @@ def logged(run_dir:Path):
     "Log this library and papermill to the folder's run.log while the block runs."
     handler = logging.FileHandler(run_dir/"run.log", encoding="utf-8")
     handler.setFormatter(_Scrubbed(run_dir.resolve()))
+    handler.handleError = lambda record: None   # a full disk is told once, by the run
     names = {name: logging.getLogger(name) for name in ("generank", "papermill")}
     before = {name: (logger.level, logger.propagate) for name, logger in names.items()}
     for logger in names.values():
@@ -239,7 +240,7 @@ def logged(run_dir:Path):
         for name, logger in names.items():
             logger.removeHandler(handler)
             logger.level, logger.propagate = before[name]
-        handler.close()
+        with suppress(OSError): handler.close()
 
 # %% ../nbs/09_pipeline.ipynb #8852b19e
 def begin(run:Run, unit:Unit):
