@@ -22,7 +22,8 @@ setup(
     package_data={"generank": ["data/*", "profiles/*.yaml", "templates/**/*", "launch/*"]},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
-    extras_require={"dev": settings["dev_requirements"].split(), "embeddings": settings["embedding_requirements"].split(), "gpu": settings["gpu_requirements"].split()},
+    extras_require={extra: settings[f"{name}_requirements"].split() for extra, name in
+                    {"dev": "dev", "embeddings": "embedding", "gpu": "gpu", "modal": "modal", "slurm": "slurm"}.items()},
     entry_points={
         "console_scripts": settings["console_scripts"].split(),
         "nbdev": [f"{settings['lib_name']}={settings['lib_name']}._modidx:d"],

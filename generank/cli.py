@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'data', 'Settings', 'Sources', 'LociFiles', 'LabelFiles', 'Genes', 'Assembly', 'Chain', 'Window', 'Biotypes',
-           'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table', 'run', 'build',
-           'check', 'describe', 'push', 'train', 'infer', 'export', 'evaluate', 'report', 'published', 'told', 'main']
+           'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table', 'run', 'runs',
+           'doctor', 'build', 'check', 'describe', 'push', 'train', 'infer', 'export', 'evaluate', 'report',
+           'published', 'told', 'main']
 
 # %% ../nbs/11_cli.ipynb #0931c711
 import os, sys
@@ -16,11 +17,13 @@ import typer
 
 import generank
 from .core import UserError
+from .modal_app import commands as modal
 
 # %% ../nbs/11_cli.ipynb #1eebf7f4
 app = typer.Typer(add_completion=True, rich_markup_mode="rich", pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 data = typer.Typer(help="Build, check, describe and publish tables of loci.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(modal, name="modal")
 
 # %% ../nbs/11_cli.ipynb #2abbccda
 def _version(wanted:bool):
@@ -68,27 +71,31 @@ def run(
     cell_timeout:Annotated[int, typer.Option(help="Seconds that one notebook cell may take. Default: no limit.", min=1)]=None,
     reuse:Annotated[Path, typer.Option(help="A folder of runs: what they have finished from the same parameters, code and files is copied, not repeated.")]=None,
     sweep:Annotated[list[str], typer.Option("--sweep", metavar="STAGE.PARAM=VALUE,VALUE", help="Run every combination of these values, each in a folder of its own under --out; may be repeated.")]=[],
-    jobs:Annotated[int, typer.Option(help="Runs of a sweep side by side, each with its share of the cores.", min=1)]=1,
+    jobs:Annotated[int, typer.Option(help="Runs of a sweep side by side, each with its share of the cores. Default: 1 on this machine, all on a cluster.", min=1)]=None,
+    executor:Annotated[str, typer.Option(help="Where the runs of a sweep do their work: processes (here), slurm, or submitit (what Slurm would do, here).")]="processes",
+    slurm:Annotated[list[str], typer.Option("--slurm", metavar="NAME=VALUE", help="What each job asks Slurm for, as in partition=gpu, gpus_per_node=1, timeout_min=720; may be repeated.")]=[],
 ):
     "Run an experiment: data, training, inference, evaluation, report. Prints the report's path; a sweep prints its table of results."
     if no_warm_start: param = [*param, "grpo.warm_start=null"]
     if sweep:
         if reuse: raise UserError("The runs of a sweep share what they have in common by themselves: leave --reuse out.")
-        return _sweep(profile or "laptop", sweep, out, param, jobs, resume, clean, cell_timeout, dry_run)
-    if jobs > 1: raise UserError("--jobs is for the runs of a sweep: add --sweep, or leave it out.")
+        return _sweep(profile or "laptop", sweep, out, param, dry_run, jobs=jobs, resume=resume, clean=clean, cell_timeout=cell_timeout, executor=executor, slurm=slurm)
+    if (jobs or 1) > 1 or executor != "processes" or slurm: raise UserError("--jobs, --executor and --slurm are for the runs of a sweep: add --sweep, or leave them out.")
     from generank import pipeline
     opened = pipeline.open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean)
+    from generank.runs import forecast, foretold
+    for line in foretold(forecast(opened)): typer.echo(line, err=True)
     typer.echo(pipeline.execute_run(opened, clean=clean, cell_timeout=cell_timeout)/"site"/"index.html")
 
 # %% ../nbs/11_cli.ipynb #3e705866
-def _sweep(profile, sweeps, out, param, jobs, resume, clean, cell_timeout, dry_run):
+def _sweep(profile, sweeps, out, param, dry_run, **how):
     "Run a sweep, or print its runs."
     from generank import sweep
     if dry_run:
         for point in sweep.checked_points(profile, sweeps, param): typer.echo(f"{point.name:40} {' '.join(f'-p {s}' for s in point.settings())}")
         return
-    table = sweep.sweep(profile, sweeps, out, param, jobs, resume, clean, cell_timeout)
+    table = sweep.sweep(profile, sweeps, out, param, **how)
     show_table(sweep.results(table.parent))
     typer.echo(table, err=True)
 
@@ -100,6 +107,46 @@ def _show_plan(run, clean:bool):
     typer.echo(f"{run.dir}: profile {run.config['profile']}, seed {run.config['seed']}, model {run.config['model']['name']}")
     for change in run.changed: typer.echo(f"changed since the last run: {change}")
     for unit, todo in plan(run): typer.echo(f"{str(unit):28} {todo}")
+    from generank.doctor import in_the_way, memory_needed
+    from generank.runs import forecast, foretold
+    for line in [*foretold(forecast(run)), *memory_needed(run.config), *in_the_way(run.config)]: typer.echo(line)
+
+# %% ../nbs/11_cli.ipynb #229fd069
+@app.command(epilog="Example: generank runs; generank runs runs/laptop runs/seed-2")
+def runs(
+    places:Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some. Default: runs.")]=None,
+    as_json:Annotated[bool, typer.Option("--json", help="Print one JSON object.")]=False,
+):
+    "List runs: state, headline with its 95 % interval, duration, cost. Of several run folders the differences of their settings from the first are shown too."
+    from generank.runs import find_runs, runs_table, settings_differ, summary
+    rows = [summary(r) for r in find_runs(places or ["runs"])]
+    differ = settings_differ(places) if places and len(places) > 1 and all((p/"config.yaml").exists() for p in places) else {}
+    if as_json:
+        import json
+        return typer.echo(json.dumps({"runs": rows, "differences": differ}, indent=1, allow_nan=False))
+    show_table(runs_table(rows))
+    for other, changes in differ.items():
+        typer.echo(f"\n{places[0]} -> {other}:")
+        for change in changes or ["the same settings"]: typer.echo(f"  {change}")
+
+# %% ../nbs/11_cli.ipynb #818bc640
+@app.command(epilog="Example: generank doctor --profile a100 --json")
+def doctor(
+    profile:Annotated[str, typer.Option(help="The profile that must run here: a name, or a path to a YAML file.")]="laptop",
+    as_json:Annotated[bool, typer.Option("--json", help="Print one JSON object.")]=False,
+):
+    "Look at this machine: what is there, which profiles will run here and why not the others. Exit code 1 where a check fails or the profile won't run."
+    from generank.doctor import examine
+    found = examine(profile)
+    if as_json:
+        import json
+        typer.echo(json.dumps(found, indent=1, allow_nan=False))
+    else:
+        import pandas as pd
+        show_table(pd.DataFrame(found["checks"]).set_axis(["check", "state", "found"], axis=1))
+        typer.echo()
+        show_table(pd.DataFrame([(name, "yes" if p["runs"] else "no", "; ".join(p["obstacles"])) for name, p in found["profiles"].items()], columns=["profile", "runs here", "why not"]))
+    raise typer.Exit(0 if found["ok"] else 1)
 
 # %% ../nbs/11_cli.ipynb #40112abc
 @data.command(epilog="Example: generank data build --gold-standards gold_standards.tsv --out mine")
@@ -333,6 +380,8 @@ def told(error:BaseException)->tuple[str, int]:
     if isinstance(error, UserError): return str(error), 2
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort": return "Stopped.", 1
     if type(error).__name__ in ("RunFailed", "Interrupted"): return str(error), 1
+    from generank.execution import file_problem
+    if problem := file_problem(error): return problem, 1
     first = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {first} (--debug shows where)", 1
 

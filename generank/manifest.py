@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PACKAGE', 'REPOSITORY', 'code_hash', 'imported_modules', 'all_modules', 'bundled_tables', 'run_cells',
            'notebook_code', 'code_parts', 'git_state', 'packages', 'hardware', 'scrub', 'find_files', 'file_hashes',
-           'read_manifest', 'now', 'dataset_identity', 'write_manifest']
+           'read_manifest', 'now', 'dataset_identity', 'bill', 'write_manifest']
 
 # %% ../nbs/08b_manifest.ipynb #02ffe7a2
 import ast, os, platform, re, subprocess, sys, tempfile
@@ -22,6 +22,7 @@ PACKAGE = Path(generank.__file__).parent   # the installed library
 REPOSITORY = PACKAGE.parent                # the clone it is installed from, where it is
 
 # %% ../nbs/08b_manifest.ipynb #1e72c170
+@lru_cache(maxsize=None)
 def code_hash(
     source:str,     # Python source
 )->str:             # sha256 of what it does, the same for any comments, docstrings and layout
@@ -35,18 +36,19 @@ def code_hash(
     return sha256_json(ast.unparse(tree))
 
 # %% ../nbs/08b_manifest.ipynb #ab891d34
+@lru_cache(maxsize=None)
 def imported_modules(
     source:str,     # Python source
-)->set[str]:        # names of our modules that it imports: {"core", "data"}
+)->frozenset[str]:  # names of our modules that it imports: {"core", "data"}
     "Our own modules that some code imports."
     try: nodes = list(ast.walk(ast.parse(source)))
-    except SyntaxError: return set()
+    except SyntaxError: return frozenset()
     dotted = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
     for n in (n for n in nodes if isinstance(n, ast.ImportFrom)):
         parent = "generank" + (f".{n.module}" if n.module else "") if n.level == 1 else n.module or ""
         dotted |= {parent} | {f"{parent}.{a.name}" for a in n.names}
     names = {d.split(".")[1] for d in dotted if d.startswith("generank.")}
-    return {n for n in names if (PACKAGE/f"{n}.py").is_file()}
+    return frozenset(n for n in names if (PACKAGE/f"{n}.py").is_file())
 
 # %% ../nbs/08b_manifest.ipynb #1b1e7e85
 def all_modules(
@@ -197,6 +199,26 @@ def dataset_identity(run_dir)->dict|None:
     return {"loci_sha256": sha256_file(loci)} | {k: v for k, v in told.items() if isinstance(v, (str, int, float, bool, type(None)))}
 
 # %% ../nbs/08b_manifest.ipynb #7d70d6e0
+def _served(run_dir, config:dict)->float|None:
+    "What the server of the backend `openai` billed for the answers of a run; None where no server was asked."
+    if config["inference"]["backend"] != "openai": return None
+    from generank.store import ResponseStore, spent
+    prices = [config["inference"]["endpoint"][k] or 0.0 for k in ("input_price", "output_price")]
+    return sum(spent(ResponseStore(f, writable=False).rows.values(), *prices)["cost"] for f in sorted((Path(run_dir)/"responses"/"store").glob("*.jsonl")))
+
+# %% ../nbs/08b_manifest.ipynb #70d1b2e7
+def bill(
+    run_dir,             # the run folder
+    manifest:dict,       # with its stages
+    config:dict,         # the resolved configuration
+)->dict:                 # seconds, price_per_hour, currency, machine, server, gpu_kwh; None where unknown
+    "Time, energy and money of the work that a run did itself."
+    done, price = [s for s in manifest["stages"].values() if "copied_from" not in s], config["cost"]["price_per_hour"]
+    seconds, energy = sum(s.get("seconds", 0) for s in done), [s.get("gpu_kwh") for s in done]
+    return {**config["cost"], "seconds": round(seconds, 1), "machine": None if price is None else round(price * seconds / 3600, 4), "server": _served(run_dir, config),
+            "gpu_kwh": round(sum(energy), 6) if energy and None not in energy else None}
+
+# %% ../nbs/08b_manifest.ipynb #a2ee6259
 def write_manifest(
     run_dir,             # the run folder
     manifest:dict,       # as read; changed in place
@@ -209,6 +231,7 @@ def write_manifest(
         python=platform.python_version(), platform=f"{platform.system()} {platform.machine()}",
         model={k: config["model"][k] for k in ("name", "revision")}, dataset=dataset_identity(run_dir),
         seeds={"training": config["seed"], "evaluation": config["evaluation"]["seed"]}, config_sha256=sha256_json(config),
-        seconds=round(sum(s.get("seconds", 0) for s in manifest["stages"].values()), 1),
-        notes=["Tests (cells tagged `test`) and examples were dropped from the executed notebooks.", "`seconds` of arms that shared an execution are its time, divided evenly."])
+        seconds=round(sum(s.get("seconds", 0) for s in manifest["stages"].values()), 1), cost=bill(run_dir, manifest, config),
+        notes=["Tests (cells tagged `test`) and examples were dropped from the executed notebooks.", "`seconds` and `gpu_kwh` of arms that shared an execution are its, divided evenly.",
+               "`cost` is that of units that were not copied from another run; `gpu_kwh` is what the cards counted, of all that ran on them."])
     write_json(Path(run_dir)/"manifest.json", manifest)

@@ -9,7 +9,7 @@ __all__ = ['STAGES', 'RECORDED', 'Stage', 'Unit', 'units', 'find_notebooks', 'Ru
 
 # %% ../nbs/09_pipeline.ipynb #018aeaf3
 import logging, os, shutil, time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from .core import UserError, atomic_path, differences, flatten, sha256_file, sha256_json, write_json, write_text
-from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, log, watching
+from .energy import Meter
+from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, file_problem, log, watching
 from .manifest import REPOSITORY, code_parts, file_hashes, git_state, now, read_manifest, scrub, write_manifest
 from .profile import parse_yaml, resolve
 
@@ -227,6 +228,7 @@ def logged(run_dir:Path):
     "Log this library and papermill to the folder's run.log while the block runs."
     handler = logging.FileHandler(run_dir/"run.log", encoding="utf-8")
     handler.setFormatter(_Scrubbed(run_dir.resolve()))
+    handler.handleError = lambda record: None   # a full disk is told once, by the run
     names = {name: logging.getLogger(name) for name in ("generank", "papermill")}
     before = {name: (logger.level, logger.propagate) for name, logger in names.items()}
     for logger in names.values():
@@ -238,17 +240,17 @@ def logged(run_dir:Path):
         for name, logger in names.items():
             logger.removeHandler(handler)
             logger.level, logger.propagate = before[name]
-        handler.close()
+        with suppress(OSError): handler.close()
 
 # %% ../nbs/09_pipeline.ipynb #8852b19e
 def begin(run:Run, unit:Unit):
     "Note in the manifest that a unit is being done, and remove what it can't continue from."
     record, parts = run.record(unit), parts_of(run, unit)
-    same = record.get("key") == sha256_json(parts)
-    if not same or record["status"] == "done":
+    continues = record.get("key") == sha256_json(parts) and record["status"] != "done"
+    if not continues:
         for pattern in patterns(run, unit, "makes"): _remove(run.dir, pattern.split("*")[0])
     run.manifest["stages"][str(unit)] = {"status": "interrupted", "key": sha256_json(parts), "made_from": parts, "started": now(),
-                                         "seconds": record.get("seconds", 0) if same and record["status"] != "done" else 0, "artefacts": {}}
+                                         "seconds": record["seconds"] if continues else 0, "gpu_kwh": record.get("gpu_kwh") if continues else 0.0, "artefacts": {}}
 
 # %% ../nbs/09_pipeline.ipynb #db802db3
 def _remove(run_dir:Path, what:str):
@@ -259,12 +261,13 @@ def _remove(run_dir:Path, what:str):
         for p in [*path.parent.glob(f"{path.stem}.*"), *path.parent.glob(f".{path.stem}.*")]: shutil.rmtree(p) if p.is_dir() else p.unlink()
 
 # %% ../nbs/09_pipeline.ipynb #af908cae
-def end(run:Run, group:list[Unit], status:str, seconds:float):
-    "Note in the manifest how an execution ended and what it made."
+def end(run:Run, group:list[Unit], status:str, seconds:float, kwh:float|None=None):
+    "Note in the manifest how an execution ended, what it made and what it took."
     for unit in group:
         record = run.record(unit)
         made = file_hashes(run.dir, patterns(run, unit, "makes"))
         record.update(status=status, seconds=round(record["seconds"] + seconds / len(group), 2), ended=now(), artefacts=made)
+        record["gpu_kwh"] = None if None in (kwh, record["gpu_kwh"]) else round(record["gpu_kwh"] + kwh / len(group), 6)
         if (run.dir/"notebooks"/notebook_name(group)).exists(): record["notebook"] = f"notebooks/{notebook_name(group)}"
         if status == "done" and not made: raise RunFailed(f"{unit} ended without an error but made no {', '.join(patterns(run, unit, 'makes'))}.")
     write_manifest(run.dir, run.manifest, run.config)
@@ -292,9 +295,9 @@ def do(
     "Do one execution and keep its record."
     for unit in group: begin(run, unit)
     write_manifest(run.dir, run.manifest, run.config)
-    start, status = time.monotonic(), "interrupted"
+    start, status, meter = time.monotonic(), "interrupted", Meter()
     try:
-        with display.stage(title(group)), watching(run.dir, display, stop):
+        with display.stage(title(group)), watching(run.dir, display, stop), meter:
             if group[0].stage == "report": _report(run.dir, render)
             else:
                 parameters = {"run_dir": os.path.relpath(run.dir), "config": run.config, "arms": [u.arm for u in group]}
@@ -304,7 +307,7 @@ def do(
     except Exception as e:
         status = "interrupted" if isinstance(e, Interrupted) else "failed"
         raise
-    finally: end(run, group, status, time.monotonic() - start)
+    finally: end(run, group, status, time.monotonic() - start, meter.kwh)
 
 # %% ../nbs/09_pipeline.ipynb #77dfa299
 def _report(run_dir:Path, render=None):
@@ -361,6 +364,7 @@ def execute_run(
             except (Exception, KeyboardInterrupt) as e:
                 log.error("%s: %s", type(e).__name__, e, exc_info=not isinstance(e, (UserError, Interrupted)))
                 if isinstance(e, KeyboardInterrupt): e = Interrupted(STOPPED)
+                if problem := file_problem(e): e = RunFailed(problem)
                 if isinstance(e, RunFailed): raise type(e)(f"{e}\nContinue with: generank run --out {os.path.relpath(run.dir)} --resume") from e
                 raise
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FOREIGN', 'PROFILES', 'Part', 'Model', 'Limit', 'Data', 'Prompts', 'Arm', 'WarmStart', 'Sft', 'Select', 'PassRate',
-           'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference', 'Evaluation', 'Report', 'Profile', 'parameters',
-           'foreign_fields', 'parse_yaml', 'profile_names', 'find_profile', 'merge', 'read_profile', 'override',
-           'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles',
+           'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference', 'Evaluation', 'Report', 'Cost', 'Profile',
+           'parameters', 'foreign_fields', 'parse_yaml', 'profile_names', 'find_profile', 'merge', 'read_profile',
+           'override', 'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles',
            'without_warm_start', 'resolve']
 
 # %% ../nbs/08a_profile.ipynb #93d9bfb4
@@ -200,6 +200,11 @@ class Evaluation(Part):
 class Report(Part):
     "The report has no parameters yet."
 
+class Cost(Part):
+    "What a run is charged."
+    price_per_hour:float|None = Field(None, ge=0, description="price of an hour on this machine; null leaves the cost unknown")
+    currency:str = Field("USD", description="currency of the price")
+
 # %% ../nbs/08a_profile.ipynb #bac58905
 class Profile(Part):
     "A whole experiment."
@@ -216,6 +221,7 @@ class Profile(Part):
     probes:list[Probe] = Field([], description="changed questions to some arms, for robustness and calibration")
     evaluation:Evaluation = Field(Evaluation(), description="metrics and tests")
     report:Report = Field(Report(), description="the report")
+    cost:Cost = Field(Cost(), description="what a run is charged; no result depends on it")
     styles:dict[str, dict[str, Any]] = Field({}, description="prompt styles of your own for asking: {NAME: {reasoning: TEXT, genes: TEXT, listed: NUMBER or null}}; an empty reasoning asks for the list at once")
 
 # %% ../nbs/08a_profile.ipynb #8d690e5e

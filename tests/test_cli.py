@@ -1,5 +1,6 @@
 """The `generank` command as scripts meet it: exit codes, one line on standard error, output that can be piped, and a quick start."""
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -100,3 +101,19 @@ def test_published_responses_come_out_as_published():
     scores = json.loads(result.stdout)
     assert [round(r["top_k"]["1"]["accuracy"], 3) for r in scores["runs"]] == [0.502, 0.495]
     assert {c["k"] for c in scores["comparisons"]} == {1, 3, 5, 7}
+
+
+@pytest.mark.parametrize("words, known", [(("ru",), {"run", "runs"}), (("data", "de"), {"describe"}), (("run", "--prof"), {"--profile"})])
+def test_the_shell_completes_commands_and_options(words, known):
+    asked = {"_GENERANK_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(("generank", *words)), "COMP_CWORD": str(len(words))}
+    assert set(call(env={**os.environ, **asked}).stdout.split()) == known
+
+
+def test_the_doctor_tells_scripts(tmp_path):
+    found = call("doctor", "--profile", "tiny", "--json", cwd=tmp_path, env={**os.environ, "WANDB_API_KEY": "planted0secret"})
+    told = json.loads(found.stdout)
+    assert found.returncode == 0 and told["ok"] and told["profiles"]["tiny"] == {"runs": True, "obstacles": []}
+    assert "WANDB_API_KEY is set" in found.stdout and "planted0secret" not in found.stdout + found.stderr
+    (tmp_path/"runs").write_text("a file")
+    found = call("doctor", "--profile", "tiny", cwd=tmp_path)
+    assert found.returncode == 1 and "disk\tfault\truns/ can't be written to" in found.stdout

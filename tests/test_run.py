@@ -1,6 +1,7 @@
 """`generank run` as a reader meets it: interrupted, killed, failing, misused; and the whole of it at tiny size."""
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -156,6 +157,49 @@ def test_the_notebooks_must_be_there(mini):
     assert not mini.out.exists()
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    "A disk of 64 KiB where one may be mounted, else a limit on the size of files that no manifest keeps; its folder, and what a child process does first."
+    disk = tmp_path/"disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True).returncode == 0
+    yield disk, (None if mounted else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)))
+    if mounted: subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_sentence(mini, small_disk):
+    disk, first = small_disk
+    full = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", str(disk/"run")], cwd=mini.folder, env=mini.env, capture_output=True, text=True, timeout=100, preexec_fn=first)
+    said = full.stderr.splitlines()
+    assert full.returncode == 1 and said[-2].startswith("Error: There is no room left on the disk") and said[-1].startswith("Continue with: generank run --out"), full.stderr
+    assert "Traceback" not in full.stderr
+
+
+@pytest.mark.parametrize("out", ["file/run", "/proc/version/run"])
+def test_a_place_that_can_not_be_written_to_is_one_sentence(mini, out):
+    (mini.folder/"file").write_text("mine")
+    wrong = mini.run("--profile", "tiny", "--out", out)
+    assert wrong.returncode == 1 and wrong.stderr.splitlines()[-1] == f"Error: {out} can't be written to (Not a directory): look at its permissions, or choose another --out."
+    assert (mini.folder/"file").read_text() == "mine"
+
+
+def test_without_a_kernel_a_run_says_so(mini):
+    (mini.folder/"fake").mkdir()
+    (mini.folder/"fake"/"ipykernel_launcher.py").write_text("raise ModuleNotFoundError(\"No module named 'ipykernel'\")\n")
+    path = os.pathsep.join([str(mini.folder/"fake"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    none = mini.run(*TINY, PYTHONPATH=path)
+    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/02_data.ipynb died"), none.stderr
+    assert "No module named 'ipykernel'" in (mini.out/"run.log").read_text()
+
+
+def test_a_kernel_that_dies_is_one_sentence_and_the_run_continues(mini):
+    process, kernel = mini.start(*TINY, SLOW="warm-start")
+    os.kill(kernel, signal.SIGKILL)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 1 and err.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/05_grpo.warm-start.ipynb died"), err
+    assert mini.run(*TINY, "--resume").returncode == 0 and mini.calls() == ALL[1:]
+
+
 def test_the_tiny_run_is_whole(tiny_run):
     run, printed = tiny_run
     for name in ("config.yaml", "manifest.json", "notebooks/02_data.ipynb", "notebooks/05_grpo.grpo-rank.ipynb", "notebooks/06_inference.ipynb", "notebooks/08_evaluation.ipynb",
@@ -180,7 +224,8 @@ def test_a_finished_tiny_run_is_not_repeated(tiny_run):
     run, _ = tiny_run
     plan = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny", "--resume", "--dry-run"],
                           cwd=run.parent.parent, capture_output=True, text=True, timeout=60)
-    assert plan.returncode == 0 and [line.split()[-1] for line in plan.stdout.splitlines()[1:]] == ["skip"] * 8, plan.stdout
+    assert plan.returncode == 0 and [line.split()[-1] for line in plan.stdout.splitlines()[1:9]] == ["skip"] * 8, plan.stdout
+    assert plan.stdout.splitlines()[9] == "nothing is left to do"
 
 
 def test_a_recorded_run_is_evaluated_anew_to_the_same_numbers(tiny_run, tmp_path):

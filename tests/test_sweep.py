@@ -5,7 +5,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from test_run import STAGES, Mini
+from test_run import PLANTED, STAGES, Mini, gone, wait_for
 
 GRPO = "for a in arms: call(a); write(f'models/{a}/adapter_model.safetensors', f\"{a} {config['seed']} {[x['reward'] for x in config['arms'] if x['name'] == a]}\"); write(f'models/{a}/training.json', '{}')"
 INFERENCE = "call('inference')\nfor a in arms: f = run_dir/f'models/{a}/adapter_model.safetensors'; write(f'responses/{a}.parquet', f.read_text() if f.exists() else a)"
@@ -79,6 +79,9 @@ def test_a_sweep_goes_on_past_a_failed_run_and_after_a_stop(mini, tmp_path):
     (("--sweep", "seed=1,x", "--dry-run"), "seed"),
     (("--sweep", "seed=1,2", "--reuse", "."), "leave --reuse out"),
     (("--jobs", "2"), "add --sweep"),
+    (("--sweep", "seed=1", "--executor", "slrm"), "did you mean 'slurm'?"),
+    (("--sweep", "seed=1", "--slurm", "partition=gpu"), "add --executor slurm"),
+    (("--sweep", "seed=1", "--executor", "submitit", "--slurm", "partitio=gpu"), "did you mean 'partition'?"),
 ])
 def test_a_wrong_sweep_is_refused_before_anything_runs(mini, tmp_path, arguments, said):
     wrong = mini.run("--profile", "tiny", "--out", "runs/grid", *arguments)
@@ -89,3 +92,24 @@ def test_a_wrong_sweep_is_refused_before_anything_runs(mini, tmp_path, arguments
 def test_the_plan_of_a_sweep(mini):
     shown = mini.run(*SWEEP, "--dry-run")
     assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 4 and "-p seed=2 -p arms.grpo-rank.reward=\"binary\"" in shown.stdout
+
+
+def test_a_sweep_through_submitit_gives_the_same_table(mini, tmp_path):
+    arguments = ("--profile", "tiny", "--sweep", "seed=1,2")
+    here, there = mini.run(*arguments, "--out", "runs/here"), mini.run(*arguments, "--out", "runs/there", "--executor", "submitit")
+    assert (here.returncode, there.returncode) == (0, 0), there.stderr
+    assert mini.calls().count("grpo-rank") == 2 and mini.calls().count("data") == 1, "what is shared was done twice"
+    same = lambda name: pd.read_csv(tmp_path/"runs"/name/"sweep.csv").drop(columns="train_minutes")
+    pd.testing.assert_frame_equal(same("there"), same("here"))
+    for path in (p for p in (tmp_path/"runs"/"there").rglob("*") if p.is_file()): assert PLANTED.encode() not in path.read_bytes(), f"a secret stands in {path}"
+
+    failed = mini.run(*arguments, "--out", "runs/wrong", "--executor", "submitit", FAIL="grpo-rank")
+    assert failed.returncode == 1 and "2 of 2 runs failed" in failed.stderr and "matrix is singular" in failed.stderr, failed.stderr
+
+
+def test_a_sweep_in_a_queue_is_stopped_with_its_jobs(mini, tmp_path):
+    process, kernel = mini.start("--profile", "tiny", "--sweep", "seed=1", "--out", "runs/queue", "--executor", "submitit", SLOW="grpo-rank")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 1 and "Continue with the same command and --resume." in err, err
+    wait_for(lambda: gone(kernel), seconds=60)

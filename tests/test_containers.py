@@ -1,0 +1,34 @@
+"""The Dockerfile and the dev container name what is there; nobody has built them yet, so this is all that is known of them."""
+import json
+import re
+import shlex
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCKERFILE = (ROOT/"Dockerfile").read_text(encoding="utf-8")
+
+
+def test_the_image_is_made_of_files_that_are_here():
+    copied = [shlex.split(line)[1:-1] for line in DOCKERFILE.splitlines() if line.startswith("COPY")]
+    assert copied and all((ROOT/name).exists() for names in copied for name in names), copied
+    installed = re.findall(r"-r (\S+)", DOCKERFILE)
+    assert installed == ["requirements/cpu.txt", "requirements/model.txt"] and all((ROOT/f).is_file() for f in installed)
+    ignored = (ROOT/".dockerignore").read_text().split()
+    assert not {"requirements", "settings.ini", "nbs", "generank", "results", ".git"} & set(ignored)
+
+
+def test_the_image_gets_the_pinned_packages_of_the_extra():
+    command = re.search(r"\$\((sed .*?)\);", DOCKERFILE)[1]
+    found = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    settings = ConfigParser(delimiters=["="], interpolation=None)
+    settings.read(ROOT/"settings.ini")
+    assert found.split() == settings["DEFAULT"]["gpu_requirements"].split() and any(r.startswith("vllm==") for r in found.split())
+
+
+def test_the_dev_container_builds_the_same_image():
+    container = json.loads((ROOT/".devcontainer"/"devcontainer.json").read_text())
+    folder = ROOT/".devcontainer"
+    assert (folder/container["build"]["dockerfile"]).resolve() == ROOT/"Dockerfile" and (folder/container["build"]["context"]).resolve() == ROOT
+    assert set(container["build"]["args"]) <= set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.M))
