@@ -635,7 +635,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.report.for_readers': ('report.html#for_readers', 'generank/report.py'),
                                  'generank.report.interval': ('report.html#interval', 'generank/report.py'),
                                  'generank.report.loads': ('report.html#loads', 'generank/report.py'),
-                                 'generank.report.nbconvert_pages': ('report.html#nbconvert_pages', 'generank/report.py'),
                                  'generank.report.p_value': ('report.html#p_value', 'generank/report.py'),
                                  'generank.report.picture': ('report.html#picture', 'generank/report.py'),
                                  'generank.report.png': ('report.html#png', 'generank/report.py'),

@@ -103,7 +103,7 @@ def documented(
     inside = [n for n in node.body if isinstance(n, ast.FunctionDef) and (not n.name.startswith("_") or n.name == "__call__")] if isinstance(node, ast.ClassDef) else []
     methods = [{"Method": called(n.name, written(n)), "Meaning": ast.get_docstring(n) or ""} for n in inside]
     link = f'<a href="{html.escape(address, quote=True)}">source</a>' if address else ""
-    parts = [table(r).content for r in (rows, methods) if r]
+    parts = [re.sub(r"`([^`<]+)`", r"<code>\1</code>", table(r).content) for r in (rows, methods) if r]
     return Block(f'<section class="symbol"><h3 id="{node.name}">{link}<code>{node.name}</code></h3><code class="signature">{html.escape(called(node.name, parameters))}</code>'
                  f'{prose(ast.get_docstring(node) or "")}{"".join(parts)}</section>')
 
@@ -257,7 +257,7 @@ def library_pages(
 def render_site(
     run_dir,                  # a run folder, finished or recorded
     open_browser:bool=False,  # show the report in the reader's browser
-    engine:str="auto",        # as in `generank.report.render`
+    engine:str="auto",        # of the report, its data and the first run's page, as in `generank.report.render`; the library's pages are nbconvert's
     site=None,                # where the pages go; None: `site/` in the run folder
     **parameters,             # of the report's notebook
 )->Path:                      # the report's page
@@ -265,6 +265,6 @@ def render_site(
     check_engine(engine)
     page = render(run_dir, engine=engine, site=site, **parameters)
     render_page("published", page.parent, engine=engine)
-    save_pages(library_pages(), page.parent, engine, "Rendered by generank.")
+    save_pages(library_pages(), page.parent, "nbconvert", "Rendered by generank.")   # by Quarto each of them would carry 3 MB of styles and scripts
     if open_browser: webbrowser.open(page.resolve().as_uri())
     return page

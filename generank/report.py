@@ -6,7 +6,7 @@
 __all__ = ['log', 'FILES', 'AS_IT_IS', 'LONG', 'SORT', 'HIDDEN_TAGS', 'TEMPLATES', 'PAGES', 'shown', 'Numbers', 'interval',
            'p_value', 'duration', 'data_link', 'Block', 'figure_block', 'picture', 'run_figure', 'chart_figure',
            'table', 'cell_options', 'for_readers', 'contents', 'to_page', 'loads', 'png', 'for_quarto', 'quarto_pages',
-           'complaints', 'nbconvert_pages', 'save_pages', 'check_engine', 'render', 'save_pdf', 'render_page']
+           'complaints', 'save_pages', 'check_engine', 'render', 'save_pdf', 'render_page']
 
 # %% ../nbs/09a_report.ipynb #137840e3
 import base64, copy, html, logging, os, re, shutil, subprocess, tempfile, webbrowser
@@ -250,9 +250,14 @@ def contents(
 # %% ../nbs/09a_report.ipynb #f50c1d6d
 @cache
 def _exporter():
-    "nbconvert with our template, made once."
-    from nbconvert import HTMLExporter
-    return HTMLExporter(template_name="report", extra_template_basedirs=[str(TEMPLATES)])
+    "nbconvert with our template, made once. Its own class reads each finished page again to find pictures without words, which takes longer than all the rest; ours have them."
+    from nbconvert.exporters.html import HTMLExporter, TemplateExporter
+    from nbconvert.filters import Highlight2HTML
+    class Page(HTMLExporter):
+        def from_notebook_node(self, nb, resources=None, **kw): return TemplateExporter.from_notebook_node(self, nb, resources, **kw)
+    page = Page(template_name="report", extra_template_basedirs=[str(TEMPLATES)])
+    page.register_filter("highlight_code", Highlight2HTML(pygments_lexer="ipython3", parent=page))
+    return page
 
 # %% ../nbs/09a_report.ipynb #6ed2ff91
 def to_page(
@@ -322,16 +327,6 @@ def complaints(
     return [line.strip() for line in plain.splitlines() if re.search(r"\bWARN(ING)?\b|\bERROR\b", line)]
 
 # %% ../nbs/09a_report.ipynb #d6e93c24
-def nbconvert_pages(
-    pages:dict,          # executed notebooks by their pages' names
-    footer:str="",       # their last line
-)->dict[str, str]:       # whole HTML pages by name
-    "Render notebooks by nbconvert; many of them on up to four cores."
-    from joblib import Parallel, cpu_count, delayed
-    jobs = min(4, cpu_count()) if len(pages) > 8 else 1
-    return dict(zip(pages, Parallel(n_jobs=jobs)(delayed(to_page)(nb, footer) for nb in pages.values())))
-
-# %% ../nbs/09a_report.ipynb #73e5181d
 def save_pages(
     pages:dict,          # executed notebooks by their pages' names
     site,                # the folder of the pages; others that it holds stay
@@ -346,7 +341,7 @@ def save_pages(
         except (subprocess.CalledProcessError, FileNotFoundError) as e:
             said = getattr(e, "stderr", None) or str(e)
             log.warning("Quarto failed, so nbconvert renders the page; Quarto said: %s", " ".join(complaints(said)) or said.strip()[-400:])
-    for name, page in (made or nbconvert_pages(pages, footer)).items(): write_text(Path(site)/f"{name}.html", page)
+    for name, page in (made or {name: to_page(nb, footer) for name, nb in pages.items()}).items(): write_text(Path(site)/f"{name}.html", page)
     furnish(site)
     return Path(site)/f"{next(iter(pages))}.html"
 
