@@ -265,6 +265,6 @@ def beside_text(
     numbers:Numbers,   # of a run
 )->str:
     "What the two sets of figures have in common, and why they can't be set against each other."
-    return ("The recipe comes from a first published run, with Llama-3.1-8B-Instruct on one H100. Its figures are **published, not computed from this run**: they were scored anew from its "
+    return ("The recipe comes from a first published run, with Llama-3.1-8B-Instruct on one H100.[@suyashss] Its figures are **published, not computed from this run**: they were scored anew from its "
             f"published answers (`generank published` makes a page of that). This run's model is {numbers('config.model.name')}, its loci, its split and its candidates are others. So a number of one part says nothing "
             "about a number of the other; within each part, before and after can be compared.")
