@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['addresses', 'written', 'called', 'meanings', 'prose', 'documented', 'symbols_of', 'library_notebooks', 'exported',
-           'public', 'linked', 'code_cell', 'library_page', 'written_page', 'summary', 'library_list', 'speed_page',
-           'library_pages', 'render_site']
+           'public', 'linked', 'dressed', 'code_cell', 'library_page', 'written_page', 'summary', 'library_list',
+           'speed_page', 'library_pages', 'render_site']
 
 # %% ../nbs/09g_library.ipynb #ff7c8c22
 import ast, html, inspect, re, typing, webbrowser
@@ -16,7 +16,7 @@ from pathlib import Path
 from .core import UserError, read_json
 from .manifest import REPOSITORY
 from .pipeline import find_notebooks
-from .report import Block, cell_options, check_engine, render, render_page, save_pages, table
+from .report import Block, cell_options, check_engine, figure_block, picture, render, render_page, save_pages, table
 
 # %% ../nbs/09g_library.ipynb #a9dcc698
 def addresses(
@@ -148,6 +148,12 @@ def linked(
     return re.sub(r"\]\((\w+)\.ipynb(#[^)]*)?\)", r"](\1.html\2)", text)
 
 # %% ../nbs/09g_library.ipynb #d3043834
+def dressed(content:str)->str:
+    "An output's HTML; a chart that shows itself as inline SVG becomes a picture with its caption as its words, as in the report."
+    chart = re.fullmatch(r"\s*<figure>.*?(<svg.*</svg>)\s*<figcaption>(.*)</figcaption></figure>\s*", content, re.S)
+    return figure_block(picture(chart[1].encode(), html.unescape(chart[2])), html.unescape(chart[2])).content if chart else content
+
+# %% ../nbs/09g_library.ipynb #4de08a1e
 def code_cell(
     cell,         # a code cell
     module,       # the module that the notebook is exported to; None: it has none
@@ -160,6 +166,7 @@ def code_cell(
     if {"hide", "default_exp"} & {k.split()[0] for k in options if k} or options.get("include") == "false" or not cell.source.strip(): return None
     new = v4.new_code_cell(cell.source, outputs=cell.get("outputs", []), metadata={"report_folds": "test" if "test" in cell.metadata.get("tags", []) else "code"})
     for output in new.outputs:
+        if "text/html" in output.get("data", {}): output["data"]["text/html"] = dressed(output["data"]["text/html"])
         if "image/png" in output.get("data", {}): output["metadata"] = {"alt": f"A picture drawn by the code below. The text above it says: {words}"}
     if not exported(cell.source): return new
     tree, shown = ast.parse(cell.source), public(cell.source)

@@ -200,6 +200,7 @@ def broken(site):
     for name, page in pages.items():
         body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
         found += [f"{name} loads {address}" for address in loads(body)] + [f"{name} has a picture without words" for i in re.findall(r"<img\b[^>]*>", body) if not re.search(r'\balt="[^"]{20,}"', i)]
+        found += [f"{name} has a drawing without words" for i in re.findall(r"<svg\b[^>]*>", body) if "aria-label=" not in i]
         for href in set(re.findall(r'<a\b[^>]*?\bhref="([^"]*)"', body)):
             if href.startswith(("data:", "https://")): continue
             target, _, anchor = html.unescape(href).partition("#")
