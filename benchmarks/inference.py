@@ -1,4 +1,4 @@
-"""Tokens a second of each backend, side by side: python benchmarks/inference.py [--loci 8] [--samples 4] [--tokens 24] [--model NAME]
+"""Tokens a second of each backend, side by side: python benchmarks/inference.py [--loci 8] [--samples 4] [--tokens 24] [--model NAME] [--save]
 
 Every backend answers the same questions on the same machine in one run, in float32, with its model loaded and after a first request; only
 generating is timed. `shared prompt` is this library's sampler (the prompt's work once for all samples), `plain generate` and `continuous batching`
@@ -9,6 +9,7 @@ from importlib.util import find_spec
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 
+from _record import save
 from generank.core import stable_seed
 from generank.data import load_loci
 from generank.endpoint import endpoint_answers
@@ -31,7 +32,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name, value in (("loci", 8), ("samples", 4), ("tokens", 24)): parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    o = parser.parse_args()
+    parser.add_argument("--save", action="store_true", help="keep what was measured in results/speed/")
+    o, rows = parser.parse_args(), []
     import torch
     from transformers import ContinuousBatchingConfig, GenerationConfig
     from generank.groups import left_pad
@@ -70,6 +72,7 @@ def main():
     def show(name, answer):
         seconds, tokens = timed(answer, asked)
         print(f"{name:36}{tokens:8,}{seconds:10.1f}{tokens / seconds:10.1f}", flush=True)
+        rows.append([name, f"{tokens:,}", f"{seconds:.1f}", f"{tokens / seconds:.1f}"])
 
     show("transformers, shared prompt", shared)
     show("transformers, plain generate", plain)
@@ -83,6 +86,7 @@ def main():
             del engine
         with serving(model, None, ENGINE) as where:
             show("vLLM's server", lambda qs: count(endpoint_answers(qs, model, temperature=1.0, max_new_tokens=o.tokens, endpoint={**where, "concurrency": 64})))
+    if o.save: print(save("inference", f"{o.model} in float32, {o.loci} loci with {o.samples} samples of up to {o.tokens} tokens each, temperature 1, {torch.get_num_threads()} thread(s).", ["Backend", "Tokens", "Seconds", "Tokens a second"], rows))
     if not find_spec("vllm"): print("vLLM is not installed here: make vllm-env, then .venv-vllm/bin/python benchmarks/inference.py")
 
 

@@ -1,4 +1,4 @@
-"""How many answers a second one core reads and scores: python benchmarks/rewards.py [--answers 20000] [--repeats 5]
+"""How many answers a second one core reads and scores: python benchmarks/rewards.py [--answers 20000] [--repeats 5] [--save]
 
 The answers are made here, each one another, in three kinds: `list` (the list alone), `reasoning` (about 300 words, then the
 list) and `untidy` (numbered lines with bold symbols and notes). Every function sees the same answers in the
@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from trl.import_utils import is_math_verify_available
 from trl.rewards import accuracy_reward, get_repetition_penalty_reward, get_soft_overlong_punishment, think_format_reward
 
+from _record import save
 from generank.rewards import _parsed, binary_reward, format_answer, format_reward, ndcg_reward, only_candidates_reward, rank_reward
 
 TARGET = 50_000  # answers a second, parse and rank reward together
@@ -71,6 +72,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--answers", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--save", action="store_true", help="keep what was measured in results/speed/")
     options = parser.parse_args()
     data = {kind: make_answers(kind, options.answers) for kind in ("list", "reasoning", "untidy")}
     table = {name: {kind: rate(f, columns, options.repeats) for kind, columns in data.items()} for name, f in FUNCTIONS.items()}
@@ -78,6 +80,8 @@ def main():
     print(f"Answers a second on one core ({platform.machine()}, Python {platform.python_version()}), {options.answers} answers of a kind, best of {options.repeats}")
     print(f"{'':30}" + "".join(f"{kind:>12}" for kind in data))
     for name, row in table.items(): print(f"{name:30}" + "".join(f"{row[kind]:12,.0f}" for kind in data))
+    if options.save: print(save("rewards", f"Answers a second on one core in processor time, {options.answers:,} answers of a kind, best of {options.repeats}: the list alone; some 300 words of reasoning, then the list; "
+                                "numbered lines with bold symbols and notes. The plain regex reads nothing of the last.", ["Function", *data], [[name, *(f"{row[kind]:,.0f}" for kind in data)] for name, row in table.items()]))
     slow = [kind for kind in data if table["generank rank"][kind] < TARGET]
     print(f"Target for generank rank: {TARGET:,}. " + (f"Missed on: {', '.join(slow)}." if slow else "Reached on every kind."))
 

@@ -349,19 +349,29 @@ def evaluate(
         show_table(result.paired())
 
 # %% ../nbs/11_cli.ipynb #09b0fc31
-@app.command(epilog="Example: generank report runs/laptop --open; generank report runs/seed-1 runs/seed-2")
+@app.command(epilog="Example: generank report runs/laptop --open; generank report runs/laptop --pdf; generank report runs/seed-1 runs/seed-2")
 def report(
     runs:Annotated[list[Path], typer.Argument(help="A run folder; or several, for a page that sets them side by side.")],
-    out:Annotated[Path|None, typer.Option(help="Folder of the page. Default: site/ in the run folder; for several runs, comparison/ beside the first.")]=None,
+    out:Annotated[Path|None, typer.Option(help="Folder of the pages. Default: site/ in the run folder; for several runs, comparison/ beside the first.")]=None,
     open_it:Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]=False,
+    report_only:Annotated[bool, typer.Option("--report-only", help="Only the run's own pages, without the library, the log and the first published run.")]=False,
+    pdf:Annotated[bool, typer.Option("--pdf", help="Print the report as PDF too, beside the page.")]=False,
 ):
-    "Render the report of a run, or the comparison of several. Prints its path."
-    if len(runs) == 1:
-        from generank.report import render
-        typer.echo(render(runs[0], open_browser=open_it, site=out))
-    else:
+    "Render the site of a run (its report, the library, the log), or the comparison of several runs. Prints the report's path."
+    if len(runs) > 1:
+        if report_only: raise UserError("--report-only is for one run: a comparison is one page anyway.")
         from generank.compared import render_comparison
-        typer.echo(render_comparison(runs, out, open_browser=open_it))
+        page = render_comparison(runs, out, open_browser=open_it)
+    elif report_only:
+        from generank.report import render
+        page = render(runs[0], open_browser=open_it, site=out)
+    else:
+        from generank.library import render_site
+        page = render_site(runs[0], open_browser=open_it, site=out)
+    typer.echo(page)
+    if pdf:
+        from generank.report import save_pdf
+        typer.echo(save_pdf(page))
 
 # %% ../nbs/11_cli.ipynb #e17dc608
 @app.command(epilog="Example: generank published --open")

@@ -125,7 +125,7 @@ def parts_of(
     files = file_hashes(run.dir, patterns(run, unit, "reads"))
     if unit.stage == "data":
         files |= {f"the source {v}": sha256_file(v) for v in _strings(run.config["data"]) if Path(v).is_file()}
-    if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb", "dataset.ipynb"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
+    if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb", "dataset.ipynb", "references.bib"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 
 # %% ../nbs/09_pipeline.ipynb #5cbbf5ce

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMIT', 'ADDRESS', 'SHA256', 'RUNS', 'KS', 'PRIMARY', 'MARGIN', 'FAMILY', 'fetch_responses', 'numbers_of',
            'build_published', 'load_published', 'resampled', 'reanalyse', 'contrast', 'apart', 'on_training', 'on_size',
-           'on_rewards', 'on_intervals', 'on_power', 'outside_mhc', 'charts']
+           'on_rewards', 'on_intervals', 'on_power', 'outside_mhc', 'charts', 'beside', 'beside_text']
 
 # %% ../nbs/09e_published.ipynb #73abb64b
 from pathlib import Path
@@ -18,10 +18,11 @@ from .core import UserError, read_json, sha256_file, write_json, write_text
 from .genes import BUNDLED, load_genes
 from .loci import download
 from .power import clusters_needed, power_table
-from .report import interval, p_value, shown
+from .report import Block, Numbers, interval, p_value, shown
+from .report import table as html_table
 from .scoring import _check_pairing, _named, answer_rates, credits, score_responses
 from .statistics import cluster_se
-from .story import extent, listed, verdict
+from .story import extent, listed, verdict, with_interval
 
 # %% ../nbs/09e_published.ipynb #1762871c
 COMMIT = "a607634adda5f70e15e7ec3053a6a648a9488ae5"
@@ -245,3 +246,25 @@ def charts(result:dict)->dict:
              figures.paired_differences(result["primary"], n, clusters, "published_contrasts", "Difference in MRR"),
              figures.power_lines(power_table(pick(ones, *FAMILY[:3]), n, clusters), pick(ones, *FAMILY[:3]), n, clusters, "published_power", "top-1 accuracy")]
     return {chart.name: chart for chart in drawn}
+
+# %% ../nbs/09e_published.ipynb #4f488499
+def beside(
+    numbers:Numbers,    # of a run
+    arms,               # the arms of the run to show, by name
+    draws:int=10_000,   # bootstrap draws of the published run's intervals
+)->Block:               # shows itself in a notebook
+    "The first published run's figures above those of a run, labelled as such."
+    scores = resampled(load_published(), draws)
+    row = lambda whose, name, entry, n: {"": f"{name}\n{whose}", "Loci": str(n), "MRR": with_interval(entry, "mrr"), **{f"Top-{k}": with_interval(entry["top_k"][str(k)], "accuracy", ".2f") for k in (1, 3, 5)}}
+    theirs = [row("first published run", label, summarise(scores, name, (1, 3, 5)), scores.n) for name, label in RUNS.items()]
+    ours = [row("this run", a, numbers(f"metrics.runs.{a}"), numbers("metrics.n_loci")) for a in arms]
+    return html_table(theirs + ours, f"The first published run on its {scores.n} loci, and this run on its own; 95 % intervals, clustered by causal gene there and by region here.", strong=[r[""] for r in ours])
+
+# %% ../nbs/09e_published.ipynb #b35ff290
+def beside_text(
+    numbers:Numbers,   # of a run
+)->str:
+    "What the two sets of figures have in common, and why they can't be set against each other."
+    return ("The recipe comes from a first published run, with Llama-3.1-8B-Instruct on one H100.[@suyashss] Its figures are **published, not computed from this run**: they were scored anew from its "
+            f"published answers (`generank published` makes a page of that). This run's model is {numbers('config.model.name')}, its loci, its split and its candidates are others. So a number of one part says nothing "
+            "about a number of the other; within each part, before and after can be compared.")

@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
 import yaml
 
 from generank.core import UserError, read_json, write_json, write_text
-from generank.report import loads, render, render_page
+from generank.library import library_pages
+from generank.report import SORT, loads, render, render_page, save_pages, save_pdf
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,8 +54,8 @@ def changed(tiny, folder, change):
 def test_page_is_one_file_that_needs_nothing_else(each):
     html = each.read_text(encoding="utf-8")
     assert loads(html) == []
-    assert "<script" not in html
-    assert sorted(p.name for p in each.parent.iterdir()) == ["dataset.html", "index.html"]
+    assert set(re.findall(r"<script.*?</script>", html, re.S)) <= {SORT}, "the only script is the one that sorts a table"
+    assert sorted(p.name for p in each.parent.iterdir()) == ["dataset.html", "index.html", "search.html"]
 
 
 def test_every_picture_has_words_and_every_link_a_target(each):
@@ -64,7 +66,7 @@ def test_every_picture_has_words_and_every_link_a_target(each):
     targets = set(re.findall(r'\bid="([^"]+)"', html))
     assert {a for a in re.findall(r'href="#([^"]+)"', html)} <= targets
     local = [a for a in re.findall(r'href="([^"]+)"', html) if not a.startswith(("#", "data:", "https://"))]
-    assert local == [{"index.html": "dataset.html", "dataset.html": "index.html"}[each.name]]
+    assert set(local) == {"dataset.html", "index.html"}
 
 
 def test_the_table_behind_a_figure_comes_with_the_page(page, tiny):
@@ -190,14 +192,97 @@ def test_missing_number_stops_the_build(tiny, tmp_path):
     assert not (folder/"site/index.html").exists()
 
 
-def looked_at(page, folder, width=1280, dark=False):
-    """What Chromium finds on a page (`look.js`), and what it writes to its console."""
+def broken(site):
+    """What is wrong with the links and pictures of every page of a folder, and which pages no link leads to."""
+    pages = {p.name: p.read_text(encoding="utf-8") for p in site.glob("[!.]*.html")}
+    ids = {name: set(re.findall(r'\bid="([^"]+)"', html)) for name, html in pages.items()}
+    found, led_to = [], {"index.html", "search.html"}
+    for name, page in pages.items():
+        body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+        found += [f"{name} loads {address}" for address in loads(body)] + [f"{name} has a picture without words" for i in re.findall(r"<img\b[^>]*>", body) if not re.search(r'\balt="[^"]{20,}"', i)]
+        found += [f"{name} has a drawing without words" for i in re.findall(r"<svg\b[^>]*>", body) if "aria-label=" not in i]
+        for href in set(re.findall(r'<a\b[^>]*?\bhref="([^"]*)"', body)):
+            if href.startswith(("data:", "https://")): continue
+            target, _, anchor = html.unescape(href).partition("#")
+            target = target or name
+            led_to.add(target)
+            if target not in pages: found.append(f"{name} links to {href}, which is not there")
+            elif anchor and unquote(anchor) not in ids[target]: found.append(f"{name} links to {href}, a place that is not there")
+    return found + [f"no page leads to {name}" for name in sorted(set(pages) - led_to)]
+
+
+@pytest.fixture(scope="module")
+def site(page, tmp_path_factory):
+    "The whole site: the tiny run's pages, the first run's, and all of the library."
+    folder = Path(shutil.copytree(page.parent, tmp_path_factory.mktemp("site")/"site"))
+    render_page("published", folder, engine="nbconvert", draws=200)
+    save_pages(library_pages(), folder, "nbconvert", "Rendered by a test.")
+    return folder
+
+
+def test_every_page_of_the_site_is_whole(site):
+    assert broken(site) == []
+    names = {p.stem for p in site.glob("*.html")}
+    assert {p.stem for p in (ROOT/"nbs").glob("*.ipynb")} | {"library", "speed", "log", "search"} == names
+    for name in names:
+        html = (site/f"{name}.html").read_text(encoding="utf-8")
+        assert html.count('<nav class="bar"') == 1 and re.search('<nav class="bar".*?</nav>', html, re.S)[0].count('aria-current="page"') == (name != "search"), name
+        assert str(ROOT) not in html and str(Path.home()) + "/" not in html and 'href="https://colab' not in html, name
+
+
+@pytest.mark.parametrize("hurt, said", [("<a href='nowhere.html'>x</a>", "nowhere.html, which is not there"), ("<a href='04_rewards.html#no_such_reward'>x</a>", "a place that is not there"),
+                                        ("<img src='data:,'>", "picture without words"), ("<img alt='words enough for a picture' src='https://example.invalid/x.png'>", "loads https")])
+def test_a_broken_page_of_the_site_is_seen(site, tmp_path, hurt, said):
+    folder = Path(shutil.copytree(site, tmp_path/"site"))
+    page = folder/"05_grpo.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("</main>", hurt.replace("'", '"') + "</main>"), encoding="utf-8")
+    assert len(found := broken(folder)) == 1 and said in found[0]
+
+
+def test_the_library_pages_document_what_is_exported(site):
+    "Every public function and class stands on the page of its notebook, with its docstring and its parameters."
+    import generank.rewards as rewards
+    page = (site/"04_rewards.html").read_text(encoding="utf-8")
+    for name in [n for n in rewards.__all__ if callable(getattr(rewards, n)) and getattr(rewards, n).__module__ == "generank.rewards"]: assert f'id="{name}"' in page, name
+    part = re.search(r'<section class="symbol"><h3 id="rank_reward">.*?</section>', page, re.S)[0]
+    for words in ("rank_reward(completions, answer, candidates=None, **kwargs)", "Reciprocal rank of the causal gene", "candidate genes of each completion", "1/rank of the causal gene, 0 where it is absent"): assert words in part, words
+
+
+@pytest.mark.parametrize("name", ["search", "library", "02_data", "08a_profile", "speed", "log"])
+def test_pages_of_the_site_in_a_browser(site, tmp_path, name):
+    is_right(site/f"{name}.html", tmp_path)
+
+
+def test_the_search_finds(site, tmp_path):
+    browser = chromium()
+    done = subprocess.run([browser, *FLAGS, f"--user-data-dir={tmp_path/'profile'}", "--virtual-time-budget=3000", "--dump-dom", f"{(site/'search.html').as_uri()}?q=rank_reward"], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    hits = re.findall(r'<li><a href="([^"]+)">([^<]+)</a>', done.stdout.partition('id="hits"')[2])
+    assert hits[0] == ("04_rewards.html#rank_reward", "rank_reward · Rewards") and "CONSOLE" not in done.stderr
+    assert re.search(r'<p id="count"[^>]*>\d+ parts found', done.stdout)
+
+
+def test_the_report_is_printed(page, tmp_path):
+    chromium()
+    copy = Path(shutil.copy(page, tmp_path))
+    made = save_pdf(copy)
+    assert made == tmp_path/"index.pdf" and made.read_bytes().startswith(b"%PDF") and made.stat().st_size > 50_000
+
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr"]
+
+
+def chromium():
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None: pytest.skip("no Chromium here to open the page with")
+    return browser
+
+
+def looked_at(page, folder, width=1280, dark=False):
+    """What Chromium finds on a page (`look.js`), and what it writes to its console."""
+    browser = chromium()
     copy = page.with_name(f".look-{page.name}")   # beside the page, so that its links lead where they should
     copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"<script>{(ROOT/'tests/look.js').read_text()}</script></body>"), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={folder/'profile'}", f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
+    flags = [*FLAGS, f"--user-data-dir={folder/'profile'}", f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
     try: done = subprocess.run([browser, *flags, *(["--force-dark-mode"] if dark else []), copy.as_uri()], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     finally: copy.unlink()
     found = re.search(r"FOUND(.*?)END", done.stdout, re.S)
@@ -205,21 +290,26 @@ def looked_at(page, folder, width=1280, dark=False):
     return json.loads(html.unescape(found[1])) | {"console": [l for l in done.stderr.splitlines() if "CONSOLE" in l]}
 
 
+def is_right(page, folder):
+    """A page in a browser, light on a desk and dark on a telephone; gives the addresses that it links to."""
+    for width, dark in ((1280, False), (390, True)):
+        found = looked_at(page, folder, width, dark)
+        assert found["dark"] == dark and found["texts"] > (5 if page.name == "search.html" else 20)
+        for fault in ("console", "faint", "dead", "fetched", "silent", "blank"): assert not found[fault], (page.name, width, fault, found[fault])
+        assert found["wide"] <= 0, f"{page.name} is wider than a window of {width} pixels"
+    return found["elsewhere"]
+
+
 def is_sound(page, folder):
-    """Every page that can be reached from `page`, light on a desk and dark on a telephone."""
+    """Every page that can be reached from `page`."""
     site, waiting, done = page.parent, [page], set()
     while waiting:
         at = waiting.pop()
         done.add(at)
-        for width, dark in ((1280, False), (390, True)):
-            found = looked_at(at, folder, width, dark)
-            assert found["dark"] == dark and found["texts"] > 20
-            for fault in ("console", "faint", "dead", "fetched", "silent", "blank"): assert not found[fault], (at.name, width, fault, found[fault])
-            assert found["wide"] <= 0, f"{at.name} is wider than a window of {width} pixels"
-            for href in found["elsewhere"]:
-                target = (at.parent/href.split("#")[0]).resolve()
-                assert target.is_file() and site.resolve() in target.parents, f"{at.name} links to {href}"
-                if target.suffix == ".html" and target not in done | set(waiting): waiting.append(target)
+        for href in is_right(at, folder):
+            target = (at.parent/href.split("#")[0]).resolve()
+            assert target.is_file() and site.resolve() in target.parents, f"{at.name} links to {href}"
+            if target.suffix == ".html" and target not in done | set(waiting): waiting.append(target)
     return done
 
 
@@ -260,7 +350,7 @@ def test_two_runs_on_one_page(tiny, tmp_path):
 def test_quarto_renders_it_without_a_complaint(tiny, page, tmp_path, caplog):
     by_quarto = render(tiny, engine="quarto", recorded_dir=str(tiny/"nothing-recorded"), site=tmp_path/"site")
     assert not [r for r in caplog.records if r.levelname in ("WARNING", "ERROR")], caplog.text
-    assert {p.name for p in is_sound(by_quarto.resolve(), tmp_path)} == {p.name for p in by_quarto.parent.iterdir()} == {"index.html", "dataset.html"}
+    assert {p.name for p in is_sound(by_quarto.resolve(), tmp_path)} == {p.name for p in by_quarto.parent.iterdir()} - {"search.html"} == {"index.html", "dataset.html"}
     html = by_quarto.read_text(encoding="utf-8")
     for words in ("and learns nothing", "No recorded result is present", 'download="main_comparison.csv"'): assert words in html
     for machinery in ("run_dir = Path", "story.answer(n", "echo: false"): assert machinery not in html, machinery
@@ -294,7 +384,7 @@ def test_the_readme_says_what_the_recorded_runs_say():
 def test_the_first_runs_page_needs_no_run_and_no_network(tmp_path):
     page = render_page("published", tmp_path/"site", engine="nbconvert", draws=200)
     html = page.read_text(encoding="utf-8")
-    assert [p.name for p in page.parent.iterdir()] == ["published.html"] and loads(html) == [] and "<script" not in html
+    assert [p.name for p in page.parent.iterdir()] == ["published.html"] and loads(html) == [] and set(re.findall(r"<script.*?</script>", html, re.S)) == {SORT}
     images = re.findall(r"<img\b[^>]*>", html)
     assert len(images) == 7 and all(re.search(r'\balt="[^"]{60,}"', i) for i in images)
     assert html.count("The table behind it.") == 7
