@@ -37,7 +37,7 @@ STAGES = {
     "data":       Stage("02_data", ("data",), (), ("data/*",)),
     "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/*.safetensors*", "models/{start}/*config.json"), ("models/{arm}/**/*",), "each"),
     "inference":  Stage("06_inference", ("seed", "model", "prompts", "styles", "inference", "probes"), ("data/loci.parquet", "models/{weights}/*.safetensors*", "models/{weights}/*config.json"),
-                        ("responses/{arm}.parquet", "probes/{arm}/*"), "together"),
+                        ("responses/{arm}.parquet", "responses/samples/{arm}.*", "probes/{arm}/*"), "together"),
     "evaluation": Stage("08_evaluation", ("evaluation", "probes"), ("data/loci.parquet", "responses/{arm}.parquet", "probes/{arm}/*.parquet", "models/{arm}/metrics.jsonl", "models/{arm}/training.json"),
                         ("evaluation/**/*",)),
     "report":     Stage("index", ("report", "description", "evaluation"), ("data/*", "responses/{arm}.parquet", "models/{arm}/*.json*", "evaluation/**/*"),
