@@ -124,9 +124,8 @@ def read_answer(
         text, reason = choice["message"].get("content"), choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError): raise Again(f"no answer in the response: {json.dumps(body)[:200]}") from None
     if reason not in ("stop", "length"): raise Failed(f"it ended by {reason!r}") if reason else Again("the answer has no end")
-    if not isinstance(text, str) or not text.strip():
-        if reason == "length": raise Failed("it reached its limit before any text, as models do that reason in secret: raise inference.max_new_tokens")
-        raise Again("the answer is empty")
+    if not text and reason == "length": raise Failed("it reached its limit before any text, as models do that reason in secret: raise inference.max_new_tokens")
+    if not isinstance(text, str) or not text.strip() and reason == "stop": raise Again("the answer is empty")
     return {"completion": text, "finish_reason": reason, "n_tokens": usage.get("completion_tokens"), "prompt_tokens": usage.get("prompt_tokens")}
 
 # %% ../nbs/05g_endpoint.ipynb #3241ac0c
