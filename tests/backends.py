@@ -129,5 +129,5 @@ def test_several_processes_answer_as_one(mode):
     loci = load_loci()["test"].to_list()[:8]
     ask = lambda backend, **k: generate(loci, MODEL, backend=backend, style="answer", descriptions=False, max_new_tokens=16, **k)["completion"].tolist()
     said = ask("transformers")
-    assert sum(a == b for a, b in zip(ask("vllm", vllm={**ENGINE, **mode}), said)) >= 7 and len(set(said)) > 4, "more than one near-tie tipped over"
+    assert sum(a == b for a, b in zip(ask("vllm", vllm={**ENGINE, **mode}), said)) >= 7 and len(set(said)) > 2, "more than one near-tie tipped over, or the answers hardly depend on the locus"
     stop_engine()
