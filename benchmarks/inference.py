@@ -14,8 +14,8 @@ from generank.core import stable_seed
 from generank.data import load_loci
 from generank.endpoint import endpoint_answers
 from generank.inference import questions
-from generank.local import answer_batch, prompt_tokens
-from generank.vllm_backend import Engine, _engine_answers, engine_arguments, model_source, serving
+from generank.local import answer_batch, continuous_batch, prompt_tokens
+from generank.vllm_backend import Engine, engine_answers, running_engine, serving, stop_engine
 
 ENGINE = Engine(enforce_eager=True, max_model_len=2048)
 
@@ -35,18 +35,19 @@ def main():
     parser.add_argument("--save", action="store_true", help="keep what was measured in results/speed/")
     o, rows = parser.parse_args(), []
     import torch
-    from transformers import ContinuousBatchingConfig, GenerationConfig
     from generank.groups import left_pad
     from generank.models import load_model
     model, numbers = {"name": o.model, "dtype": "float32"}, list(range(o.samples))
     asked = [{**q, "seeds": [stable_seed(q["locus_id"], s) for s in numbers], "missing": numbers} for q in questions(load_loci()["test"].to_list()[:o.loci], "answer", False)]
 
-    def count(batches):
-        answers = [a for batch in batches for _, _, a in batch]
-        for a in answers:
-            if "failed" in a: raise SystemExit(f"An answer failed, so there is nothing to compare: {a['failed']}")
-        return sum(a["n_tokens"] for a in answers)
+    failed = []
 
+    def count(answers):
+        for q, number, a in answers:
+            if "failed" in a: failed.append(f"{q['locus_id']}, sample {number}: {a['failed']}")
+            yield 0 if "failed" in a else a["n_tokens"]
+
+    each = lambda batches: (answer for batch in batches for answer in batch)
     llm, tokenizer = load_model(**model)
     llm.eval()
     prompts = lambda qs: [prompt_tokens(tokenizer, q["prompt"]) for q in qs]
@@ -59,19 +60,15 @@ def main():
         with torch.inference_mode(): out = llm.generate(input_ids=ids, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=o.tokens, num_return_sequences=o.samples, pad_token_id=tokenizer.pad_token_id)
         return sum(map(written, out[:, ids.size(1):].tolist()))
 
-    def continuous(qs):
-        config = GenerationConfig(do_sample=True, top_k=0, max_new_tokens=o.tokens, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-        asked_for = [p for p in prompts(qs) for _ in numbers]
-        cache = ContinuousBatchingConfig(block_size=256, num_blocks=2 * len(asked_for) * (1 + max(map(len, asked_for)) // 256), max_batch_tokens=1024)  # by default it takes most of the memory
-        out = llm.generate_batch(asked_for, generation_config=config, continuous_batching_config=cache, progress_bar=False)
-        return sum(len(r.generated_tokens) for r in out.values())
+    def continuous(qs): return sum(count(continuous_batch(llm, tokenizer, qs, 1.0, o.tokens, len(qs) * o.samples)))
 
     print(f"{o.model}, float32, {o.loci} loci x {o.samples} samples of up to {o.tokens} tokens, temperature 1; {platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}")
     print(f"{'backend':36}{'tokens':>8}{'seconds':>10}{'tokens/s':>10}", flush=True)
 
     def show(name, answer):
+        before = len(failed)
         seconds, tokens = timed(answer, asked)
-        print(f"{name:36}{tokens:8,}{seconds:10.1f}{tokens / seconds:10.1f}", flush=True)
+        print(f"{name:36}{tokens:8,}{seconds:10.1f}{tokens / seconds:10.1f}", f"   {len(failed) - before} answers failed" if failed[before:] else "", flush=True)
         rows.append([name, f"{tokens:,}", f"{seconds:.1f}", f"{tokens / seconds:.1f}"])
 
     show("transformers, shared prompt", shared)
@@ -79,15 +76,15 @@ def main():
     show("transformers, continuous batching", continuous)
     del llm
     if find_spec("vllm"):
-        from vllm import LLM
-        with model_source(model) as source:
-            engine = LLM(**engine_arguments(model, source, None, ENGINE))
-            show("vLLM", lambda qs: count(_engine_answers(engine, qs, None, 1.0, o.tokens, {})))
-            del engine
+        engine, _ = running_engine(model, None, ENGINE)
+        show("vLLM", lambda qs: sum(count(each(engine_answers(engine, qs, None, 1.0, o.tokens, {})))))
+        del engine
+        stop_engine()
         with serving(model, None, ENGINE) as where:
-            show("vLLM's server", lambda qs: count(endpoint_answers(qs, model, temperature=1.0, max_new_tokens=o.tokens, endpoint={**where, "concurrency": 64})))
-    if o.save: print(save("inference", f"{o.model} in float32, {o.loci} loci with {o.samples} samples of up to {o.tokens} tokens each, temperature 1, {torch.get_num_threads()} thread(s).", ["Backend", "Tokens", "Seconds", "Tokens a second"], rows))
+            show("vLLM's server", lambda qs: sum(count(each(endpoint_answers(qs, model, temperature=1.0, max_new_tokens=o.tokens, endpoint={**where, "concurrency": 64})))))
     if not find_spec("vllm"): print("vLLM is not installed here: make vllm-env, then .venv-vllm/bin/python benchmarks/inference.py")
+    if failed: raise SystemExit("\n".join([f"{len(failed)} answers failed, so the rows can't be compared:", *failed[:8], *(["..."] if len(failed) > 8 else [])]))
+    if o.save: print(save("inference", f"{o.model} in float32, {o.loci} loci with {o.samples} samples of up to {o.tokens} tokens each, temperature 1, {torch.get_num_threads()} thread(s).", ["Backend", "Tokens", "Seconds", "Tokens a second"], rows))
 
 
 if __name__ == "__main__": main()

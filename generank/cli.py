@@ -286,16 +286,13 @@ def infer(
     param:Settings=[],
 ):
     "Ask a model about the loci of the profile's `inference.split`. Prints the file's path; the answers stay beside it as .jsonl, and what is there is not asked again."
-    from generank.core import atomic_path
     from generank.profile import resolve
     config = resolve(profile, param)
     if adapter: _check_trained(adapter)
     loci = _loci(config)[config["inference"]["split"]].to_list()
-    from generank.inference import ask_as_configured
+    from generank.inference import ask_as_configured, save_answers
     answers, samples, bill = ask_as_configured(config, loci, adapter, out.with_suffix(".jsonl"), label=out.stem)
-    for table, path in ((samples, out.with_suffix(".samples.parquet")), (answers, out)):
-        if table is None: continue
-        with atomic_path(path) as f: table.to_parquet(f, index=False)
+    save_answers(answers, samples, out, out.with_suffix(".samples.parquet"))
     typer.echo(", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in bill.items()), err=True)
     typer.echo(out)
 

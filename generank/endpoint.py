@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'Endpoint', 'as_endpoint', 'patience', 'Gate', 'Failed', 'Again', 'check_status', 'read_answer', 'read_stream',
-           'request_body', 'ask_once', 'ask', 'served_name', 'check_served', 'endpoint_answers']
+           'request_body', 'in_time', 'ask_once', 'ask', 'served_name', 'check_served', 'check_server_room',
+           'endpoint_answers']
 
 # %% ../nbs/05g_endpoint.ipynb #0913f4c3
 import json, logging, os, threading, time
@@ -14,6 +15,7 @@ from email.utils import parsedate_to_datetime
 import re
 
 from .core import UserError, unknown_name
+from .local import check_room
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class Endpoint:
     concurrency:int = 8                         # requests under way at a time
     attempts:int = 6                            # tries of a request before it counts as failed
     timeout:float = 120.0                       # seconds without a sign from the server
+    deadline:float = 1800.0                     # seconds that one try may take in all, for servers that drip
     first_wait:float = 1.0                      # seconds before the second try; doubled for each further one, with jitter
     longest_wait:float = 120.0                  # seconds; a server that asks for more patience fails the request
     stream:bool = False                         # receive token by token: for proxies that cut long silences
@@ -61,9 +64,10 @@ def patience(
     now:float=None,         # time in seconds since 1970; None: the present
 )->float|None:              # seconds to wait; None: the server says nothing
     "How long a server asks to be left alone."
-    told = headers.get("retry-after") if refused else None
+    told, exact = (headers.get(h) if refused else None for h in ("retry-after", "retry-after-ms"))
     waits = []
-    if told and (s := _seconds(told.strip())) is not None: waits.append(s)
+    if exact and (s := _seconds(f"{exact.strip()}ms")) is not None: waits.append(s)
+    elif told and (s := _seconds(told.strip())) is not None: waits.append(s)
     elif told:
         try: waits.append(max(0.0, parsedate_to_datetime(told).timestamp() - (time.time() if now is None else now)))
         except (TypeError, ValueError): pass
@@ -98,12 +102,13 @@ class Again(Failed):
 
 # %% ../nbs/05g_endpoint.ipynb #10aed924
 def check_status(
-    response,        # httpx's, its body read
+    response,        # httpx's
+    body:bytes,
     endpoint:Endpoint,
 ):
     "Sort a refusal into its kind; a success passes."
     if response.status_code < 400: return
-    said = f"HTTP {response.status_code}: " + " ".join(response.text.split())[:200]
+    said = f"HTTP {response.status_code}: " + " ".join(body.decode(errors="replace").split())[:200]
     if response.status_code in (408, 409, 425, 429) or response.status_code >= 500: raise Again(said, patience(response.headers))
     if response.status_code in (401, 403): raise UserError(f"{endpoint.base_url} refuses access ({said}): put a valid key into {endpoint.key_variable}.")
     if response.status_code in (404, 405): raise UserError(f"{endpoint.base_url} does not know the model or the address ({said}): check inference.endpoint.model and base_url.")
@@ -119,7 +124,8 @@ def read_answer(
         text, reason = choice["message"].get("content"), choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError): raise Again(f"no answer in the response: {json.dumps(body)[:200]}") from None
     if reason not in ("stop", "length"): raise Failed(f"it ended by {reason!r}") if reason else Again("the answer has no end")
-    if not isinstance(text, str) or not text.strip(): raise Again("the answer is empty")
+    if not text and reason == "length": raise Failed("it reached its limit before any text, as models do that reason in secret: raise inference.max_new_tokens")
+    if not isinstance(text, str) or not text.strip() and reason == "stop": raise Again("the answer is empty")
     return {"completion": text, "finish_reason": reason, "n_tokens": usage.get("completion_tokens"), "prompt_tokens": usage.get("prompt_tokens")}
 
 # %% ../nbs/05g_endpoint.ipynb #3241ac0c
@@ -147,6 +153,17 @@ def request_body(endpoint:Endpoint, model:str, prompt:list, temperature:float, m
     return {k: v for k, v in {**body, **endpoint.extra}.items() if v is not None}
 
 # %% ../nbs/05g_endpoint.ipynb #c6def4d1
+def in_time(
+    parts,           # pieces of a response
+    seconds:float,
+):                   # yields them
+    "Hand on what arrives; a response that takes longer in all is worth another try."
+    end = time.monotonic() + seconds
+    for part in parts:
+        if time.monotonic() > end: raise Again(f"no whole answer within {seconds:g} s")
+        yield part
+
+# %% ../nbs/05g_endpoint.ipynb #695a8fdf
 def ask_once(
     client,               # httpx.Client
     endpoint:Endpoint,
@@ -158,12 +175,11 @@ def ask_once(
     gate.wait()
     try:
         with client.stream("POST", f"{endpoint.base_url}/chat/completions", json=body) as response:
-            if response.status_code >= 400 or not endpoint.stream: response.read()
-            check_status(response, endpoint)
+            body = b"".join(in_time(response.iter_bytes(), endpoint.deadline))
+            check_status(response, body, endpoint)
             if (wait := patience(response.headers, refused=False)) is not None: gate.hold(min(wait, endpoint.longest_wait))
-            if endpoint.stream and "event-stream" in response.headers.get("content-type", ""): return read_stream(response.iter_lines())
-            response.read()
-            return read_answer(response.json())
+            streamed = endpoint.stream and "event-stream" in response.headers.get("content-type", "")
+            return read_stream(body.decode().split("\n")) if streamed else read_answer(json.loads(body))
     except httpx.TimeoutException: raise Again(f"no sign from the server within {endpoint.timeout:g} s") from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as e: raise UserError(f"inference.endpoint.base_url {endpoint.base_url!r} is no address ({e}).") from None
     except httpx.HTTPError as e: raise Again(f"{type(e).__name__}: {e}") from None
@@ -210,6 +226,25 @@ def check_served(client, endpoint:Endpoint, name:str):
     if listed and name not in listed and f"{name}:latest" not in listed: raise unknown_name(f"model of {endpoint.base_url}", name, listed)
 
 # %% ../nbs/05g_endpoint.ipynb #0b7ab043
+def check_server_room(client, endpoint:Endpoint, name:str, questions, max_new_tokens:int, max_prompt, closing):
+    "Raise a `UserError` for a prompt that leaves no room; prompts that surely fit, a token being a byte or more, are not counted."
+    import httpx
+    def counted(messages):
+        response = client.post(f"{endpoint.base_url.removesuffix('/v1')}/tokenize", json={"model": name, "messages": messages, "add_generation_prompt": True})
+        return response.json()
+    try: first = counted(questions[0]["prompt"]) if questions else {}
+    except (httpx.HTTPError, ValueError): first = {}
+    if not isinstance(first, dict) or not {"count", "max_model_len"} <= first.keys():
+        if max_prompt and questions: raise UserError(f"{endpoint.base_url} does not count tokens (it has no /tokenize like vLLM's server), so inference.max_prompt can't be kept: leave it out.")
+        return
+    size = lambda q: sum(len(m["content"].encode()) for m in q["prompt"])
+    template = max(0, first["count"] - size(questions[0])) + 64
+    after = sum(len(m["content"].encode()) + 64 for m in closing[0]) + closing[1] if closing else 0
+    room = min(first["max_model_len"] - max_new_tokens - after, max_prompt or first["max_model_len"])
+    doubtful = [q for q in questions if size(q) + template > room]
+    if doubtful: check_room(doubtful, lambda messages: counted(messages)["count"], first["max_model_len"], max_new_tokens, max_prompt, closing)
+
+# %% ../nbs/05g_endpoint.ipynb #f6f9a74f
 def endpoint_answers(
     questions:list[dict],      # each with locus_id, prompt, seeds (one a sample) and missing (the samples to generate)
     model:dict,                # name; `endpoint.model` goes before it
@@ -217,6 +252,8 @@ def endpoint_answers(
     temperature:float=0.0,
     max_new_tokens:int=48,
     endpoint=None,             # an `Endpoint`, or a mapping of its fields
+    max_prompt:int=None,       # tokens allowed for a prompt, for a server that counts them
+    closing=None,              # as for `generank.local.check_room`
 ):                             # yields lists of one (question, sample, answer); an answer that can't be had is {"failed": why}
     "Ask the server for the missing answers, several at a time."
     import httpx
@@ -226,6 +263,7 @@ def endpoint_answers(
     limits = httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency)
     with httpx.Client(timeout=endpoint.timeout, limits=limits, headers={"Authorization": f"Bearer {key}"} if key else {}) as client:
         check_served(client, endpoint, name)
+        check_server_room(client, endpoint, name, questions, max_new_tokens, max_prompt, closing)
         pool = ThreadPoolExecutor(endpoint.concurrency)
         body = lambda q, s: request_body(endpoint, name, q["prompt"], temperature, max_new_tokens, q["seeds"][s])
         try:

@@ -9,6 +9,7 @@ __all__ = ['log', 'BACKENDS', 'checked_fields', 'choose_backend', 'recomputes', 
 # %% ../nbs/05_grpo.ipynb #0a8d4da0
 import logging, os, signal, tempfile, threading
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,8 +19,7 @@ from .checkpoints import metrics_callback, newest_checkpoint, read_metrics, save
 from .core import UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name, write_json, write_text
 from .models import choose_dtype, load_model, load_unsloth, trained_weights
 from .monitor import monitor_callback, monitor_reward
-
-from .prompts import STYLES
+from .prompts import as_style, asked_as
 from .rewards import Configured, check_gold, rank_reward, reward_functions
 from .rows import Stream, grpo_rows, pack_rows, sft_rows, validation_rows, warm_start_rows
 from .trainers import copying_trainer, grpo_trainer, memory_advice, pass_rates, shared_prompt_trainer
@@ -148,7 +148,7 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
     from transformers import EarlyStoppingCallback
     grpo, name, arguments = config["grpo"], config["arm"]["name"], _grpo_arguments(config, out_dir)
     functions, weights = reward_functions(config["arm"]["reward"], config["seed"])
-    functions.append(Configured(monitor_reward, {"reasoning": bool(STYLES[config["prompts"]["style"]].reasoning)}))
+    functions.append(Configured(monitor_reward, {"reasoning": bool(as_style(config["prompts"]["style"]).reasoning)}))
     if (select := grpo.get("select")) and not any(f.__name__ == "rank_reward" for f in functions): functions.append(rank_reward)  # what the checkpoint is chosen by
     arguments.reward_weights = [*weights, *[0.0] * (len(functions) - len(weights))]
     asked = dict(config["prompts"], genes=grpo.get("genes_per_prompt"))
@@ -212,7 +212,7 @@ def _made_from(out_dir:Path, config, loci, start_from)->dict:
 def _as_json(value):
     "A value as it comes back from a JSON file."
     import json
-    return json.loads(json.dumps(value, default=str))
+    return json.loads(json.dumps(value, default=lambda x: asdict(x) if is_dataclass(x) else str(x)))
 
 # %% ../nbs/05_grpo.ipynb #3097ac1e
 @contextmanager
@@ -282,7 +282,7 @@ def train(
 )->dict:                    # what is in training.json
     "Train one arm; an interrupted training goes on from its newest whole checkpoint, a finished one is not repeated."
     out_dir, arm = Path(out_dir), config["arm"]
-    if arm.get("style"): config = {**config, "prompts": {**config["prompts"], "style": arm["style"]}}
+    config = {**config, "prompts": asked_as(config, arm)}
     makers = {"format": ("warm_start", _warm_start), "sft": ("sft", _sft), "grpo": ("grpo", _grpo)}
     if arm["training"] not in makers: raise unknown_name(f"training of arm {arm['name']!r}", arm["training"], [*makers, "none"])
     check_gold(loci)

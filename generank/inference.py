@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'BACKENDS', 'CLOSE', 'FACTS', 'questions', 'choose_backend', 'who_answers', 'with_keys', 'continuations',
-           'generate', 'ask_as_configured', 'ask_arm', 'ask_probes', 'run_stage']
+           'generate', 'ask_as_configured', 'save_answers', 'ask_arm', 'ask_probes', 'run_stage']
 
 # %% ../nbs/06_inference.ipynb #eda36cf9
 import logging
@@ -15,11 +15,11 @@ import pandas as pd
 
 from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, unknown_name
 from .endpoint import as_endpoint, endpoint_answers, served_name
-from .ensemble import VOTES, voted
-from .local import local_answers
+from .ensemble import sample_curve, voted
+from .local import continuous_answers, local_answers
 from .models import load_model
 from .probes import perturb
-from .prompts import build_prompt, make_styles, shuffle_candidates
+from .prompts import asked_as, build_prompt, shuffle_candidates
 from .representations import representation_table
 from .store import ResponseStore, adapter_hash, answer_key, model_identity, spent
 from .vllm_backend import vllm_answers
@@ -41,7 +41,7 @@ def questions(
     return rows
 
 # %% ../nbs/06_inference.ipynb #91c40466
-BACKENDS = ("auto", "transformers", "vllm", "openai", "recorded")
+BACKENDS = ("auto", "transformers", "continuous", "vllm", "openai", "recorded")
 
 def choose_backend(
     name:str="auto",    # one of `BACKENDS`
@@ -142,7 +142,7 @@ def generate(
     max_new_tokens:int=48,          # longest answer, in tokens
     continue_cut:int=0,             # tokens for closing an answer that was cut off; 0: it stays cut
     max_prompt:int=None,            # longest prompt, in tokens; None: what the model and the answer leave
-    batch_size:int=16,              # loci at a time (transformers)
+    batch_size:int=16,              # loci at a time (transformers); answers under way (continuous, without a GPU)
     seed:int=1,                     # for sampling, and for what a perturbation draws
     perturbation:str="none",        # how the questions are changed: a key of `generank.probes.PERTURBATIONS`
     failed:str="stop",              # "stop": an answer that can't be had is an error; "keep": an empty row whose finish_reason says `failed`
@@ -151,18 +151,19 @@ def generate(
     label:str="answers",            # shown by the progress bar
 )->pd.DataFrame:                    # locus_id, region_id, trait, candidates (prompt order), causal_gene, sample, completion, finish_reason, n_tokens
     "Ask the model about each locus; what the store already holds is not asked again."
-    backend = choose_backend(backend)
+    backend, loci = choose_backend(backend), list(loci)
     if n > 1 and temperature == 0: raise UserError(f"{n} answers at temperature 0 are all the same: give inference.temperature, as in 0.7.")
     if failed not in ("stop", "keep"): raise unknown_name("value of inference.failed", failed, ["stop", "keep"])
     shared = dict(model=model, adapter=adapter, temperature=temperature)
-    more = {"transformers": dict(batch_size=batch_size, max_prompt=max_prompt), "vllm": dict(vllm=vllm, max_prompt=max_prompt), "openai": dict(endpoint=endpoint)}
-    makers = {"transformers": local_answers, "vllm": vllm_answers, "openai": endpoint_answers}
-    answers_of = lambda limit: (lambda asked: makers[backend](asked, max_new_tokens=limit, **shared, **more[backend])) if backend in makers else _not_recorded
+    more = {"transformers": dict(batch_size=batch_size), "continuous": dict(batch_size=batch_size), "vllm": dict(vllm=vllm), "openai": dict(endpoint=endpoint)}
+    makers = {"transformers": local_answers, "continuous": continuous_answers, "vllm": vllm_answers, "openai": endpoint_answers}
+    answers_of = lambda limit, **room: (lambda asked: makers[backend](asked, max_new_tokens=limit, **shared, **more[backend], **room)) if backend in makers else _not_recorded
     identity, weights = who_answers(backend, model, adapter, endpoint), adapter_hash(adapter)
     with ResponseStore(store, writable=backend != "recorded") as kept:
         keyed = lambda asked, samples, limit: with_keys(asked, samples, identity, weights, {"temperature": temperature, "max_new_tokens": limit, "seed": seed if temperature else None}, kept.rows)
         asked = keyed(perturb(questions(loci, style, descriptions), perturbation, style, descriptions, seed), [range(n)] * len(loci), max_new_tokens)
-        lost, closings = _answer_missing(asked, kept, answers_of(max_new_tokens), label), {}
+        after = [{"role": "assistant", "content": ""}, {"role": "user", "content": CLOSE}]
+        lost, closings = _answer_missing(asked, kept, answers_of(max_new_tokens, max_prompt=max_prompt, closing=(after, continue_cut) if continue_cut else None), label), {}
         if continue_cut:
             cut = continuations(asked, kept.rows)
             closing = keyed([c for *_, c in cut], [[s] for _, s, _ in cut], continue_cut)
@@ -183,13 +184,26 @@ def ask_as_configured(
     perturbation:str="none",   # as for `generate`
 ):                     # the answers, the samples behind them where there was a vote (else None), and the bill: answers, tokens, cost
     "Ask about loci with the settings of a profile."
-    arm, settings, prompts = arm or {}, dict(config["inference"]), dict(config["prompts"])
+    arm, settings = arm or {}, dict(config["inference"])
     for elsewhere in ("split", "styles", "representations"): settings.pop(elsewhere, None)
-    how, style, server = settings.pop("vote", None), arm.get("style") or prompts["style"], settings.get("endpoint") or {}
-    prompts["style"] = make_styles(config.get("styles") or {}).get(style, style)
-    answers = generate(loci, arm.get("model") or config["model"], adapter, store, label=label, seed=config.get("seed", 1), perturbation=perturbation, **prompts, **settings)
+    how, server = settings.pop("vote", None), settings.get("endpoint") or {}
+    answers = generate(loci, arm.get("model") or config["model"], adapter, store, label=label, seed=config.get("seed", 1), perturbation=perturbation, **asked_as(config, arm), **settings)
     bill = spent(ResponseStore(store, writable=False).rows.values(), server.get("input_price") or 0.0, server.get("output_price") or 0.0)
     return (voted(answers, how), answers, bill) if how else (answers, None, bill)
+
+# %% ../nbs/06_inference.ipynb #36bcb9fd
+def save_answers(
+    answers:pd.DataFrame,    # from `ask_as_configured`
+    samples,                 # the samples behind them, or None
+    path:Path,               # file of the answers
+    samples_path:Path,       # file of the samples; the curve over their number goes beside it as .csv
+):
+    "Write answers, and where there was a vote the samples behind them and what each further sample bought."
+    for table, to in ((samples, samples_path), (answers, path)):
+        if table is None: continue
+        with atomic_path(to) as f: table.to_parquet(f, index=False)
+    if samples is not None:
+        with atomic_path(samples_path.with_suffix(".csv")) as f: sample_curve(samples).to_csv(f, index=False)
 
 # %% ../nbs/06_inference.ipynb #d2a4931b
 def _trained_folder(run_dir:Path, arm:dict)->Path|None:
@@ -209,9 +223,7 @@ def ask_arm(
     "Ask one arm about all loci, into responses/<arm>.parquet."
     name, folder = arm["name"], _trained_folder(run_dir, arm)
     answers, samples, bill = ask_as_configured(config, loci, folder, run_dir/"responses"/"store"/f"{name}.jsonl", arm, label=name)
-    for table, path in ((samples, run_dir/"responses"/"samples"/f"{name}.parquet"), (answers, run_dir/"responses"/f"{name}.parquet")):
-        if table is None: continue
-        with atomic_path(path) as f: table.to_parquet(f, index=False)
+    save_answers(answers, samples, run_dir/"responses"/f"{name}.parquet", run_dir/"responses"/"samples"/f"{name}.parquet")
     return bill
 
 # %% ../nbs/06_inference.ipynb #fe31d03d
@@ -230,9 +242,10 @@ def ask_probes(
         answers, *_ = ask_as_configured(changed, loci, adapter, run_dir/"responses"/"store"/f"{name}.{probe['name']}.jsonl", arm, f"{name}, {probe['name']}", probe["perturbation"])
         with atomic_path(folder/f"{probe['name']}.parquet") as f: answers.to_parquet(f, index=False)
     if settings.get("representations"):
-        asked = questions(table[table["split"] == settings["split"]].to_dict("records"), **config["prompts"])
+        prompts = asked_as(config, arm)
+        asked = questions(table[table["split"] == settings["split"]].to_dict("records"), **prompts)
         llm, tokenizer = load_model(**(arm.get("model") or config["model"]), adapter=adapter)
-        layers = representation_table(llm.eval(), tokenizer, asked, label=f"{name}, layers", **config["prompts"])
+        layers = representation_table(llm.eval(), tokenizer, asked, label=f"{name}, layers", **prompts)
         with atomic_path(folder/"representations.parquet") as f: layers.to_parquet(f, index=False)
 
 # %% ../nbs/06_inference.ipynb #410aac35

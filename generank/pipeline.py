@@ -37,7 +37,7 @@ STAGES = {
     "data":       Stage("02_data", ("data",), (), ("data/*",)),
     "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/*.safetensors*", "models/{start}/*config.json"), ("models/{arm}/**/*",), "each"),
     "inference":  Stage("06_inference", ("seed", "model", "prompts", "styles", "inference", "probes"), ("data/loci.parquet", "models/{weights}/*.safetensors*", "models/{weights}/*config.json"),
-                        ("responses/{arm}.parquet", "probes/{arm}/*"), "together"),
+                        ("responses/{arm}.parquet", "responses/samples/{arm}.*", "probes/{arm}/*"), "together"),
     "evaluation": Stage("08_evaluation", ("evaluation", "probes"), ("data/loci.parquet", "responses/{arm}.parquet", "probes/{arm}/*.parquet", "models/{arm}/metrics.jsonl", "models/{arm}/training.json"),
                         ("evaluation/**/*",)),
     "report":     Stage("index", ("report", "description", "evaluation"), ("data/*", "responses/{arm}.parquet", "models/{arm}/*.json*", "evaluation/**/*"),
@@ -102,6 +102,8 @@ def settings_of(run:Run, unit:Unit)->dict:
     if unit.stage == "grpo":
         mine = ("warm_start", "lora") if run.arm(unit.arm)["training"] == "format" else set(used["grpo"]) - {"warm_start"}
         used["grpo"] = {k: v for k, v in used["grpo"].items() if k in mine}
+        style = run.arm(unit.arm)["style"] or used["prompts"]["style"]
+        used |= {"styles": {style: run.config["styles"][style]}} if style in run.config["styles"] else {}
     if unit.stage == "inference": used["probes"] = [p for p in used["probes"] if p["arm"] == unit.arm]
     arm = {} if not unit.arm else {"arm": run.arm(unit.arm)} if unit.stage == "grpo" else {k: run.arm(unit.arm)[k] for k in ("training", "adapter_of", "style")} | {"arm_model": run.arm(unit.arm)["model"]}
     return flatten(used | arm | ({"arms": run.config["arms"]} if unit.stage in ("evaluation", "report") else {}))

@@ -9,7 +9,7 @@ __all__ = ['PERTURBATIONS', 'shuffled_traits', 'other_order', 'without_reasoning
 import numpy as np
 
 from .core import UserError, stable_seed, unknown_name
-from .prompts import STYLES, SYSTEM, build_prompt, shuffle_candidates
+from .prompts import SYSTEM, Style, as_style, build_prompt, shuffle_candidates
 
 # %% ../nbs/03a_probes.ipynb #bb124d50
 PERTURBATIONS = {
@@ -44,10 +44,13 @@ def other_order(candidates:list[str], locus_id:str, seed:int)->list[str]:
     return next((o for o in orders if o != list(candidates)), list(candidates))
 
 # %% ../nbs/03a_probes.ipynb #1f2fd509
-def without_reasoning(style:str)->str:
-    "The style that asks for a list as long, and for no reasoning."
-    if not STYLES[style].reasoning: raise UserError(f"The perturbation 'no-reasoning' needs a prompt style with reasoning, and {style!r} asks for none.")
-    return "answer5" if STYLES[style].listed == 5 else "answer"
+def without_reasoning(
+    style,        # a name, or a `Style`
+)->Style:
+    "The style that asks for the same list in the same words, and for no reasoning."
+    s = as_style(style)
+    if not s.reasoning: raise UserError(f"The perturbation 'no-reasoning' needs a prompt style with reasoning, and {style if isinstance(style, str) else s.genes!r} asks for none.")
+    return Style("", s.genes[:1].upper() + s.genes[1:], s.listed)
 
 # %% ../nbs/03a_probes.ipynb #3057de55
 def trait_alone(trait:str)->list[dict]:
@@ -59,7 +62,7 @@ def trait_alone(trait:str)->list[dict]:
 def perturb(
     questions:list[dict],       # as `generank.inference.questions` gives them
     perturbation:str="none",    # a key of `PERTURBATIONS`
-    style:str="answer",         # prompt style
+    style="answer",             # prompt style: a name, or a `Style`
     descriptions=True,          # gene descriptions in the prompt
     seed:int=1,                 # of orders and traits
 )->list[dict]:                  # the questions with their prompts changed; `trait` and `candidates` are what the prompt shows

@@ -138,6 +138,7 @@ class Server(Part):
     concurrency:int = Field(8, ge=1, description="requests under way at a time")
     attempts:int = Field(6, ge=1, description="tries of a request before its answer counts as failed")
     timeout:float = Field(120.0, gt=0, description="seconds without a sign from the server")
+    deadline:float = Field(1800.0, gt=0, description="seconds that one try may take in all, for servers that drip")
     first_wait:float = Field(1.0, ge=0, description="seconds before the second try; doubled for each further one, with jitter")
     longest_wait:float = Field(120.0, ge=0, description="longest wait in seconds; a server that asks for more fails the request")
     stream:bool = Field(False, description="receive answers token by token")
@@ -169,7 +170,7 @@ class Probe(Part):
 # %% ../nbs/08a_profile.ipynb #d2c7dc82
 class Inference(Part):
     "Answers on held-out loci."
-    backend:Literal["auto", "transformers", "vllm", "openai", "recorded"] = Field("auto", description="what generates the answers; `auto` takes vLLM where it has a GPU, else transformers; `recorded` replays")
+    backend:Literal["auto", "transformers", "continuous", "vllm", "openai", "recorded"] = Field("auto", description="what generates the answers; `auto` takes vLLM where it has a GPU, else transformers; `continuous` is transformers' continuous batching; `recorded` replays")
     split:Literal["train", "validation", "test"] = Field("test", description="split to answer")
     styles:list[str] = Field([], description="further prompt styles to ask every arm in; each gives an arm NAME_STYLE")
     n:int = Field(1, ge=1, description="answers a locus; more than one needs a temperature")
@@ -222,7 +223,7 @@ class Profile(Part):
     evaluation:Evaluation = Field(Evaluation(), description="metrics and tests")
     report:Report = Field(Report(), description="the report")
     cost:Cost = Field(Cost(), description="what a run is charged; no result depends on it")
-    styles:dict[str, dict[str, Any]] = Field({}, description="prompt styles of your own for asking: {NAME: {reasoning: TEXT, genes: TEXT, listed: NUMBER or null}}; an empty reasoning asks for the list at once")
+    styles:dict[str, dict[str, Any]] = Field({}, description="prompt styles of your own, for training and for asking: {NAME: {reasoning: TEXT, genes: TEXT, listed: NUMBER or null}}; an empty reasoning asks for the list at once")
 
 # %% ../nbs/08a_profile.ipynb #8d690e5e
 def _inner(annotation):
@@ -400,8 +401,6 @@ def check_choices(profile:Profile):
     for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
         if style not in known: raise unknown_name("prompt style", style, known)
     if profile.prompts.style in profile.inference.styles: raise UserError(f"`inference.styles` repeats {profile.prompts.style!r}, which every arm is asked in anyway: leave it out.")
-    own = next((s for a in profile.arms if a.training != "none" and (s := a.style or profile.prompts.style) not in STYLES), None)
-    if own: raise UserError(f"Arms are trained in a style of the library ({', '.join(STYLES)}): {own!r} is the profile's own; name it in `inference.styles` to ask in it.")
     if profile.inference.n > 1 and profile.inference.temperature == 0: raise UserError(f"`inference.n` is {profile.inference.n}, but answers at temperature 0 are all the same: give `inference.temperature`.")
     if profile.inference.backend == "openai" and not profile.inference.endpoint.base_url: raise UserError("`inference.backend` is openai: give `inference.endpoint.base_url`, as in http://127.0.0.1:8000/v1.")
     for arm in profile.arms:
@@ -420,13 +419,14 @@ def check_choices(profile:Profile):
 def check_probes(profile:Profile):
     "Raise a `UserError` for a probe of no arm, with a name that is taken, or that can't be asked."
     from generank.probes import without_reasoning
-    names, arms, shuffled = [p.name for p in profile.probes], [a.name for a in profile.arms], []
+    from generank.prompts import asked_as
+    names, arms, shuffled, plain = [p.name for p in profile.probes], [a.name for a in profile.arms], [], profile.model_dump(mode="json")
     for p in profile.probes:
         if p.arm not in arms: raise unknown_name(f"arm of probe {p.name!r}", p.arm, arms)
         if names.count(p.name) > 1: raise UserError(f"Two probes have the name {p.name!r}: give each its own.")
         if p.name == "representations": raise UserError("A probe can't have the name 'representations': that file is the layers'.")
         if p.samples > 1 and p.temperature == 0: raise UserError(f"Probe {p.name!r} asks for {p.samples} answers at temperature 0, which would all be the same: give it a temperature.")
-        if p.perturbation == "no-reasoning": without_reasoning(profile.prompts.style)
+        if p.perturbation == "no-reasoning": without_reasoning(asked_as(plain, next(a for a in plain["arms"] if a["name"] == p.arm))["style"])
         shuffled += [p.arm] if p.perturbation == "shuffled-traits" and (p.split or profile.inference.split) == profile.inference.split else []
         if shuffled.count(p.arm) > 1: raise UserError(f"Arm {p.arm!r} has two probes with shuffled traits: one is enough.")
 

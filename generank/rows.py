@@ -12,7 +12,7 @@ import numpy as np
 
 from .core import stable_seed
 from .groups import left_pad
-from .prompts import STYLES, build_prompt, shuffle_candidates
+from .prompts import as_style, build_prompt, shuffle_candidates
 from .rewards import format_answer
 
 # %% ../nbs/04d_rows.ipynb #9928a2de
@@ -33,7 +33,7 @@ class Stream:
     def __init__(self,
         loci,                   # training loci: rows with locus_id, trait, candidates, causal_gene
         seed:int,               # decides the order of loci and candidates
-        style:str="answer",     # prompt style
+        style="answer",         # prompt style: a name, or a `Style`
         descriptions=True,      # gene descriptions in the prompt
         genes:int=None,         # candidates shown in a prompt, the causal gene among them; None: all
         places:dict=None,       # locus_id -> number: each pass takes low numbers first, equal ones in random order; None: all in random order
@@ -66,7 +66,7 @@ def grpo_rows(
 def validation_rows(
     loci,                  # validation loci
     seed:int,              # decides the order of candidates
-    style:str="answer",    # prompt style
+    style="answer",        # prompt style: a name, or a `Style`
     descriptions=True,     # gene descriptions in the prompt
     count:int=None,        # loci to take, a choice that the seed decides; None: all
 ):                         # a datasets.Dataset as from `grpo_rows`
@@ -79,16 +79,16 @@ def warm_start_rows(
     count:int,              # prompts wanted
     lists:int,              # random lists per prompt
     seed:int,               # decides prompts and lists
-    style:str="answer",     # prompt style
+    style="answer",         # prompt style: a name, or a `Style`
     descriptions=True,      # gene descriptions in the prompt
     genes:int=None,         # candidates shown in a prompt; None: all
 )->list[dict]:              # rows with the prompt (messages) and `targets`, answers to be copied
     "Prompts with random lists of their candidates: the answer's format, without labels."
-    rows, length = [], STYLES[style].listed
+    rows, length = [], as_style(style).listed
     for i, row in enumerate(grpo_rows(loci, count, stable_seed("warm start", seed), style=style, descriptions=descriptions, genes=genes)):
         rng = np.random.default_rng(stable_seed("warm start lists", seed, i))
         orders = [rng.permutation(len(row["candidates"]))[:length] for _ in range(lists)]
-        reasoning = "Each gene is compared with the trait." if STYLES[style].reasoning else ""
+        reasoning = "Each gene is compared with the trait." if as_style(style).reasoning else ""
         rows.append({"prompt": row["prompt"], "targets": [format_answer([row["candidates"][j] for j in order], reasoning) for order in orders]})
     return rows
 
@@ -97,17 +97,17 @@ def sft_rows(
     loci,                   # training loci
     count:int,              # prompts wanted
     seed:int,               # decides prompts and lists; the prompts are those of `grpo_rows` with this seed
-    style:str="answer",     # prompt style
+    style="answer",         # prompt style: a name, or a `Style`
     descriptions=True,      # gene descriptions in the prompt
     genes:int=None,         # candidates shown in a prompt; None: all
 )->list[dict]:              # rows with the prompt (messages) and `targets`, one answer to be copied
     "Prompts with the right answer: the causal gene first, then others."
-    rows, length = [], STYLES[style].listed
+    rows, length = [], as_style(style).listed
     for i, row in enumerate(grpo_rows(loci, count, seed, style=style, descriptions=descriptions, genes=genes)):
         others = [c for c in row["candidates"] if c != row["answer"]]
         order = np.random.default_rng(stable_seed("supervised lists", seed, i)).permutation(len(others))
         listed = [row["answer"], *(others[j] for j in order)][:length]
-        rows.append({"prompt": row["prompt"], "targets": [format_answer(listed, "Each gene is compared with the trait." if STYLES[style].reasoning else "")]})
+        rows.append({"prompt": row["prompt"], "targets": [format_answer(listed, "Each gene is compared with the trait." if as_style(style).reasoning else "")]})
     return rows
 
 # %% ../nbs/04d_rows.ipynb #75f4e31a
