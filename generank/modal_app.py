@@ -20,7 +20,7 @@ from .manifest import REPOSITORY
 # %% ../nbs/10a_modal.ipynb #e3a69217
 NAME = "generank"     # of the app and of the volume
 PLACE = "/data"       # where the volume stands in a container: models/ and runs/
-SOURCE = "/root/generank"    # where the clone stands in the image
+SOURCE = "/opt/generank"    # where the clone stands in the image
 
 # %% ../nbs/10a_modal.ipynb #05ea98af
 def _modal():
