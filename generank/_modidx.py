@@ -328,6 +328,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'generank.executors.slurm_settings': ('executors.html#slurm_settings', 'generank/executors.py')},
             'generank.export': { 'generank.export._written_for_hub': ('export.html#_written_for_hub', 'generank/export.py'),
                                  'generank.export.base_model': ('export.html#base_model', 'generank/export.py'),
+                                 'generank.export.card_result': ('export.html#card_result', 'generank/export.py'),
                                  'generank.export.check_name': ('export.html#check_name', 'generank/export.py'),
                                  'generank.export.check_same_tokens': ('export.html#check_same_tokens', 'generank/export.py'),
                                  'generank.export.check_tokenizer': ('export.html#check_tokenizer', 'generank/export.py'),

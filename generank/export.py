@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OUTTYPES', 'MODEL_CARD', 'base_model', 'is_llama', 'licence_of', 'check_name', 'merge', 'converter',
-           'check_tokenizer', 'give_tokenizer', 'check_same_tokens', 'to_gguf', 'model_card', 'push_model',
-           'export_adapter']
+           'check_tokenizer', 'give_tokenizer', 'check_same_tokens', 'to_gguf', 'card_result', 'model_card',
+           'push_model', 'export_adapter']
 
 # %% ../nbs/06a_export.ipynb #0fb86360
 import os, re, shutil, subprocess, sys, tempfile
@@ -160,13 +160,29 @@ holds for this adapter too. Adapter identity (weights and settings): `{adapter}`
 ## Training
 {training}
 
+## Held-out result
+{result}
+
 ## Use
 Ask as it was trained (gene descriptions: {descriptions}; asked: {style}):
 
     <reasoning> ... </reasoning> <genes> [GENE1, GENE2, ...] </genes>
 
-{style_note}A research tool, trained and tested on curated loci; no clinical use. How it ranks held-out loci stands in the report of its run, not here.
+{style_note}A research tool, trained and tested on curated loci; no clinical use.
 """
+
+def card_result(
+    run_dir,    # a run folder
+    arm:str,    # one of its arms
+)->str:         # lines of Markdown
+    "What a run's evaluation says of an arm, beside a random order and the nearest gene; plainly said where there is none."
+    path = Path(run_dir)/"evaluation"/"metrics.json"
+    found = read_json(path) if path.is_file() else {"runs": []}
+    rows = {r["name"]: r for r in found["runs"]}
+    if arm not in rows: return "Not evaluated."
+    one = lambda name: f"- {name}: {rows[name]['mrr']:.3f} ({rows[name]['mrr_ci_low']:.3f} to {rows[name]['mrr_ci_high']:.3f})"
+    return "\n".join([f"Mean reciprocal rank on {rows[arm]['n']} loci in {rows[arm]['n_clusters']} regions of the {found['split']} split, with a 95 % interval that keeps regions together:", "",
+                      *(one(n) for n in (arm, "random order", "nearest gene") if n in rows)])
 
 def model_card(
     adapter,       # folder of a LoRA adapter
@@ -180,7 +196,9 @@ def model_card(
     asked = asked_as(profile, next((a for a in profile.get("arms", []) if a["name"] == arm), None)) if "prompts" in profile else {}
     style = as_style(asked["style"]) if asked else None
     shown = base["name"] if not Path(str(base["name"])).is_dir() else Path(base["name"]).name
-    return MODEL_CARD.format(base=shown, licence=licence_of(base), title=name.split("/")[-1], revision=model_identity(base)["revision"], adapter=adapter_hash(adapter), style=f"{style.reasoning or 'no reasoning'}; {style.genes}" if style else "unknown",
+    told |= {"profile": profile["profile"]} if profile.get("profile") else {}
+    told |= {"loci, sha256": read_json(settings)["loci"]} if (settings := Path(adapter)/"settings.json").exists() else {}
+    return MODEL_CARD.format(result=card_result(config.parent, arm), base=shown, licence=licence_of(base), title=name.split("/")[-1], revision=model_identity(base)["revision"], adapter=adapter_hash(adapter), style=f"{style.reasoning or 'no reasoning'}; {style.genes}" if style else "unknown",
                              descriptions={True: "yes", False: "no"}.get(asked.get("descriptions"), "unknown"), built="**Built with Llama.** " if is_llama(base) else "",
                              style_note="" if style is None or style.reasoning else "This style leaves out the reasoning.\n\n",
                              training="\n".join(f"- {k.replace('_', ' ')}: {v}" for k, v in told.items()) or "Nothing is recorded beside the adapter.")

@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false CUBLAS_WORKSPACE_CONFIG=:4096:8
-export GENERANK_GPU_WORK=${GENERANK_GPU_WORK:-/tmp/generank-gpu}
+export GENERANK_GPU_WORK=${GENERANK_GPU_WORK:-${TMPDIR:-/tmp}/generank-gpu}
 export GENERANK_PROGRESS=${GENERANK_PROGRESS-$GENERANK_GPU_WORK/progress.json}   # no bars in the log
 export GENERANK_CACHE=${GENERANK_CACHE:-$GENERANK_GPU_WORK/cache}
 parts=" carry correctness speed experiment collect "
