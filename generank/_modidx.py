@@ -77,6 +77,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.checks.fusion_text': ('checks.html#fusion_text', 'generank/checks.py'),
                                  'generank.checks.layers_text': ('checks.html#layers_text', 'generank/checks.py'),
                                  'generank.checks.measured': ('checks.html#measured', 'generank/checks.py'),
+                                 'generank.checks.positive_control': ('checks.html#positive_control', 'generank/checks.py'),
                                  'generank.checks.probe_sentence': ('checks.html#probe_sentence', 'generank/checks.py'),
                                  'generank.checks.reasoning_text': ('checks.html#reasoning_text', 'generank/checks.py'),
                                  'generank.checks.rows_text': ('checks.html#rows_text', 'generank/checks.py'),
