@@ -9,7 +9,7 @@ STAMP := $(VENV)/.set-up
 PY    := $(VENV)/bin/python
 LOCKS := requirements/cpu.txt requirements/model.txt
 RUN   := runs/laptop
-# Tests run this many side by side, each with one thread and up to 3 GB.
+# Tests run this many files side by side, each with one thread and up to 3 GB. A file's tests stay together, since they share what they build.
 TEST_JOBS ?= 2
 # pip shows its progress on a terminal and only its errors elsewhere
 PIP   := $(PY) -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
@@ -37,7 +37,7 @@ report: setup  ## the main job: train, evaluate and report on this machine, into
 	$(VENV)/bin/generank published --out $(RUN)/site >&2; echo "$$page"
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadgroup tests
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile tests
 
 check: setup  ## fail when the library and the notebooks differ, or when a notebook is not clean
 	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; state() { git status --porcelain -- nbs generank; git diff -- nbs generank; }; \

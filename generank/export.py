@@ -171,6 +171,7 @@ Ask as it was trained (gene descriptions: {descriptions}; asked: {style}):
 {style_note}A research tool, trained and tested on curated loci; no clinical use.
 """
 
+# %% ../nbs/06a_export.ipynb #689dd64f
 def card_result(
     run_dir,    # a run folder
     arm:str,    # one of its arms
@@ -184,6 +185,7 @@ def card_result(
     return "\n".join([f"Mean reciprocal rank on {rows[arm]['n']} loci in {rows[arm]['n_clusters']} regions of the {found['split']} split, with a 95 % interval that keeps regions together:", "",
                       *(one(n) for n in (arm, "random order", "nearest gene") if n in rows)])
 
+# %% ../nbs/06a_export.ipynb #63738073
 def model_card(
     adapter,       # folder of a LoRA adapter
     base:dict,     # from `base_model`

@@ -24,10 +24,3 @@ def tiny_run(tmp_path_factory, worker_id):
             assert done.returncode == 0, done.stderr
             printed.write_text(done.stdout)
     return folder/"runs"/"tiny", printed.read_text()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    "Side by side (pytest-xdist), a file's tests stay together, since they share what they build; each notebook stands alone."
-    for item in items:
-        if item.path.stem != "test_notebooks": item.add_marker(pytest.mark.xdist_group(item.path.stem))
