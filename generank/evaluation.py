@@ -6,7 +6,7 @@
 __all__ = ['MHC', 'WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'value_scores', 'baseline_scores', 'combined_scores',
            'Evaluation', 'locus_parts', 'locus_strata', 'genes_nearby', 'gather', 'evaluate', 'compare',
            'training_loci', 'pool_pairs', 'pool_seeds', 'training_curves', 'run_figures', 'probe_answers',
-           'probe_evaluation', 'run_stage']
+           'vote_charts', 'probe_evaluation', 'run_stage']
 
 # %% ../nbs/08_evaluation.ipynb #7f0da22e
 import itertools, json, math
@@ -415,6 +415,16 @@ def _combinations(arms:list[dict], baselines)->list[tuple]:
     trained = [a["name"] for a in arms if a.get("training") == "grpo"] or [arms[-1]["name"]]
     return [("nearest gene", n) for n in [*trained, *({"gene prior"} & set(baselines))]]
 
+# %% ../nbs/08_evaluation.ipynb #a0dce4a5
+def vote_charts(
+    run_dir,         # a run folder
+    arms:list,       # whose curves over samples may lie in responses/samples
+)->list:             # of `generank.figures.Chart`
+    "What more samples a locus bought, for each arm whose lists are votes."
+    from generank.calibration import votes_chart
+    files = {arm: Path(run_dir)/"responses"/"samples"/f"{arm}.csv" for arm in arms}
+    return [votes_chart(pd.read_csv(file), arm, f"votes_{arm}") for arm, file in files.items() if file.exists()]
+
 # %% ../nbs/08_evaluation.ipynb #7c3786dd
 def probe_evaluation(
     run_dir, config:dict,
@@ -460,7 +470,7 @@ def run_stage(
     comparisons = {"family": [list(p) for p in s["family"]], **{c: result[c] for c in result if c != "runs"}}
     for chart in run_figures(metrics, comparisons, curves): save_chart(chart, out/"figures")
     robust, robust_charts = probe_evaluation(run_dir, config, s, files, probes)
-    for chart in robust_charts: save_chart(chart, out/"figures")
+    for chart in robust_charts + vote_charts(run_dir, list(files)): save_chart(chart, out/"figures")
     if robust: write_json(out/"robustness.json", robust)
     write_json(out/"comparisons.json", comparisons)
     write_json(out/"metrics.json", metrics)

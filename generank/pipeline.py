@@ -38,7 +38,7 @@ STAGES = {
     "grpo":       Stage("05_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", "models/{start}/*.safetensors*", "models/{start}/*config.json"), ("models/{arm}/**/*",), "each"),
     "inference":  Stage("06_inference", ("seed", "model", "prompts", "styles", "inference", "probes"), ("data/loci.parquet", "models/{weights}/*.safetensors*", "models/{weights}/*config.json"),
                         ("responses/{arm}.parquet", "responses/samples/{arm}.*", "probes/{arm}/*"), "together"),
-    "evaluation": Stage("08_evaluation", ("evaluation", "probes"), ("data/loci.parquet", "responses/{arm}.parquet", "probes/{arm}/*.parquet", "models/{arm}/metrics.jsonl", "models/{arm}/training.json"),
+    "evaluation": Stage("08_evaluation", ("evaluation", "probes"), ("data/loci.parquet", "responses/{arm}.parquet", "responses/samples/{arm}.csv", "probes/{arm}/*.parquet", "models/{arm}/metrics.jsonl", "models/{arm}/training.json"),
                         ("evaluation/**/*",)),
     "report":     Stage("index", ("report", "description", "evaluation"), ("data/*", "responses/{arm}.parquet", "models/{arm}/*.json*", "evaluation/**/*"),
                         ("site/**/*",)),
@@ -412,7 +412,7 @@ def run(
     return execute_run(opened, clean=clean, **kwargs)
 
 # %% ../nbs/09_pipeline.ipynb #326ab6a4
-RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json", "responses/*.parquet", "probes/*/*.parquet", "evaluation/**/*")
+RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json", "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/**/*")
 
 # %% ../nbs/09_pipeline.ipynb #f03a582d
 def record(
