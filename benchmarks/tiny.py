@@ -1,10 +1,12 @@
-"""How long the smallest whole run takes: python benchmarks/tiny.py [--profile tiny]
+"""How long the smallest whole run takes: python benchmarks/tiny.py [--profile tiny] [--save]
 
 `generank run --profile tiny` in a fresh folder, each stage's seconds from its manifest, and beside it, in the same minutes, the peer: fresh
 interpreters that only import what the run's kernels import (torch, transformers, trl and peft for the two training stages and for inference, the
 statistics and drawing libraries for evaluation and report), one after another. No run of separate stages can be shorter than that."""
 import argparse, json, os, platform, subprocess, sys, tempfile, time
 from pathlib import Path
+
+from _record import save
 
 TARGET = 60  # seconds
 IMPORTS = (3*["import torch, transformers, peft; from trl import GRPOTrainer"]
@@ -22,6 +24,7 @@ def timed(command, **kwargs)->float:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--profile", default="tiny", help="another profile to time")
+    parser.add_argument("--save", action="store_true", help="keep what was measured in results/speed/")
     options = parser.parse_args()
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory() as folder:
@@ -33,6 +36,8 @@ def main():
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}: the {options.profile} run took {whole:.0f} s (target {TARGET} s), "
           f"{whole / imports:.2f} times the {imports:.0f} s that importing its libraries takes")
     for name, seconds in stages.items(): print(f"  {name:<24}{seconds:6.1f} s")
+    if options.save: print(save("tiny", f"The {options.profile} run took {whole:.0f} s (target {TARGET} s), {whole / imports:.2f} times the {imports:.0f} s that importing its libraries takes.",
+                                ["Stage", "Seconds"], [[name, f"{seconds:.1f}"] for name, seconds in stages.items()]))
     return 0 if whole < TARGET else 1
 
 

@@ -13,10 +13,13 @@ from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
+
 from .core import UserError, read_json
+from .gpu import gpu_results, gpu_text, speed_chart, speed_table
 from .manifest import REPOSITORY
 from .pipeline import find_notebooks
-from .report import Block, cell_options, check_engine, figure_block, picture, render, render_page, save_pages, table
+from .report import Block, cell_options, chart_figure, check_engine, figure_block, picture, render, render_page, save_pages, table
 
 # %% ../nbs/09h_library.ipynb #a9dcc698
 def addresses(
@@ -227,6 +230,7 @@ def library_list(folder=None):
 def speed_page(
     folder=None,   # of the records; None: results/speed of the clone
     scripts=None,  # of the benchmarks; None: benchmarks/ of the clone
+    cards=None,    # of the measurements on a graphics card; None: results/gpu of the clone
 ):                 # a notebook whose outputs are the page
     "What was measured, on which machine, and the command that measures it again."
     import nbformat.v4 as v4
@@ -244,6 +248,12 @@ def speed_page(
         told = read_json(file)
         nb.cells.append(v4.new_markdown_cell(f"## {purpose}\n\n{told['said']}\n\nMeasured on {told['date']} on {told['machine']}. Again: `{told['command']}`"))
         nb.cells.append(v4.new_code_cell("#| echo: false", outputs=[v4.new_output("display_data", {"text/html": table([dict(zip(told["columns"], row)) for row in told["rows"]]).content})]))
+    found, drawn = gpu_results(cards), lambda *blocks: v4.new_code_cell("#| echo: false", outputs=[v4.new_output("display_data", {"text/html": b.content}) for b in blocks])
+    nb.cells.append(v4.new_markdown_cell("## On a graphics card\n\n" + gpu_text(found)))
+    if found and (speed := found["metrics"].get("speed")):
+        rows, timed = speed_table(speed), any("failed" not in r for r in speed["rows"])
+        text = rows.map(lambda v: v if isinstance(v, str) else "" if pd.isna(v) else f"{v:,.1f}")
+        nb.cells.append(drawn(*([chart_figure(speed_chart(speed, ", ".join(found["device"]["gpus"]) or "a processor"))] if timed else []), table(text.rename(columns=lambda c: c.replace("_", " ")).to_dict("records"))))
     if missing: nb.cells.append(v4.new_markdown_cell("## Not recorded here\n\nThese have a command and no committed measurement:\n\n" + "\n".join(missing)))
     return nb
 
