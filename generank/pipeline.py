@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from .core import UserError, atomic_path, differences, flatten, sha256_file, sha256_json, write_json, write_text
 from .energy import Meter
-from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, file_problem, log, watching
+from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, file_problem, log, preloading, watching
 from .manifest import REPOSITORY, code_parts, file_hashes, git_state, now, read_manifest, scrub, write_manifest
 from .profile import parse_yaml, resolve
 
@@ -303,7 +303,7 @@ def do(
             if group[0].stage == "report": _report(run.dir, render)
             else:
                 parameters = {"run_dir": os.path.relpath(run.dir), "config": run.config, "arms": [u.arm for u in group]}
-                execute(run.notebooks/f"{STAGES[group[0].stage].notebook}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir, stop, cell_timeout, run.config["threads"])
+                execute(run.notebooks/f"{STAGES[group[0].stage].notebook}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir, stop, cell_timeout, run.config["threads"], wait=group[0].stage != "data")
         status = "done"
     except KeyboardInterrupt: raise Interrupted(STOPPED) from None
     except Exception as e:
@@ -378,23 +378,25 @@ def _execute_groups(run:Run, display:Display, stop:Stop, **kwargs)->Path:
     groups = units(run.config)
     wanted = {str(u) for group in groups for u in group}
     run.manifest["stages"] = {k: v for k, v in run.manifest["stages"].items() if k in wanted}
-    for i, group in enumerate(groups, 1):
-        reasons = {u: why(run, u) for u in group}
-        pending = [u for u in group if reasons[u]]
-        for u in group:
-            if not reasons[u]: display.say(f"{i}/{len(groups)} {u}: unchanged, skipped")
-        if not pending: continue
-        for u in pending: display.say(f"{i}/{len(groups)} {u}: {reasons[u]}")
-        with claimed(run, pending):
-            copied = {u: adopt(run, u) for u in pending}
-            for u, donor in copied.items():
-                if donor: display.say(f"{i}/{len(groups)} {u}: the same as in {donor}, copied")
-            pending = [u for u in pending if not copied[u]]
+    with ExitStack() as stack:
+        for i, group in enumerate(groups, 1):
+            reasons = {u: why(run, u) for u in group}
+            pending = [u for u in group if reasons[u]]
+            for u in group:
+                if not reasons[u]: display.say(f"{i}/{len(groups)} {u}: unchanged, skipped")
             if not pending: continue
-            start = time.monotonic()
-            do(run, pending, display, stop, **kwargs)
-        if stop.asked: raise Interrupted(STOPPED)
-        display.say(f"{i}/{len(groups)} {title(pending)}: done in {duration(time.monotonic() - start)}")
+            for u in pending: display.say(f"{i}/{len(groups)} {u}: {reasons[u]}")
+            with claimed(run, pending):
+                copied = {u: adopt(run, u) for u in pending}
+                for u, donor in copied.items():
+                    if donor: display.say(f"{i}/{len(groups)} {u}: the same as in {donor}, copied")
+                pending = [u for u in pending if not copied[u]]
+                if not pending: continue
+                start = time.monotonic()
+                if group[0].stage not in ("evaluation", "report"): stack.enter_context(preloading(run.config["threads"]))   # those two import little
+                do(run, pending, display, stop, **kwargs)
+            if stop.asked: raise Interrupted(STOPPED)
+            display.say(f"{i}/{len(groups)} {title(pending)}: done in {duration(time.monotonic() - start)}")
     write_manifest(run.dir, run.manifest, run.config)
     return run.dir
 
