@@ -52,7 +52,7 @@ reevaluate: setup  ## evaluate the recorded answers of results/ anew, with the l
 	@for run in results/*/seed-*; do $(PY) -c 'import sys; from generank.pipeline import reevaluate; print(reevaluate(sys.argv[1]))' $$run; done
 
 figure: setup  ## draw the recorded result again: results/figure.svg and the table under it
-	@$(PY) -c 'from generank.story import save_recorded_figure; print(save_recorded_figure())'
+	@$(PY) -c 'from generank.recorded import save_recorded_figure; print(save_recorded_figure())'
 
 published: setup  ## make the numbers of the first published run again from its pinned answers (RESPONSES=FOLDER, else fetched)
 	@$(PY) -c 'import sys; from generank.published import build_published; print(build_published(sys.argv[1] or None))' "$(RESPONSES)"

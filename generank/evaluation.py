@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MHC', 'WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'value_scores', 'baseline_scores', 'combined_scores',
-           'Evaluation', 'locus_parts', 'locus_strata', 'genes_nearby', 'gather', 'evaluate', 'compare',
+           'Evaluation', 'locus_parts', 'locus_strata', 'genes_nearby', 'gather', 'evaluate', 'compare', 'check_parts',
            'training_loci', 'pool_pairs', 'pool_seeds', 'training_curves', 'run_figures', 'probe_answers',
            'vote_charts', 'probe_evaluation', 'run_stage']
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from .baselines import BASELINES, available, fuse, list_values
 from .core import UserError, unknown_name, write_json
@@ -253,22 +254,37 @@ def compare(
 
 # %% ../nbs/08_evaluation.ipynb #fb090154
 def _recorded_scores(
-    folder,            # of a recorded run
+    folder,            # of a recorded run, or several that were parts of one experiment
     names,             # arms or baselines
     split, k, loci, genes,
 ):
     "(seed, Resampled without draws) of a recorded run's arms and baselines, after a check of its split."
-    import yaml
-    folder = Path(folder)
-    config = yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8")) if (folder/"config.yaml").exists() else {}
-    recorded = (config.get("inference") or {}).get("split")
-    if split and recorded and recorded != split: raise UserError(f"{folder} holds responses for the {recorded} split, not the {split} split.")
-    arms = [n for n in names if n not in BASELINES]
-    if loci is None and set(names) & set(BASELINES): loci = _recorded_loci(folder, config)
-    settings = config.get("evaluation") or {}
-    resampled, *_ = gather({n: folder/"responses"/f"{n}.parquet" for n in arms}, k, settings.get("cluster_by"), None, loci,
+    folders, configs = [Path(f) for f in ([folder] if isinstance(folder, (str, Path)) else folder)], []
+    for f in folders:
+        configs.append(yaml.safe_load((f/"config.yaml").read_text(encoding="utf-8")) if (f/"config.yaml").exists() else {})
+        recorded = (configs[-1].get("inference") or {}).get("split")
+        if split and recorded and recorded != split: raise UserError(f"{f} holds responses for the {recorded} split, not the {split} split.")
+    if len(folders) > 1: check_parts(folders)
+    arms, config, settings = [n for n in names if n not in BASELINES], configs[0], configs[0].get("evaluation") or {}
+    if loci is None and set(names) & set(BASELINES): loci = _recorded_loci(folders[0], config)
+    files = {n: next((f for f in (g/"responses"/f"{n}.parquet" for g in folders) if f.exists()), folders[0]/"responses"/f"{n}.parquet") for n in arms}
+    resampled, *_ = gather(files, k, settings.get("cluster_by"), None, loci,
                            [n for n in names if n in BASELINES], genes, draws=1, training=None if loci is None else training_loci(loci))
-    return str(config.get("seed", folder.name)), resampled
+    return str(config.get("seed", folders[0].name)), resampled
+
+# %% ../nbs/08_evaluation.ipynb #2ae4a91c
+def check_parts(
+    folders,   # recorded runs
+):
+    "Raise a `UserError` unless the runs have one seed, and gave the same answers wherever they asked the same arm."
+    seeds, answers = {}, {}
+    for folder in map(Path, folders):
+        seeds[folder] = (yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8")) or {}).get("seed")
+        for file in sorted((folder/"responses").glob("*.parquet")):
+            table = pd.read_parquet(file, columns=["locus_id", "sample", "completion"]).sort_values(["locus_id", "sample"], ignore_index=True)
+            first, known = answers.setdefault(file.name, (folder, table))
+            if not known.equals(table): raise UserError(f"{first} and {folder} hold different answers of {file.stem}: they are not parts of one experiment.")
+    if len(set(seeds.values())) > 1: raise UserError(f"{' and '.join(map(str, folders))} have different seeds: only runs of one seed are parts of one experiment.")
 
 # %% ../nbs/08_evaluation.ipynb #38319f30
 def training_loci(loci)->pd.DataFrame:
@@ -286,11 +302,12 @@ def _recorded_loci(folder, config):
 
 # %% ../nbs/08_evaluation.ipynb #a603083b
 def pool_pairs(
-    run_folders,               # recorded runs of the same experiment, one a seed (config.yaml, responses/)
+    run_folders,               # recorded runs of the same experiment, one a seed (config.yaml, responses/); or, for each seed, a list of runs that `check_parts` lets pass
     pairs,                     # (a, b): arms, or one of them a baseline of `BASELINES`; differences are a - b
     split:str=None,            # "validation" or "test": refuse a run whose responses are of another
     k=(1, 3, 5, 7), draws:int=10_000, seed:int=1,
     loci=None, genes=None,     # for baselines, where the run folder holds no data/loci.parquet
+    metrics=None,              # some of `metric_names(k)`; None: all
 )->dict:                       # (a, b) -> as `pool_seeds` gives
     "Several comparisons pooled over the same seeds; answers are read and baselines computed once."
     names = list(dict.fromkeys(n for pair in pairs for n in pair))
@@ -304,9 +321,9 @@ def pool_pairs(
         if set(t.values.index) != set(index): raise UserError(f"{folder} holds other loci than {run_folders[0]}: seeds pool over the same loci only.")
     values, found = [t.values.loc[index] for t in tables], {}
     for a, b in pairs:
-        columns = {m: [np.column_stack([v[run, m] for v in values]) for run in (a, b)] for m in metric_names(k) if values[0][a, m].notna().all()}
-        metrics = {m: _pool(one, two, clusters, labels, draws, seed) for m, (one, two) in columns.items()}
-        found[a, b] = _plain({"a": a, "b": b, "split": split, "n": len(index), "n_clusters": tables[0].n_clusters, "seeds": labels, "metrics": metrics})
+        columns = {m: [np.column_stack([v[run, m] for v in values]) for run in (a, b)] for m in metrics or metric_names(k) if values[0][a, m].notna().all()}
+        measured = {m: _pool(one, two, clusters, labels, draws, seed) for m, (one, two) in columns.items()}
+        found[a, b] = _plain({"a": a, "b": b, "split": split, "n": len(index), "n_clusters": tables[0].n_clusters, "seeds": labels, "metrics": measured})
     return found
 
 # %% ../nbs/08_evaluation.ipynb #f6c36620

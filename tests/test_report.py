@@ -353,7 +353,7 @@ def test_quarto_renders_it_without_a_complaint(tiny, page, tmp_path, caplog):
     assert {p.name for p in is_sound(by_quarto.resolve(), tmp_path)} == {p.name for p in by_quarto.parent.iterdir()} - {"search.html"} == {"index.html", "dataset.html"}
     html = by_quarto.read_text(encoding="utf-8")
     for words in ("and learns nothing", "No recorded result is present", 'download="main_comparison.csv"'): assert words in html
-    for machinery in ("run_dir = Path", "story.answer(n", "echo: false"): assert machinery not in html, machinery
+    for machinery in ("run_dir = Path", "records.answer(n", "echo: false"): assert machinery not in html, machinery
 
 
 def luminance(colour):
@@ -375,10 +375,10 @@ def test_text_stands_out_from_the_paper():
 
 
 def test_the_readme_says_what_the_recorded_runs_say():
-    from generank.story import between_marks, recorded_caption, recorded_result
+    from generank.recorded import between_marks, experiment, recorded_caption, recorded_result
     recorded = recorded_result()
     page = (ROOT/"README.md").read_text()
-    assert page == between_marks(page, recorded_caption(recorded)), "README.md differs from results/: run `make figure`"
+    assert page == between_marks(page, recorded_caption(recorded, experiment())), "README.md differs from results/: run `make figure`"
 
 
 def test_the_first_runs_page_needs_no_run_and_no_network(tmp_path):
