@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check record reevaluate figure published lock clean vllm-env vllm-test gguf-env gguf-test
+.PHONY: help setup report test check address record reevaluate figure published lock clean vllm-env vllm-test gguf-env gguf-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -44,6 +44,10 @@ check: setup  ## fail when the library and the notebooks differ, or when a noteb
 	before=$$(state); nbdev_export; nbdev_clean; \
 	if [ "$$before" != "$$(state)" ]; then git status --short -- nbs generank; git --no-pager diff --stat -- nbs generank; \
 	  echo "nbdev_export or nbdev_clean changed the files above: commit notebooks cleaned, together with the library exported from them" >&2; exit 1; fi
+
+address: setup  ## set the repository's address in settings.ini, the notebooks and the links: make address URL=https://github.com/OWNER/NAME
+	@$(PY) -c 'import sys; from generank.colab import set_address; print(*set_address(sys.argv[1] or None), sep="\n")' "$(URL)"
+	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; nbdev_export
 
 record: setup  ## copy the small artefacts of a finished run into results/: make record RUN=runs/NAME
 	@$(PY) -c 'import sys; from generank.pipeline import record; print(record(sys.argv[1]))' $(RUN)

@@ -111,6 +111,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'generank.cli.train': ('cli.html#train', 'generank/cli.py')},
             'generank.colab': { 'generank.colab.first_cell': ('colab.html#first_cell', 'generank/colab.py'),
                                 'generank.colab.prepare': ('colab.html#prepare', 'generank/colab.py'),
+                                'generank.colab.set_address': ('colab.html#set_address', 'generank/colab.py'),
                                 'generank.colab.write_first_cells': ('colab.html#write_first_cells', 'generank/colab.py')},
             'generank.compared': { 'generank.compared.changed_settings': ('compared.html#changed_settings', 'generank/compared.py'),
                                    'generank.compared.comparison_notebook': ('compared.html#comparison_notebook', 'generank/compared.py'),
