@@ -106,6 +106,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'generank.cli.report': ('cli.html#report', 'generank/cli.py'),
                               'generank.cli.run': ('cli.html#run', 'generank/cli.py'),
                               'generank.cli.runs': ('cli.html#runs', 'generank/cli.py'),
+                              'generank.cli.show_json': ('cli.html#show_json', 'generank/cli.py'),
                               'generank.cli.show_table': ('cli.html#show_table', 'generank/cli.py'),
                               'generank.cli.told': ('cli.html#told', 'generank/cli.py'),
                               'generank.cli.train': ('cli.html#train', 'generank/cli.py')},

@@ -11,6 +11,7 @@ import pytest
 
 GENERANK = str(Path(sys.executable).with_name("generank"))
 PUBLISHED = Path(__file__).resolve().parents[2]/"shared"/"data"/"published"
+GOLD = PUBLISHED.parent/"open_targets_gold_standards.191108.tsv"
 
 
 def call(*arguments, **kwargs):
@@ -91,6 +92,25 @@ def test_output_can_be_piped():
     assert facts[0].split("\t") == ["fact", "all", "train", "validation", "test"]
     head = subprocess.run(f"{GENERANK} data describe --no-figures | head -1", shell=True, capture_output=True, text=True, timeout=60)
     assert head.stderr == "" and head.stdout.startswith("fact")
+
+
+@pytest.mark.parametrize("arguments, keys", [
+    (("run", "--profile", "tiny", "--dry-run", "--json"), {"run", "profile", "seed", "model", "changed", "plan", "forecast", "needs", "obstacles"}),
+    (("run", "--profile", "a100", "--sweep", "seed=1,2", "--dry-run", "--json"), {"runs"}),
+    (("data", "check", "loci.csv", "--json"), {"checks"}),
+    (("data", "describe", "loci.csv", "--no-figures", "--json"), {"facts"}),
+])
+def test_scripts_get_one_json_object(arguments, keys, tmp_path):
+    (tmp_path/"loci.csv").write_text('trait,candidates,causal_gene\nasthma,"IL4, IL13, RAD50",IL13\ngout,"ABCG2, PKD2, SPP1",ABCG2\nLDL,"LDLR, SMARCA4",LDLR\n')
+    told = call(*arguments, cwd=tmp_path)
+    assert told.returncode == 0 and set(json.loads(told.stdout)) == keys, told.stderr
+
+
+def test_the_tables_that_were_built_are_told_to_scripts(tmp_path):
+    if not GOLD.exists(): pytest.skip("the gold standards are not here")
+    told = call("data", "build", "--gold-standards", GOLD, "--out", "mine", "--json", cwd=tmp_path)
+    built = json.loads(told.stdout)
+    assert (told.returncode, built["folder"], built["card"]) == (0, "mine", json.loads((tmp_path/"mine"/"loci.json").read_text()))
 
 
 def test_published_responses_come_out_as_published():
