@@ -57,9 +57,11 @@ def download(name:str, revision:str=None)->str:
 
 # %% ../nbs/10a_modal.ipynb #75d9b587
 def run(name:str, arguments:list[str])->dict:
-    "Do what is left of the run `runs/<name>`; its summary, as in `generank runs --json`."
+    "Do what is left of the run `runs/<name>`, and copy what a run beside it has finished; its summary, as in `generank runs --json`."
     from generank.runs import summary
-    _generank("run", "--out", f"runs/{name}", "--resume", *arguments)
+    beside = Path("runs")/Path(name).parent
+    (_place()/beside).mkdir(parents=True, exist_ok=True)
+    _generank("run", "--out", f"runs/{name}", "--resume", "--reuse", beside.as_posix(), *arguments)
     return summary(_place()/"runs"/name) | {"run": f"runs/{name}"}
 
 # %% ../nbs/10a_modal.ipynb #e61443a4
