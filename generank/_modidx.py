@@ -313,6 +313,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'generank.execution.Stop.handle': ('execution.html#stop.handle', 'generank/execution.py'),
                                     'generank.execution.Stop.kill': ('execution.html#stop.kill', 'generank/execution.py'),
                                     'generank.execution._become_kernel': ('execution.html#_become_kernel', 'generank/execution.py'),
+                                    'generank.execution.can_fork': ('execution.html#can_fork', 'generank/execution.py'),
                                     'generank.execution.describe': ('execution.html#describe', 'generank/execution.py'),
                                     'generank.execution.duration': ('execution.html#duration', 'generank/execution.py'),
                                     'generank.execution.engine': ('execution.html#engine', 'generank/execution.py'),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'STOPPED', 'PRELOADED', 'RunFailed', 'Interrupted', 'file_problem', 'Stop', 'duration', 'describe', 'Display',
-           'watching', 'serve_kernels', 'Preloaded', 'thread_settings', 'preloading', 'kernel_manager', 'engine',
-           'prepare', 'tidy', 'failure', 'execute']
+           'watching', 'serve_kernels', 'Preloaded', 'thread_settings', 'can_fork', 'preloading', 'kernel_manager',
+           'engine', 'prepare', 'tidy', 'failure', 'execute']
 
 # %% ../nbs/08c_execution.ipynb #ca5a5213
 import errno, gc, importlib, json, logging, os, signal, subprocess, sys, tempfile, threading, time
@@ -41,7 +41,8 @@ def file_problem(
 class Stop:
     "Turns Ctrl-C and SIGTERM into a clean stop while it is entered."
     def __init__(self, grace:float=30.0):  # seconds that a kernel gets to save its work before it is killed
-        self.grace, self.asked, self.kernel, self.previous = grace, None, None, {}
+        self.grace, self.asked, self.kernel, self.previous, self.kinds = grace, None, None, {}, set()
+        self.parent = os.getppid() if os.environ.get("GENERANK_WITH_PARENT") else None
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -51,14 +52,19 @@ class Stop:
     def __exit__(self, *_):
         for s, handler in self.previous.items(): signal.signal(s, handler)
 
-    def handle(self, *_):
+    def handle(self, kind, *_):
         "Ask the kernel to stop; the second time, or without a kernel, stop at once."
-        again, self.asked = self.asked is not None, self.asked or time.monotonic()
+        again, first, self.asked = kind in self.kinds, not self.kinds, self.asked or time.monotonic()
+        self.kinds.add(kind)
+        if not again and not first: return
         if self.kernel is None: raise KeyboardInterrupt
         self.kill() if again else os.kill(self.kernel, signal.SIGINT)
 
     def enforce(self):
-        "End a kernel that was asked to stop and did not."
+        "End a kernel that was asked to stop and did not; ask it when the process that started this one has ended."
+        if self.parent and os.getppid() != self.parent:
+            self.parent = None
+            os.kill(os.getpid(), signal.SIGTERM)
         if self.asked and time.monotonic() - self.asked > self.grace: self.kill()
 
     def kill(self):
@@ -214,6 +220,11 @@ def thread_settings(threads:int=None)->dict[str, str]:   # None: nothing is set
     return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
 
 # %% ../nbs/08c_execution.ipynb #a166da7d
+def can_fork()->bool:
+    "Whether kernels may be forks here: on Linux, without a graphics card, and unless `GENERANK_PRELOAD` is 0."
+    return sys.platform == "linux" and not Path("/proc/driver/nvidia").exists() and os.environ.get("GENERANK_PRELOAD") != "0"
+
+# %% ../nbs/08c_execution.ipynb #193ff10c
 _preloaded = None   # the server in use
 
 @contextmanager
@@ -222,8 +233,7 @@ def preloading(
 ):
     "While the block runs, kernels are forks of a process that has imported the libraries, where that is safe."
     global _preloaded
-    safe = sys.platform == "linux" and not Path("/proc/driver/nvidia").exists() and os.environ.get("GENERANK_PRELOAD") != "0"
-    if _preloaded or not safe:
+    if _preloaded or not can_fork():
         yield
         return
     _preloaded = Preloaded(threads)
@@ -323,6 +333,8 @@ def failure(
     if kind in ("DeadKernelError", "RuntimeError"): return RunFailed(f"The kernel of {name} died; if the machine ran out of memory, lower the batch size (see run.log).")
     if kind != "PapermillExecutionError": return error
     if error.ename == "UserError": return UserError(error.evalue)
+    full = next((code for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(code) in error.evalue), None)
+    if full: return OSError(full, os.strerror(full))
     line = next((s.strip() for s in error.source.splitlines() if s.strip() and not s.strip().startswith(("#", "import ", "from "))), "")
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {(error.evalue.splitlines() or [''])[0][:300]}")
 

@@ -111,7 +111,7 @@ def _one(point, profile, overrides, folder, jobs, cell_timeout, executor, displa
     if cell_timeout: command += ["--cell-timeout", str(cell_timeout)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     here = isinstance(executor, Processes)
-    shared = {"OMP_NUM_THREADS": str(max(1, cores // jobs))} if here and jobs > 1 else {}
+    shared = {"GENERANK_WITH_PARENT": "1"} | ({"OMP_NUM_THREADS": str(max(1, cores // jobs)), "GENERANK_PRELOAD": os.environ.get("GENERANK_PRELOAD", "0")} if here and jobs > 1 else {})
     log = None if here and jobs == 1 else folder/f"{point.name}.log"
     code = executor.call(command, log, shared)
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log and log.exists() else []

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
+from generank.execution import can_fork
 from generank.pipeline import record, reevaluate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +29,12 @@ def call(name):
     with open(os.environ["CALLS"], "a") as f: f.write(name + "\\n")
     if os.environ.get("SLOW") == name:
         Path(os.environ["CALLS"] + ".kernel").write_text(str(os.getpid()))
-        time.sleep(120)
+        try: time.sleep(120)
+        except KeyboardInterrupt:
+            time.sleep(0.2)
+            Path(os.environ["CALLS"] + ".saved").write_text("in time")
+            raise
+    if os.environ.get("FILL") == name: write('models/big', 'x' * 10_000_000)
     if os.environ.get("FAIL") == name: raise ValueError("matrix is singular")
     if os.environ.get("WRONG") == name:
         from generank.core import UserError
@@ -54,26 +61,31 @@ def notebooks(tmp_path_factory):
     return folder
 
 
+FORKED = {"GENERANK_PRELOAD": "1"}   # kernels that are forks of a process with the libraries, which these stages don't need
+
+
 class Mini:
     "A run of the miniature stages in a folder of its own."
     def __init__(self, folder, notebooks):
         self.folder, self.out, self.calls_file = folder, folder/"runs"/"mini", folder/"calls.txt"
-        self.env = {**os.environ, "GENERANK_NBS": str(notebooks), "CALLS": str(self.calls_file), "HF_TOKEN": PLANTED, "WANDB_API_KEY": PLANTED}
+        self.env = {**os.environ, "GENERANK_NBS": str(notebooks), "CALLS": str(self.calls_file), "HF_TOKEN": PLANTED, "WANDB_API_KEY": PLANTED, "RUN_OF_THE_TEST": str(folder), "GENERANK_PRELOAD": "0"}
 
     def run(self, *arguments, **env):
         self.calls_file.write_text("")
         return subprocess.run([GENERANK, "run", *arguments], cwd=self.folder, env={**self.env, **env}, capture_output=True, text=True, timeout=300)
 
     def start(self, *arguments, **env):
-        "Start a run and wait until its slow stage works; the process and its kernel's id."
+        "Start a run, in a process group of its own as a terminal does, and wait until its slow stage works; the process and its kernel's id."
         self.calls_file.write_text("")
         marker = Path(f"{self.calls_file}.kernel")
         marker.unlink(missing_ok=True)
-        process = subprocess.Popen([GENERANK, "run", *arguments], cwd=self.folder, env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([GENERANK, "run", *arguments], cwd=self.folder, env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
         wait_for(lambda: marker.exists() and marker.read_text(), process)
         return process, int(marker.read_text())
 
     def calls(self): return self.calls_file.read_text().split()
+
+    def left(self): return left(str(self.folder))
 
 
 def wait_for(condition, process=None, seconds=150):
@@ -92,6 +104,16 @@ def gone(pid):
     except FileNotFoundError: return Path("/proc/self").exists()
 
 
+def left(mark):
+    "The processes that a run has left behind, or still has: those with its mark in their environment."
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RUN_OF_THE_TEST") == mark and not gone(process.pid): found.append(process)
+        except (psutil.Error, OSError): pass
+    return found
+
+
 @pytest.fixture
 def mini(tmp_path, notebooks): return Mini(tmp_path, notebooks)
 
@@ -101,12 +123,14 @@ ALL = ["data", "warm-start", "grpo-rank", "inference", "evaluation", "report"]
 
 
 def test_a_killed_run_continues_at_the_unfinished_stage(mini):
-    process, kernel = mini.start(*TINY, SLOW="grpo-rank")
+    process, kernel = mini.start(*TINY, SLOW="grpo-rank", **FORKED)
+    parent = psutil.Process(kernel).parent()
+    assert ("serve_kernels" in parent.cmdline()[-1]) == can_fork() and parent.environ()["HF_TOKEN"] == PLANTED, "the process that kernels are forks of knows the secrets too"
     refused = mini.run(*TINY, "--resume")
     assert refused.returncode == 2 and "Another process is working in runs/mini" in refused.stderr
     process.kill()
     process.communicate()
-    wait_for(lambda: gone(kernel), seconds=30)
+    wait_for(lambda: not mini.left(), seconds=30)
 
     unflagged = mini.run(*TINY)
     assert unflagged.returncode == 2 and "add --resume to continue it" in unflagged.stderr
@@ -114,8 +138,9 @@ def test_a_killed_run_continues_at_the_unfinished_stage(mini):
     assert (done.returncode, mini.calls()) == (0, ALL[2:]), done.stderr
     assert done.stdout == "runs/mini/site/index.html\n" and (mini.out/"site"/"index.html").exists()
     assert "2/6 grpo/warm-start: unchanged, skipped" in done.stderr and "3/6 grpo/grpo-rank: it was interrupted" in done.stderr
-    again = mini.run(*TINY, "--resume")
-    assert (again.returncode, mini.calls()) == (0, [])
+    again = mini.run(*TINY, "--resume", "--json")
+    told = json.loads(again.stdout)
+    assert (again.returncode, mini.calls(), told["run"], told["state"], told["report"]) == (0, [], "runs/mini", "done", "runs/mini/site/index.html")
 
     manifest = json.loads((mini.out/"manifest.json").read_text())
     assert all(s["status"] == "done" and s["seconds"] > 0 and s["artefacts"] for s in manifest["stages"].values())
@@ -127,15 +152,16 @@ def test_a_killed_run_continues_at_the_unfinished_stage(mini):
     assert not list(mini.out.rglob(".*tmp")) and not (mini.out/".progress.json").exists()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_says_how_to_continue(mini, signum):
-    process, kernel = mini.start(*TINY, SLOW="data")
-    process.send_signal(signum)
+@pytest.mark.parametrize("stage, stop", [("data", lambda p: p.send_signal(signal.SIGINT)), ("data", lambda p: p.send_signal(signal.SIGTERM)),
+                                         ("warm-start", lambda p: os.killpg(p.pid, signal.SIGINT))], ids=["SIGINT", "SIGTERM", "Ctrl-C in a terminal"])
+def test_a_stopped_run_says_how_to_continue(mini, stage, stop):
+    process, kernel = mini.start(*TINY, SLOW=stage, **FORKED)
+    stop(process)
     out, err = process.communicate(timeout=90)
-    assert process.returncode == 1 and gone(kernel)
+    assert process.returncode == 1 and not mini.left() and Path(f"{mini.calls_file}.saved").exists(), "the kernel is let save"
     assert err.endswith("Stopped; what is finished is kept.\nContinue with: generank run --out runs/mini --resume\n"), err
     plan = mini.run("--out", "runs/mini", "--resume", "--dry-run").stdout.splitlines()
-    assert plan[0] == "runs/mini: profile tiny, seed 1, model random-llama" and plan[1].split() == ["data", "run:", "it", "was", "interrupted"]
+    assert plan[0] == "runs/mini: profile tiny, seed 1, model random-llama" and f"{stage} run: it was interrupted" in [" ".join(line.split()).removeprefix("grpo/") for line in plan]
 
 
 def test_a_failing_cell_is_named_and_a_user_error_is_passed_on(mini):
@@ -158,21 +184,39 @@ def test_the_notebooks_must_be_there(mini):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    "A disk of 64 KiB where one may be mounted, else a limit on the size of files that no manifest keeps; its folder, and what a child process does first."
-    disk = tmp_path/"disk"
+def small_disk(tmp_path, request):
+    "A disk of so many KiB where one may be mounted, else a limit on the size of files; its folder, and what a child process does first."
+    disk, (size, limit) = tmp_path/"disk", request.param
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True).returncode == 0
-    yield disk, (None if mounted else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(disk)], capture_output=True).returncode == 0
+    yield disk, (None if mounted else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     if mounted: subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_is_one_sentence(mini, small_disk):
+@pytest.mark.parametrize("small_disk, fill", [((64, 12_000), ""), ((4096, 4_000_000), "warm-start")], indirect=["small_disk"], ids=["by the run", "in a notebook"])
+def test_a_full_disk_is_one_sentence(mini, small_disk, fill):
     disk, first = small_disk
-    full = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", str(disk/"run")], cwd=mini.folder, env=mini.env, capture_output=True, text=True, timeout=100, preexec_fn=first)
+    full = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", str(disk/"run")], cwd=mini.folder, env={**mini.env, "FILL": fill}, capture_output=True, text=True, timeout=100, preexec_fn=first)
     said = full.stderr.splitlines()
     assert full.returncode == 1 and said[-2].startswith("Error: There is no room left on the disk") and said[-1].startswith("Continue with: generank run --out"), full.stderr
-    assert "Traceback" not in full.stderr
+    assert "Traceback" not in full.stderr and (not fill or mini.calls() == ALL[:2])
+
+
+@pytest.fixture
+def shut(tmp_path):
+    "A folder that can't be written to, for anybody."
+    folder = tmp_path/"shut"
+    folder.mkdir(0o555)
+    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)], capture_output=True).returncode == 0
+    if os.access(folder, os.W_OK): pytest.skip("root can write everywhere, and may not mount a disk here")
+    yield folder
+    if mounted: subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_folder_that_can_not_be_written_to_is_one_sentence(mini, shut):
+    wrong = mini.run("--profile", "tiny", "--out", "shut/run")
+    assert wrong.returncode == 1 and wrong.stderr.splitlines()[-1].startswith("Error: shut/run can't be written to ("), wrong.stderr
+    assert "Traceback" not in wrong.stderr and mini.calls() == []
 
 
 @pytest.mark.parametrize("out", ["file/run", "/proc/version/run"])
@@ -190,6 +234,17 @@ def test_without_a_kernel_a_run_says_so(mini):
     none = mini.run(*TINY, PYTHONPATH=path)
     assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/02_data.ipynb died"), none.stderr
     assert "No module named 'ipykernel'" in (mini.out/"run.log").read_text()
+
+
+def test_without_a_kernel_to_fork_a_run_says_so(mini):
+    "The same where kernels are forks of the process that has imported the libraries."
+    assert mini.run(*TINY, FAIL="warm-start").returncode == 1
+    (mini.folder/"fake"/"ipykernel").mkdir(parents=True)
+    (mini.folder/"fake"/"ipykernel"/"__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'ipykernel'\")\n")
+    path = os.pathsep.join([str(mini.folder/"fake"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    none = mini.run(*TINY, "--resume", PYTHONPATH=path, **FORKED)
+    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/05_grpo.warm-start.ipynb died"), none.stderr
+    assert "No module named 'ipykernel'" in (mini.out/"run.log").read_text() and not mini.left()
 
 
 def test_a_kernel_that_dies_is_one_sentence_and_the_run_continues(mini):

@@ -1,11 +1,13 @@
 """`generank run --sweep` with miniature stages: every combination once, what is shared done once, the same table however many run side by side."""
+import json
+import os
 import signal
 
 import nbformat
 import pandas as pd
 import pytest
 
-from test_run import PLANTED, STAGES, Mini, gone, wait_for
+from test_run import FORKED, PLANTED, STAGES, Mini, wait_for
 
 GRPO = "for a in arms: call(a); write(f'models/{a}/adapter_model.safetensors', f\"{a} {config['seed']} {[x['reward'] for x in config['arms'] if x['name'] == a]}\"); write(f'models/{a}/training.json', '{}')"
 INFERENCE = "call('inference')\nfor a in arms: f = run_dir/f'models/{a}/adapter_model.safetensors'; write(f'responses/{a}.parquet', f.read_text() if f.exists() else a)"
@@ -54,8 +56,10 @@ def test_a_sweep_gives_the_same_table_side_by_side_and_shares_its_work(mini, tmp
 
     again = mini.run(*SWEEP)
     assert again.returncode == 2 and "already holds a sweep: add --resume" in again.stderr
-    resumed = mini.run(*SWEEP, "--resume")
+    resumed = mini.run(*SWEEP, "--resume", "--json")
     assert (resumed.returncode, mini.calls()) == (0, []) and (tmp_path/"runs/grid/sweep.csv").read_text() == table
+    told = json.loads(resumed.stdout)
+    assert told["table"] == "runs/grid/sweep.csv" and [(r["run"], round(r["mrr"], 9)) for r in told["rows"]] == list(zip(rows.run, rows.mrr.round(9)))
 
 
 def test_a_sweep_goes_on_past_a_failed_run_and_after_a_stop(mini, tmp_path):
@@ -63,10 +67,15 @@ def test_a_sweep_goes_on_past_a_failed_run_and_after_a_stop(mini, tmp_path):
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-2].startswith("Error: 2 of 2 runs failed, the first (seed-") and "matrix is singular" in failed.stderr
     assert failed.stderr.endswith("Continue with the same command and --resume.\n")
-    process, kernel = mini.start(*SWEEP[:6], "--resume", SLOW="grpo-rank")
-    process.send_signal(signal.SIGINT)
+    process, kernel = mini.start(*SWEEP[:6], "--resume", "--jobs", "2", SLOW="grpo-rank", **FORKED)
+    os.killpg(process.pid, signal.SIGINT)   # as Ctrl-C in a terminal: the runs get it too
     out, err = process.communicate(timeout=90)
+    assert not mini.left() and (tmp_path/"calls.txt.saved").exists(), "each kernel is let save"
     assert process.returncode == 1 and err.endswith("Stopped; what is finished is kept.\nContinue with the same command and --resume.\n"), err
+    process, kernel = mini.start(*SWEEP[:6], "--resume", SLOW="grpo-rank", **FORKED)
+    process.kill()
+    process.communicate(timeout=90)
+    wait_for(lambda: not mini.left(), seconds=60)
     done = mini.run(*SWEEP[:6], "--resume", "--jobs", "2")
     assert done.returncode == 0 and "warm-start" not in mini.calls(), done.stderr
 
@@ -108,8 +117,8 @@ def test_a_sweep_through_submitit_gives_the_same_table(mini, tmp_path):
 
 
 def test_a_sweep_in_a_queue_is_stopped_with_its_jobs(mini, tmp_path):
-    process, kernel = mini.start("--profile", "tiny", "--sweep", "seed=1", "--out", "runs/queue", "--executor", "submitit", SLOW="grpo-rank")
+    process, kernel = mini.start("--profile", "tiny", "--sweep", "seed=1", "--out", "runs/queue", "--executor", "submitit", SLOW="grpo-rank", **FORKED)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=90)
     assert process.returncode == 1 and "Continue with the same command and --resume." in err, err
-    wait_for(lambda: gone(kernel), seconds=60)
+    wait_for(lambda: not mini.left(), seconds=60)
