@@ -1,0 +1,101 @@
+"""The real tiny run, killed in every stage in turn, and made twice: the same bytes, no stage done again, no process left behind."""
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from test_run import GENERANK, left, wait_for
+
+STARTUP = '''
+def halt(moment, file):
+    "Halt this kernel in the middle of its work, at the call of module:name:calls before it: it tells its process to the file, and sleeps."
+    import functools, importlib, os, time
+    module, name, before = moment.split(":")
+    *path, name = name.split(".")
+    owner, calls = functools.reduce(getattr, path, importlib.import_module(module)), [0]
+    function = getattr(owner, name)
+    @functools.wraps(function)
+    def halting(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] == int(before) + 1:
+            with open(f"{file}.part", "w") as f: f.write(str(os.getpid()))
+            os.rename(f"{file}.part", file)
+            time.sleep(300)
+        return function(*args, **kwargs)
+    setattr(owner, name, halting)
+
+import os
+if os.environ.get("MOMENT"): halt(os.environ["MOMENT"], os.environ["FILE"])
+del halt
+'''
+MOMENTS = {   # execution -> where its kernel is caught: some of the work done, some not
+    "data": "generank.data:run_card:0",                              # the loci are written, their card is not
+    "grpo/warm-start": "torch.optim:AdamW.step:1",                   # one of two steps
+    "grpo/grpo-rank": "generank.groups:_draw:14",                    # within the second step's answers
+    "inference": "generank.store:ResponseStore.add:2",               # some answers are stored
+    "evaluation": "generank.figures:save_chart:2",                   # two figures, no metrics
+    "report": "generank.story:does_it_help:0",                       # in the middle of the page
+}
+ARMS = ("zero-shot", "warm-start", "grpo-rank")
+TINY = ("run", "--profile", "tiny", "--out", "runs/tiny")
+
+
+def results(run):
+    "What must not depend on how often a run was killed: the bytes of metrics, comparisons and answers, the figures' tables, the weights."
+    files = ["evaluation/metrics.json", "evaluation/comparisons.json", "evaluation/robustness.json", "data/loci.parquet", *(f"responses/{a}.parquet" for a in ARMS)]
+    files += [p.relative_to(run).as_posix() for pattern in ("probes/*/*.parquet", "evaluation/figures/*.csv", "models/*/adapter_model.safetensors") for p in sorted(run.glob(pattern))]
+    return {name: (run/name).read_bytes() for name in files}
+
+
+def differing(a, b):
+    a, b = results(a), results(b)
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
+
+
+def stages(run): return json.loads((run/"manifest.json").read_text())["stages"]
+
+
+def of(execution, units):
+    "The units of the manifest that one execution does."
+    return {u: r for u, r in units.items() if u == execution or u.startswith(f"{execution}/")}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes by their environment")
+def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(tiny_run, tmp_path):
+    (tmp_path/"ipython/profile_default/startup").mkdir(parents=True)
+    (tmp_path/"ipython/profile_default/startup/halt.py").write_text(STARTUP)
+    marker, run, finished = tmp_path/"kernel.txt", tmp_path/"runs/tiny", {}
+    env = {**os.environ, "IPYTHONDIR": str(tmp_path/"ipython"), "FILE": str(marker), "RUN_OF_THE_TEST": str(tmp_path)}
+    for execution, moment in MOMENTS.items():
+        process = subprocess.Popen([GENERANK, *TINY, "--resume"], cwd=tmp_path, env={**env, "MOMENT": moment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(marker.exists, process)
+        kernel = int(marker.read_text())
+        assert {process.pid, kernel} <= {p.pid for p in left(str(tmp_path))}
+        process.kill()
+        said = process.communicate()[1]
+        wait_for(lambda: not left(str(tmp_path)), seconds=30)
+        now = stages(run)
+        assert of(execution, now) and {r["status"] for r in of(execution, now).values()} == {"interrupted"}, said
+        assert {u: now[u] for u in finished} == finished, "what was finished has been done again"
+        finished = {u: r for u, r in now.items() if r["status"] == "done"}
+        marker.unlink()
+    done = subprocess.run([GENERANK, *TINY, "--resume"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout == "runs/tiny/site/index.html\n", done.stderr
+    assert not left(str(tmp_path))
+    assert differing(run, tiny_run[0]) == []
+    assert {u: stages(run)[u] for u in finished} == finished and {r["status"] for r in stages(run).values()} == {"done"}
+    log = (run/"run.log").read_text()
+    assert re.findall(r"\d/6 (\S+): done in ", log) == list(MOMENTS), "each execution ends once"
+    assert [len(re.findall(rf" \d/6 {u}: (?:not done yet|it was interrupted)", log)) for u in stages(run)] == [2] * 8, "each is begun twice: killed once, then finished"
+
+
+def test_two_runs_of_one_profile_and_seed_are_the_same(tiny_run, tmp_path):
+    "The second in another folder, and with another order of sets."
+    env = {**os.environ, "PYTHONHASHSEED": "7"}
+    again = subprocess.run([GENERANK, *TINY[:-1], "elsewhere/again"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr
+    assert differing(tmp_path/"elsewhere/again", tiny_run[0]) == []
