@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'STOPPED', 'PRELOADED', 'RunFailed', 'Interrupted', 'file_problem', 'Stop', 'duration', 'describe', 'Display',
-           'watching', 'serve_kernels', 'Preloaded', 'thread_settings', 'can_fork', 'preloading', 'kernel_manager',
-           'engine', 'prepare', 'tidy', 'failure', 'execute']
+           'watching', 'serve_kernels', 'Preloaded', 'thread_settings', 'can_fork', 'Forked', 'preloading',
+           'kernel_manager', 'engine', 'prepare', 'tidy', 'failure', 'execute']
 
 # %% ../nbs/08c_execution.ipynb #ca5a5213
 import errno, gc, importlib, json, logging, os, signal, subprocess, sys, tempfile, threading, time
@@ -224,6 +224,28 @@ def can_fork()->bool:
     "Whether kernels may be forks here: on Linux, without a graphics card, and unless `GENERANK_PRELOAD` is 0."
     return sys.platform == "linux" and not Path("/proc/driver/nvidia").exists() and os.environ.get("GENERANK_PRELOAD") != "0"
 
+# %% ../nbs/08c_execution.ipynb #416e9ffc
+class Forked:
+    "A kernel that is a child of the server, with what jupyter_client asks of a `Popen`: an ended process takes signals without complaint."
+    stdin = stdout = stderr = None
+    def __init__(self, pid:int):
+        import psutil
+        self.pid, self.gone = pid, psutil.NoSuchProcess
+        with suppress(self.gone): self.process = psutil.Process(pid)
+
+    def poll(self)->int|None: return None if (p := getattr(self, "process", None)) and p.is_running() else -1
+
+    def wait(self)->int:
+        if self.poll() is None: self.process.wait()
+        return -1
+
+    def send_signal(self, number:int):
+        with suppress(self.gone):
+            if self.poll() is None: self.process.send_signal(number)
+
+    def kill(self): self.send_signal(signal.SIGKILL)
+    def terminate(self): self.send_signal(signal.SIGTERM)
+
 # %% ../nbs/08c_execution.ipynb #193ff10c
 _preloaded = None   # the server in use
 
@@ -250,20 +272,14 @@ def kernel_manager(
     preloaded=None,      # a `Preloaded` to take kernels from
 ):                       # a class for nbclient
     "A kernel manager whose kernels run in the present environment."
-    import psutil
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_client.provisioning import LocalProvisioner
-    class Process(psutil.Process):
-        "A kernel that is a child of the server, with what jupyter_client asks of a process."
-        stdin = stdout = stderr = None
-        def poll(self): return None if self.is_running() else -1
-        def wait(self): return super().wait() or -1
     class Provisioner(LocalProvisioner):
         async def launch_kernel(self, cmd, **kwargs):
             pid = preloaded.fork(cmd[2:], kwargs["env"], str(kwargs.get("cwd") or os.getcwd()), output.name)
             if pid is None: return await super().launch_kernel(cmd, **kwargs)
-            with suppress(psutil.NoSuchProcess): self.process = Process(pid)
+            self.process = Forked(pid)
             self.pid = self.pgid = pid
             return self.connection_info
     class Manager(AsyncKernelManager):
