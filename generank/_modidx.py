@@ -214,6 +214,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'generank.drawings': { 'generank.drawings._box': ('drawings.html#_box', 'generank/drawings.py'),
                                    'generank.drawings._gene_mark': ('drawings.html#_gene_mark', 'generank/drawings.py'),
                                    'generank.drawings._placed': ('drawings.html#_placed', 'generank/drawings.py'),
+                                   'generank.drawings.both_widths': ('drawings.html#both_widths', 'generank/drawings.py'),
                                    'generank.drawings.drawing': ('drawings.html#drawing', 'generank/drawings.py'),
                                    'generank.drawings.grpo_drawing': ('drawings.html#grpo_drawing', 'generank/drawings.py'),
                                    'generank.drawings.lanes': ('drawings.html#lanes', 'generank/drawings.py'),

@@ -112,7 +112,7 @@ def results_table(
     "Arms and baselines with MRR and top-k accuracy and their 95 % intervals."
     rows = []
     for run in numbers("metrics.runs"):
-        row = {"": run["name"], "MRR": with_interval(run, "mrr")}
+        row = {"Arm or baseline": run["name"], "MRR": with_interval(run, "mrr")}
         row |= {f"Top-{k}": with_interval(t, "accuracy", ".2f") for k, t in run["top_k"].items()}
         row["No list"] = "" if run["format_error_rate"] is None else shown(run["format_error_rate"], ".0%")
         rows.append(row)
@@ -329,12 +329,12 @@ def example_locus(
 # %% ../nbs/09b_story.ipynb #3e17c889
 def locus_figure(locus)->Block:
     "The drawing of a locus to scale, from the bundled gene table."
-    from generank.drawings import locus_drawing
+    from generank.drawings import both_widths, locus_drawing
     from generank.genes import load_genes
     genes = load_genes()
     genes = genes[(genes["chrom"] == locus["chrom"]) & genes["symbol"].isin(list(locus["candidates"]))].drop_duplicates("symbol")
     variant = locus["rsid"] if isinstance(locus["rsid"], str) else "lead variant"
-    svg = locus_drawing(genes, int(locus["pos"]), str(locus["chrom"]), locus["causal_gene"], variant)
+    svg = both_widths(locus_drawing, genes, int(locus["pos"]), str(locus["chrom"]), locus["causal_gene"], variant)
     caption = f"A held-out locus of the trait “{locus['trait']}” on chromosome {locus['chrom']}, to scale: the associated variant, the candidate genes around it, and in colour {locus['causal_gene']}, the causal one."
     return figure_block(svg, caption, genes[["symbol", "chrom", "start", "end", "strand", "description"]].to_csv(index=False), "locus", wide=True)
 
