@@ -64,9 +64,10 @@ def search_page(
     "The page that searches the others."
     folder = PACKAGE/"templates"/"report"
     index = json.dumps([e for name, page in pages.items() for e in entries(name, page)], ensure_ascii=False).replace("<", "\\u003c")
-    css = "\n".join((folder/name).read_text(encoding="utf-8") for name in ("page.css", "parts.css"))
-    parts = {"css": css, "bar": bar([*pages, "search"], "search").replace(' aria-current="page"', ""), "index": index}
-    return re.sub(r"\{\{ (\w+) \}\}", lambda m: parts[m[1]], (folder/"search.html").read_text(encoding="utf-8"))
+    read = lambda name: (folder/name).read_text(encoding="utf-8")
+    parts = {"css": read("page.css") + read("parts.css"), "dark": read("dark.css"), "theme": read("theme.js"), "button": read("theme.html"),
+             "bar": bar([*pages, "search"], "search").replace(' aria-current="page"', ""), "index": index}
+    return re.sub(r"\{\{ (\w+) \}\}", lambda m: parts[m[1]], read("search.html"))
 
 # %% ../nbs/08i_navigation.ipynb #8365613b
 def furnish(
