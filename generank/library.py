@@ -19,7 +19,7 @@ from .core import UserError, read_json
 from .gpu import gpu_results, gpu_text, speed_chart, speed_table
 from .manifest import REPOSITORY
 from .pipeline import find_notebooks
-from .report import Block, cell_options, chart_figure, check_engine, figure_block, picture, render, render_page, save_pages, table
+from .report import Block, cell_options, chart_figure, check_engine, executed_page, figure_block, from_run, picture, run_pages, save_pages, table
 
 # %% ../nbs/09h_library.ipynb #a9dcc698
 def addresses(
@@ -274,14 +274,14 @@ def library_pages(
 def render_site(
     run_dir,                  # a run folder, finished or recorded
     open_browser:bool=False,  # show the report in the reader's browser
-    engine:str="auto",        # of the report, its data and the first run's page, as in `generank.report.render`; the library's pages are nbconvert's
+    engine:str="auto",        # "quarto", "nbconvert", or "auto": quarto where it is installed
     site=None,                # where the pages go; None: `site/` in the run folder
     **parameters,             # of the report's notebook
 )->Path:                      # the report's page
-    "Render all: the report of a run and its data, the first published run anew, the library, its speed, its log."
+    "Render all at once: the report of a run and its data, the first published run anew, the library, its speed, its log."
     check_engine(engine)
-    page = render(run_dir, engine=engine, site=site, **parameters)
-    render_page("published", page.parent, engine=engine)
-    save_pages(library_pages(), page.parent, "nbconvert", "Rendered by generank.")   # by Quarto each of them would carry 3 MB of styles and scripts
+    told, library = run_pages(run_dir, **parameters), library_pages()
+    pages = {**told, "published": executed_page("published"), **library}
+    page = save_pages(pages, site or Path(run_dir)/"site", engine, {name: from_run(run_dir) if name in told else "Rendered by generank." for name in pages}, shared=list(library))
     if open_browser: webbrowser.open(page.resolve().as_uri())
     return page
