@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from generank.core import UserError, read_json, write_json, write_text
-from generank.library import addresses, library_pages
-from generank.report import SORT, loads, render, render_page, save_pages, save_pdf
+from generank.library import addresses, library_pages, render_site
+from generank.report import SORT, TEMPLATES, loads, render, render_page, save_pages, save_pdf
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = {SORT, f"<script>\n{(TEMPLATES/'report/theme.js').read_text(encoding='utf-8').rstrip()}\n</script>"}   # what a page runs: the sorting of a table, the switch of light and dark
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def changed(tiny, folder, change):
 def test_page_is_one_file_that_needs_nothing_else(each):
     html = each.read_text(encoding="utf-8")
     assert loads(html) == []
-    assert set(re.findall(r"<script.*?</script>", html, re.S)) <= {SORT}, "the only script is the one that sorts a table"
+    assert set(re.findall(r"<script.*?</script>", html, re.S)) <= SCRIPTS
     assert sorted(p.name for p in each.parent.iterdir()) == ["dataset.html", "index.html", "search.html"]
 
 
@@ -193,13 +194,13 @@ def test_missing_number_stops_the_build(tiny, tmp_path):
 
 
 def broken(site):
-    """What is wrong with the links and pictures of every page of a folder, and which pages no link leads to."""
+    """What is wrong with the links and pictures of every page of a folder, and which pages no link leads to; what a page loads must lie in the folder."""
     pages = {p.name: p.read_text(encoding="utf-8") for p in site.glob("[!.]*.html")}
     ids = {name: set(re.findall(r'\bid="([^"]+)"', html)) for name, html in pages.items()}
     found, led_to = [], {"index.html", "search.html"}
     for name, page in pages.items():
-        body = re.sub(r"<script.*?</script>", "", page, flags=re.S)
-        found += [f"{name} loads {address}" for address in loads(body)] + [f"{name} has a picture without words" for i in re.findall(r"<img\b[^>]*>", body) if not re.search(r'\balt="[^"]{20,}"', i)]
+        body = re.sub(r"(<script[^>]*>).*?(</script>)", r"\1\2", page, flags=re.S)
+        found += [f"{name} loads {address}" for address in loads(body) if "://" in address or not (site/address).is_file()] + [f"{name} has a picture without words" for i in re.findall(r"<img\b[^>]*>", body) if not re.search(r'\balt="[^"]{20,}"', i)]
         found += [f"{name} has a drawing without words" for i in re.findall(r"<svg\b[^>]*>", body) if "aria-label=" not in i]
         for href in set(re.findall(r'<a\b[^>]*?\bhref="([^"]*)"', body)):
             if href.startswith(("data:", "https://")): continue
@@ -277,17 +278,50 @@ def chromium():
     return browser
 
 
-def looked_at(page, folder, width=1280, dark=False):
-    """What Chromium finds on a page (`look.js`), and what it writes to its console."""
+TURNED = """addEventListener("load", () => {   // the switch is used and the page loaded again, which has to remember
+  if (sessionStorage.getItem("turned")) return;
+  sessionStorage.setItem("turned", "yes");
+  document.querySelector("button.theme").click();
+  location.reload();
+});"""
+
+
+def looked_at(page, folder, width=1280, dark=False, turn=""):
+    """What Chromium finds on a page (`look.js`), and what it writes to its console; `turn`: a script that runs before."""
     browser = chromium()
     copy = page.with_name(f".look-{page.name}")   # beside the page, so that its links lead where they should
-    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"<script>{(ROOT/'tests/look.js').read_text()}</script></body>"), encoding="utf-8")
+    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"<script>{turn}\n{(ROOT/'tests/look.js').read_text()}</script></body>"), encoding="utf-8")
     flags = [*FLAGS, f"--user-data-dir={folder/'profile'}", f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
     try: done = subprocess.run([browser, *flags, *(["--force-dark-mode"] if dark else []), copy.as_uri()], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     finally: copy.unlink()
     found = re.search(r"FOUND(.*?)END", done.stdout, re.S)
     assert found, done.stderr[-2000:]
     return json.loads(html.unescape(found[1])) | {"console": [l for l in done.stderr.splitlines() if "CONSOLE" in l]}
+
+
+@pytest.mark.parametrize("name", ["index", "search", "03_prompts"])
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_the_switch_turns_light_and_dark_and_is_remembered(site, tmp_path, name, system):
+    "Against what the system says, on the page that is loaded again after the switch was used: paper, text, code and figures."
+    dark = system == "dark"
+    before, after = (looked_at(site/f"{name}.html", tmp_path/str(i), 390, dark, turn) for i, turn in enumerate(("", TURNED)))
+    assert (before["paper"] == "#16191d", after["paper"] == "#16191d") == (dark, not dark)
+    assert (before["pressed"], after["pressed"]) == (str(dark).lower(), str(not dark).lower())
+    assert not after["faint"] and not after["console"] and after["wide"] <= 0
+    if name == "index": assert (set(before["figures"]), set(after["figures"])) == (({"turned"}, {"as drawn"}) if dark else ({"as drawn"}, {"turned"}))
+
+
+def test_the_switch_is_a_button_that_a_keyboard_reaches(page):
+    button = re.search(r"<button[^>]*class=\"theme\"[^>]*>", page.read_text(encoding="utf-8"))[0]
+    assert 'type="button"' in button and 'aria-label="Dark page"' in button and "tabindex" not in button
+
+
+@pytest.mark.parametrize("width, seen", [(1280, "on-wide"), (390, "on-narrow")])
+def test_a_drawing_fits_its_window(page, tmp_path, width, seen):
+    "Of a drawing's two layouts one is seen, and no part of it is out of sight; its smallest letters can be read."
+    drawings = looked_at(page, tmp_path, width)["drawings"]
+    assert len(drawings) == 3 and {d["layout"] for d in drawings} == {seen}
+    for d in drawings: assert d["hidden"] <= 0 and d["letters"] >= 9, d
 
 
 def is_right(page, folder):
@@ -356,6 +390,18 @@ def test_quarto_renders_it_without_a_complaint(tiny, page, tmp_path, caplog):
     for machinery in ("run_dir = Path", "records.answer(n", "echo: false"): assert machinery not in html, machinery
 
 
+@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is not installed")
+def test_quarto_renders_the_whole_site(tiny, tmp_path, caplog):
+    "One call makes all pages; those of the library share what Quarto brings, and open from disk."
+    site = render_site(tiny, engine="quarto", recorded_dir=str(tiny/"nothing-recorded"), site=tmp_path/"site").parent
+    assert not [r for r in caplog.records if r.levelname in ("WARNING", "ERROR")], caplog.text
+    assert broken(site) == []
+    assert {p.stem for p in (ROOT/"nbs").glob("*.ipynb")} | {"library", "speed", "log", "search"} == {p.stem for p in site.glob("*.html")}
+    assert all('<meta name="generator" content="quarto' in p.read_text(encoding="utf-8") for p in site.glob("*.html") if p.stem != "search")
+    assert (site/"index.html").stat().st_size > 2e6 > 1e6 > (site/"03_prompts.html").stat().st_size
+    for name in ("03_prompts", "08a_profile", "speed", "log", "library"): is_right(site/f"{name}.html", tmp_path)
+
+
 def luminance(colour):
     parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
     return sum(w * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), parts))
@@ -363,10 +409,11 @@ def luminance(colour):
 
 def test_text_stands_out_from_the_paper():
     "WCAG AA: a contrast of at least 4.5 for every text colour of the page, in light and in dark."
-    css = (ROOT/"generank/templates/report/page.css").read_text(encoding="utf-8")
-    parts = re.findall(r"--accent: (#\w{6}); --soft: (#\w{6})", (ROOT/"generank/templates/report/parts.css").read_text(encoding="utf-8"))
-    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{([^}]*)\}", css)]
-    assert len(themes) == 2 and len(parts) == 3 and parts[1] == parts[2]  # light, dark, and dark again for Quarto's own switch
+    read = lambda name: (TEMPLATES/"report"/name).read_text(encoding="utf-8")
+    inks = lambda css: re.findall(r"--accent: (#\w{6}); --soft: (#\w{6})", css)
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", re.search(r":root \{([^}]*)\}", read(name))[1])) for name in ("page.css", "dark.css")]
+    parts = inks(read("parts.css"))
+    assert len(parts) == 2 and inks(read("dark.css")) == parts[1:]   # light, dark by Quarto's switch; and the same dark by ours
     for theme, inks in zip(themes, parts):
         for ink in (theme["ink"], theme["quiet"], theme["link"], *inks):
             for paper in (theme["paper"], theme["wash"]):
@@ -384,7 +431,7 @@ def test_the_readme_says_what_the_recorded_runs_say():
 def test_the_first_runs_page_needs_no_run_and_no_network(tmp_path):
     page = render_page("published", tmp_path/"site", engine="nbconvert", draws=200)
     html = page.read_text(encoding="utf-8")
-    assert [p.name for p in page.parent.iterdir()] == ["published.html"] and loads(html) == [] and set(re.findall(r"<script.*?</script>", html, re.S)) == {SORT}
+    assert [p.name for p in page.parent.iterdir()] == ["published.html"] and loads(html) == [] and set(re.findall(r"<script.*?</script>", html, re.S)) == SCRIPTS
     images = re.findall(r"<img\b[^>]*>", html)
     assert len(images) == 7 and all(re.search(r'\balt="[^"]{60,}"', i) for i in images)
     assert html.count("The table behind it.") == 7
