@@ -373,18 +373,19 @@ def report(
     open_it:Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]=False,
     report_only:Annotated[bool, typer.Option("--report-only", help="Only the run's own pages, without the library, the log and the first published run.")]=False,
     pdf:Annotated[bool, typer.Option("--pdf", help="Print the report as PDF too, beside the page.")]=False,
+    engine:Annotated[str, typer.Option(help="What makes the pages: nbconvert, quarto (slower), or auto: quarto where it is installed.")]="auto",
 ):
     "Render the site of a run (its report, the library, the log), or the comparison of several runs. Prints the report's path."
     if len(runs) > 1:
         if report_only: raise UserError("--report-only is for one run: a comparison is one page anyway.")
         from generank.compared import render_comparison
-        page = render_comparison(runs, out, open_browser=open_it)
+        page = render_comparison(runs, out, open_browser=open_it, engine=engine)
     elif report_only:
         from generank.report import render
-        page = render(runs[0], open_browser=open_it, site=out)
+        page = render(runs[0], open_browser=open_it, site=out, engine=engine)
     else:
         from generank.library import render_site
-        page = render_site(runs[0], open_browser=open_it, site=out)
+        page = render_site(runs[0], open_browser=open_it, site=out, engine=engine)
     typer.echo(page)
     if pdf:
         from generank.report import save_pdf
