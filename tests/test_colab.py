@@ -23,7 +23,8 @@ def copy(tmp_path):
 
 
 def call(copy, *command):
-    return subprocess.run(command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True, timeout=120)
+    outer = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}   # the tests may be called by make themselves
+    return subprocess.run(command, cwd=copy, env={**outer, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True, timeout=120)
 
 
 def address(copy, url): return call(copy, "make", "--old-file", ".venv/.set-up", "address", f"URL={url}")
