@@ -179,11 +179,11 @@ def experiment_table(found:dict)->Block:
         against = found["pooled"].get((found["main"], arm))
         change = lambda pooled, metric: with_interval({"d": (m := pooled["metrics"][metric])["difference"], "d_ci_low": m["ci_low"], "d_ci_high": m["ci_high"]}, "d", "+.3f")
         p = found["holm"].get((arm, found["start"]))
-        rows.append({"": arm, "Scored by": "right answers shown" if how["training"] == "sft" else f"{how['reward']} reward", "Seeds": len(own["seeds"]),
-                     "MRR": shown(own["metrics"]["mrr"]["a"], ".3f"), f"Against {found['start']}": change(own, "mrr"), "Holm": "" if p is None else p_value(p),
-                     "The same, lists completed": change(own, "mrr_completed"), f"{found['main']} against it": change(against, "mrr") if against else ""})
+        taught = "right answers shown" if how["training"] == "sft" else f"{how['reward']} reward"
+        rows.append({"": f"{arm}\n{taught}, {_seeds(own)}", "MRR": shown(own["metrics"]["mrr"]["a"], ".3f"), f"Against {found['start']}": change(own, "mrr"), "Holm": "" if p is None else p_value(p),
+                     "Lists completed": change(own, "mrr_completed"), f"{found['main']} against it": change(against, "mrr") if against else ""})
     n = found["pooled"][found["main"], found["start"]]
-    return table(rows, f"Recorded arms on {n['n']} held-out loci in {n['n_clusters']} regions; below each difference its 95 % interval.", [found["main"]])
+    return table(rows, f"Recorded arms on {n['n']} held-out loci in {n['n_clusters']} regions; below each difference its 95 % interval.", [rows[0][""]])
 
 # %% ../nbs/09i_recorded.ipynb #af52f91d
 def experiment_chart(found:dict):
