@@ -380,7 +380,7 @@ def test_two_runs_on_one_page(tiny, tmp_path):
     assert is_sound((tmp_path/"page/index.html").resolve(), tmp_path) == {(tmp_path/"page/index.html").resolve()}
 
 
-@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is not installed")
+@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is no Python package and optional; without it nbconvert makes the same pages, which the tests above look at")
 def test_quarto_renders_it_without_a_complaint(tiny, page, tmp_path, caplog):
     by_quarto = render(tiny, engine="quarto", recorded_dir=str(tiny/"nothing-recorded"), site=tmp_path/"site")
     assert not [r for r in caplog.records if r.levelname in ("WARNING", "ERROR")], caplog.text
@@ -390,7 +390,7 @@ def test_quarto_renders_it_without_a_complaint(tiny, page, tmp_path, caplog):
     for machinery in ("run_dir = Path", "records.answer(n", "echo: false"): assert machinery not in html, machinery
 
 
-@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is not installed")
+@pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is no Python package and optional; without it nbconvert makes the same pages, which the tests above look at")
 def test_quarto_renders_the_whole_site(tiny, tmp_path, caplog):
     "One call makes all pages; those of the library share what Quarto brings, and open from disk."
     site = render_site(tiny, engine="quarto", recorded_dir=str(tiny/"nothing-recorded"), site=tmp_path/"site").parent
