@@ -3,10 +3,7 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 from test_run import GENERANK, left, wait_for
 
@@ -64,7 +61,6 @@ def of(execution, units):
     return {u: r for u, r in units.items() if u == execution or u.startswith(f"{execution}/")}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes by their environment")
 def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(tiny_run, tmp_path):
     (tmp_path/"ipython/profile_default/startup").mkdir(parents=True)
     (tmp_path/"ipython/profile_default/startup/halt.py").write_text(STARTUP)

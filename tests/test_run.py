@@ -98,10 +98,8 @@ def wait_for(condition, process=None, seconds=150):
 
 def gone(pid):
     "Whether a process has ended; one that only waits to be collected has."
-    try: os.kill(pid, 0)
-    except ProcessLookupError: return True
-    try: return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError: return Path("/proc/self").exists()
+    try: return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess: return True
 
 
 def left(mark):
