@@ -1,11 +1,14 @@
 """Every notebook of nbs/ runs from top to bottom in a fresh kernel, as a reader would run it: tests, and stages at tiny size."""
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+
+from generank.execution import Preloaded, Stop, can_fork, kernel_manager
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
@@ -18,14 +21,23 @@ def runnable(path):
     return nb
 
 
+@pytest.fixture(scope="module")
+def preloaded():
+    "What a run's kernels are forks of, so that the libraries are imported once for all notebooks; None where kernels can't be forks."
+    server = Preloaded() if can_fork() else None
+    yield server
+    if server: server.close()
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebook_runs(path, tmp_path, monkeypatch):
+def test_notebook_runs(path, preloaded, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     before = {p: p.stat().st_mtime_ns for p in NOTEBOOKS}
     source = tmp_path/path.name
     nbformat.write(runnable(path), source)
-    papermill.execute_notebook(str(source), str(tmp_path/f"executed-{path.name}"), cwd=str(path.parent), kernel_name="python3", language="python",
-                               progress_bar=False, execution_timeout=300, extra_arguments=["--IPKernelApp.log_level=40"])
+    with tempfile.NamedTemporaryFile("w+") as printed:
+        papermill.execute_notebook(str(source), str(tmp_path/f"executed-{path.name}"), cwd=str(path.parent), kernel_name="python3", language="python",
+                                   kernel_manager_class=kernel_manager(Stop(), printed, preloaded=preloaded), progress_bar=False, execution_timeout=300)
     executed = nbformat.read(tmp_path/f"executed-{path.name}", as_version=4)
     assert all(c.execution_count for c in executed.cells if c.cell_type == "code" and c.source.strip())
     assert {p: p.stat().st_mtime_ns for p in NOTEBOOKS} == before, "a notebook wrote to nbs/"
