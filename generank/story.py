@@ -37,7 +37,7 @@ def made_up_run(
     arms = [{"name": a, **kinds.get(a, {"training": "grpo", "reward": a.removeprefix("grpo-").replace("-", "_"), "start_from": "warm-start"} if a.startswith("grpo-") else {"training": a, "start_from": "warm-start"})} for a in ahead]
     trained = [a["name"] for a in arms if "start_from" in a]
     config = {"profile": profile, "seed": seed, "arms": arms, "inference": {"split": "test"},
-              "evaluation": {"split": "test", "draws": 200, "family": [[a, "warm-start"] for a in trained]}}
+              "evaluation": {"split": "test", "draws": 200, "baselines": ["random order", "list order", "nearest gene"], "family": [[a, "warm-start"] for a in trained]}}
     for sub in ("data", "responses", *(f"models/{a}" for a in trained)): (folder/sub).mkdir(parents=True, exist_ok=True)
     loci.to_parquet(folder/"data/loci.parquet")
     write_text(folder/"config.yaml", yaml.safe_dump(config))
