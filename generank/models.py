@@ -166,7 +166,7 @@ def load_model(
     elif name in SHAPES: model, tokenizer = _random_llama(name, torch_dtype, place)
     else: folder = model_folder(name, revision)
     try:
-        if name not in SHAPES: tokenizer = AutoTokenizer.from_pretrained(folder)
+        if name not in SHAPES: tokenizer = AutoTokenizer.from_pretrained(folder, clean_up_tokenization_spaces=False)   # byte-level tokenizers ignore it, and warn of it
         if whole or name not in SHAPES:
             model = AutoModelForCausalLM.from_pretrained(adapter if whole else folder, dtype=torch_dtype, use_safetensors=True, trust_remote_code=False, **options)
     except (OSError, ValueError) as e: raise UserError(f"The model {name!r} can't be loaded: {str(e).splitlines()[0]}") from None
