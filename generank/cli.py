@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'data', 'Json', 'Settings', 'Sources', 'LociFiles', 'LabelFiles', 'Genes', 'Assembly', 'Chain', 'Window',
            'Biotypes', 'KeepSymbols', 'MinCandidates', 'MaxCandidates', 'Confidence', 'EvidenceClass', 'show_table',
-           'show_json', 'run', 'runs', 'doctor', 'build', 'check', 'describe', 'push', 'train', 'infer', 'export',
-           'evaluate', 'report', 'published', 'told', 'main']
+           'show_json', 'run', 'runs', 'doctor', 'build', 'check', 'describe', 'push', 'train', 'infer', 'rank',
+           'export', 'evaluate', 'report', 'published', 'told', 'main']
 
 # %% ../nbs/11_cli.ipynb #0931c711
 import os, sys
@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 import generank
-from .core import UserError
+from .core import UserError, atomic_path
 from .modal_app import commands as modal
 
 # %% ../nbs/11_cli.ipynb #1eebf7f4
@@ -269,8 +269,12 @@ def push(
 def _loci(config:dict):
     "The loci as a profile's `data` says: a DatasetDict."
     from generank.data import load_loci
-    if config["threads"]: os.environ["OMP_NUM_THREADS"] = str(config["threads"])   # read by torch when it is imported
+    _use_threads(config)
     return load_loci(**config["data"])
+
+def _use_threads(config:dict):
+    "Give torch, which reads this when it is imported, as many processor threads as the profile says."
+    if config["threads"]: os.environ["OMP_NUM_THREADS"] = str(config["threads"])
 
 def _check_trained(folder:Path):
     "Refuse a folder that holds neither a LoRA adapter nor a whole model."
@@ -316,6 +320,33 @@ def infer(
     save_answers(answers, samples, out, out.with_suffix(".samples.parquet"))
     if as_json: return show_json({"file": out, **bill})
     typer.echo(", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in bill.items()), err=True)
+    typer.echo(out)
+
+# %% ../nbs/11_cli.ipynb #00ca947c
+@app.command(epilog="Example: generank rank my_loci.csv --adapter runs/laptop/models/grpo-rank")
+def rank(
+    loci:Annotated[Path, typer.Argument(help="Loci whose causal gene is sought (CSV, TSV, JSON lines, parquet): trait, and chrom and pos of the lead variant or candidates, one locus a row.")],
+    adapter:Annotated[Path, typer.Option(help="Folder of a LoRA adapter. Default: the model as it is.")]=None,
+    out:Annotated[Path, typer.Option(help="CSV file for the genes; an interrupted ranking goes on. Default: <loci>.ranked.csv, here.")]=None,
+    profile:Annotated[str, typer.Option(help="A profile's name, or a path to a YAML file. Default: that of the adapter's run, else laptop.")]=None,
+    param:Settings=[], as_json:Json=False,
+):
+    "Rank the candidate genes of your own loci. Prints the table's path, on a terminal the first genes too; the answers word for word stay beside it as .jsonl."
+    from generank.profile import resolve
+    from generank.ranking import profile_of, rank_loci, worth
+    if adapter: _check_trained(adapter)
+    out = out or Path(f"{loci.stem}.ranked.csv")
+    config, store = resolve(profile or profile_of(adapter), param), out.with_suffix(".jsonl")
+    if loci.resolve() in (out.resolve(), store.resolve()): raise UserError(f"{loci} would be written over: give another --out.")
+    _use_threads(config)
+    genes, answers, bill = rank_loci(loci, config, adapter, store)
+    with atomic_path(out) as f: genes.to_csv(f, index=False)
+    listed = genes[genes["rank"].notna()].groupby("locus_id", sort=False)["gene"].agg(list)
+    told = answers[["locus_id", "trait"]].assign(genes=[", ".join(listed.get(i, [])[:3]) for i in answers["locus_id"]])
+    if sys.stdout.isatty() and not as_json: show_table(told)
+    if silent := len(answers) - len(listed): typer.echo(f"To {silent} of {len(answers)} loci the answer lists no gene: theirs have no rank.", err=True)
+    typer.echo(worth(adapter), err=True)
+    if as_json: return show_json({"file": out, "worth": worth(adapter), "loci": told.assign(genes=[listed.get(i, []) for i in told["locus_id"]]), **bill})
     typer.echo(out)
 
 # %% ../nbs/11_cli.ipynb #a4cb287e

@@ -221,7 +221,7 @@ def load_table(
     **reading,              # of `read_loci`, as in chain="hg19ToHg38.over.chain.gz"
 )->pd.DataFrame:            # `LOCUS_COLUMNS` and `split`
     "Loci with a split as one table; `load_loci` gives the same as a DatasetDict."
-    known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters} - {"reading", "build", "order"}
+    known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters} - {"reading", "build", "order", "labelled"}
     for name in reading:
         if name not in known: raise unknown_name("option of load_loci", name, known)
     if split not in (None, *SPLIT_MODES): raise unknown_name("split mode", split, SPLIT_MODES)
@@ -346,7 +346,7 @@ def run_stage(
 )->Path:            # data/loci.parquet of the run
     "Write data/loci.parquet (all used rows with `split`, after limits) and data/card.json."
     options = {"source": "bundled", "limit": None, **{k: v for k, v in (config.get("data") or {}).items() if v is not None}}
-    known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters} - {"reading", "build", "order"}
+    known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters} - {"reading", "build", "order", "labelled"}
     for name in options:
         if name not in known: raise unknown_name("parameter of stage data", name, known)
     loci = load_table(**options)

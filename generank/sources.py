@@ -143,24 +143,25 @@ def read_hub(
 # %% ../nbs/01d_sources.ipynb #1e40623f
 def raw_source(
     source,       # see `read_loci`
+    labelled:bool=True,  # whether a source has to have causal genes
     **build,      # of `build_loci`, for the gold standards
 )->pd.DataFrame:  # rows with trait, candidates, causal_gene, `_where` and whatever else the source has
     "The rows of any source in the columns of a loci file, not yet checked."
     if isinstance(source, pd.DataFrame): return source if "_where" in source else source.assign(_where=[f"row {n}" for n in range(1, len(source) + 1)])
-    if isinstance(source, dict): return _columns(read_pairs(**source), "the pairs of files")
+    if isinstance(source, dict): return _columns(read_pairs(**source), "the pairs of files", labelled)
     if isinstance(source, (list, tuple)):
         if not source: raise UserError("No source is given: name at least one, or `bundled`.")
-        if len(source) == 1: return raw_source(source[0], **build)
-        return pd.concat([raw_source(s, **build).drop(columns=["split", "region_id", "locus_id"], errors="ignore") for s in source], ignore_index=True)
+        if len(source) == 1: return raw_source(source[0], labelled, **build)
+        return pd.concat([raw_source(s, labelled, **build).drop(columns=["split", "region_id", "locus_id"], errors="ignore") for s in source], ignore_index=True)
     name = str(source)
     if name == "bundled": return read_table(BUNDLED/"loci.parquet")
     if name == "open-targets":
         with tempfile.TemporaryDirectory() as folder: return _gold(download(GOLD_URL, f"{folder}/gold.tsv", GOLD_SHA256), **build)
     if Path(name).is_dir():
-        with tempfile.TemporaryDirectory() as folder: return _columns(read_hub(name, folder), name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not Path(name).exists() and not name.endswith(LOCI_FORMATS): return _columns(read_hub(name), name)
+        with tempfile.TemporaryDirectory() as folder: return _columns(read_hub(name, folder), name, labelled)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not Path(name).exists() and not name.endswith(LOCI_FORMATS): return _columns(read_hub(name), name, labelled)
     if is_gold(name): return _gold(name, **build)
-    return _columns(read_table(name), name)
+    return _columns(read_table(name), name, labelled)
 
 # %% ../nbs/01d_sources.ipynb #5685d682
 def is_gold(path)->bool:
@@ -174,32 +175,33 @@ def _gold(path, **build)->pd.DataFrame:
     loci.attrs.clear()
     return loci.assign(_built=True, _where=[f"{path}, locus {i}" for i in loci.locus_id]).drop(columns=[] if build.get("merge", True) else ["locus_id"])
 
-def _columns(raw:pd.DataFrame, name:str)->pd.DataFrame:
+def _columns(raw:pd.DataFrame, name:str, labelled:bool=True)->pd.DataFrame:
     "Columns of the first run's layout under our names, its gene strings parsed; a missing column is a `UserError`."
     if "symbol_gene_string" in raw:
         raw = raw.assign(candidates=[parse_gene_string(t, w) for t, w in zip(raw.symbol_gene_string, raw["_where"])])
         raw = raw.rename(columns={old: new for old, new in (("description", "trait"), ("symbol", "causal_gene")) if new not in raw})
-    lacks = [c for c in ("trait", "causal_gene") if c not in raw]
+    needed = ["trait", *["causal_gene"] * labelled]
+    lacks = [c for c in needed if c not in raw]
     if "candidates" not in raw and not {"chrom", "pos"} <= set(raw): lacks.append("candidates")
     if lacks:
-        raise UserError(f"{name} lacks the column{'s' * (len(lacks) > 1)} {', '.join(lacks)}: a loci file has trait, causal_gene, and candidates or chrom and pos; name its columns so.")
+        raise UserError(f"{name} lacks the column{'s' * (len(lacks) > 1)} {', '.join(lacks)}: a loci file has {', '.join(needed)}, and candidates or chrom and pos; name its columns so.")
     return raw
 
 # %% ../nbs/01d_sources.ipynb #eb2ca4a1
-def check_candidates(row:dict, where:str)->tuple[list[str], str]:
+def check_candidates(row:dict, where:str, labelled:bool=True)->tuple[list[str], str]:
     "Candidates and causal gene of a row; a missing trait or gene and unusable candidates raise a `UserError` that names the place."
     candidates, gene = parse_list(row.get("candidates")), str(row.get("causal_gene") or "").strip()
     if not str(row.get("trait") or "").strip(): raise UserError(f"{where}: the trait is empty; name it.")
     if len(candidates) < 2: raise UserError(f"{where}: {len(candidates)} candidate genes leave nothing to rank; give at least 2, separated by commas.")
     twice = next((c for c in candidates if candidates.count(c) > 1), None)
     if twice: raise UserError(f"{where}: the candidate {twice} is listed twice; remove one.")
-    if not gene: raise UserError(f"{where}: the causal gene is empty; name it.")
+    if labelled and not gene: raise UserError(f"{where}: the causal gene is empty; name it.")
     return candidates, gene
 
-def check_row(row:dict, where:str)->list[str]:
+def check_row(row:dict, where:str, labelled:bool=True)->list[str]:
     "The candidates of a usable row; a row that can't be used raises a `UserError` that names its place."
-    candidates, gene = check_candidates(row, where)
-    if gene not in candidates:
+    candidates, gene = check_candidates(row, where, labelled)
+    if labelled and gene not in candidates:
         raise UserError(f"{where}: the causal gene {gene} is not one of its {len(candidates)} candidates; add it or correct the symbol.")
     return candidates
 
@@ -249,6 +251,7 @@ def read_loci(
     chain=None,             # chain file that lifts GRCh37 to GRCh38
     symbols:str|None=None,  # "update" (the default) renames old symbols and dates, "keep" leaves names as they are
     order:str="alphabetical",  # of the candidates; "source" keeps the given order, for audits
+    labelled:bool=True,     # False: loci whose causal gene is sought; none is asked for, and one that is there isn't read
     **build,                # of `build_loci`, for the gold standards
 )->pd.DataFrame:            # `LOCUS_COLUMNS` and `split` (null where the source has none)
     "Loci from any source, checked and complete; raises `UserError` naming file and line of the first row that can't be used."
@@ -256,15 +259,16 @@ def read_loci(
         if value not in known: raise unknown_name(name, value, known)
     table = genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     options = {k: v for k, v in (("window", window), ("biotypes", biotypes)) if v is not None}
-    raw = raw_source(source, genes=table, **options, **build)
+    raw = raw_source(source, labelled, genes=table, **options, **build)
     loci = pd.DataFrame([whole_row(row) for row in raw.to_dict("records")], columns=[*LOCUS_COLUMNS, "split", "_where"], dtype=object)
+    if not labelled: loci["causal_gene"] = None
     loci, lost = _lifted(loci, assembly, chain)
     if window is not None and "_built" not in raw and loci.candidates.map(len).all():
         raise UserError("Every locus comes with its candidates, so window has no effect: leave it out, or give chrom and pos without candidates.")
     loci = fill_candidates(loci, of_biotypes(table, biotypes or ("protein_coding",)), 500_000 if window is None else window)
     if biotypes is not None: loci = only_biotypes(loci, table, biotypes)
-    told = [] if symbols == "keep" or str(source) == "bundled" else _rename(loci, Names(table))
-    loci = _finished(loci, order)
+    told = [] if symbols == "keep" or str(source) == "bundled" else _rename(loci, Names(table), labelled)
+    loci = _finished(loci, order, labelled)
     loci.attrs.update(renamed=told, lost=lost, lacks_validation="symbol_gene_string" in raw and not (loci.split == "validation").any())
     return loci
 
@@ -279,11 +283,11 @@ def _lifted(loci:pd.DataFrame, assembly:str, chain)->tuple[pd.DataFrame, list]:
     if len(lost): log.warning("%d of %d positions were lost on the way to GRCh38 (the first: %s, %s)", len(lost), len(loci), *lost.iloc[0][["where", "why"]])
     return kept.reset_index(drop=True), lost.to_dict("records")
 
-def _rename(loci:pd.DataFrame, names:Names)->list[dict]:
+def _rename(loci:pd.DataFrame, names:Names, labelled:bool)->list[dict]:
     "Rename old symbols in place; what was changed, as rows of `RENAME_COLUMNS`."
     told = []
     for i, row in zip(loci.index, loci.to_dict("records")):
-        check_candidates(row, row["_where"])
+        check_candidates(row, row["_where"], labelled)
         changes = rename_row(row, names, row["_where"])
         for column in ("candidates", "distances", "causal_gene") if changes else (): loci.at[i, column] = row[column]
         told += [dict(zip(RENAME_COLUMNS, change)) for change in changes]
@@ -305,9 +309,9 @@ def only_biotypes(
     return loci[[g not in drop for g in loci.causal_gene]].loc[lambda t: t.candidates.map(len) > 1].reset_index(drop=True)
 
 # %% ../nbs/01d_sources.ipynb #89bb8918
-def _finished(loci:pd.DataFrame, order:str)->pd.DataFrame:
+def _finished(loci:pd.DataFrame, order:str, labelled:bool)->pd.DataFrame:
     "Rows checked, candidates in order, ids and regions filled in."
-    for row in loci.to_dict("records"): check_row(row, row["_where"])
+    for row in loci.to_dict("records"): check_row(row, row["_where"], labelled)
     if order == "alphabetical":
         places = [sorted(range(len(c)), key=c.__getitem__) for c in loci.candidates]
         loci = loci.assign(candidates=[[c[i] for i in p] for c, p in zip(loci.candidates, places)],

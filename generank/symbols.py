@@ -100,7 +100,7 @@ class Names:
 RENAME_COLUMNS = ["where", "column", "given", "became", "why"]
 
 def rename_row(
-    row:dict,       # with `candidates`, `distances` (or None), `causal_gene`, `chrom`
+    row:dict,       # with `candidates`, `distances` (or None), `causal_gene` (None where it is not known), `chrom`
     names:Names,
     where:str,      # file and line, for messages
 )->list[tuple]:     # what was changed, rows of `RENAME_COLUMNS`
@@ -113,12 +113,13 @@ def rename_row(
         if why == "date" and len(found) != 1: told.append((where, "candidates", given, "(dropped)", " or ".join(found) or "a date of no gene")); continue
         if name != given: told.append((where, "candidates", given, name if name not in kept else f"{name} (already there)", why))
         kept.setdefault(name, distance)
-    gene, (found, why) = row["causal_gene"], names.resolve(row["causal_gene"], chrom)
+    row["candidates"] = list(kept)
+    if row.get("distances"): row["distances"] = list(kept.values())
+    if (gene := row["causal_gene"]) is None: return told
+    found, why = names.resolve(gene, chrom)
     if len(found) > 1: found = [s for s in found if s in kept] if sum(s in kept for s in found) == 1 else found
     if why == "date" and len(found) != 1:
         raise UserError(f"{where}: the causal gene {gene!r} is a date made by a spreadsheet ({' or '.join(found) or 'of no gene'}); write the symbol.")
-    row["candidates"] = list(kept)
-    if row.get("distances"): row["distances"] = list(kept.values())
     if len(found) == 1 and found[0] != gene:
         row["causal_gene"] = found[0]
         told.append((where, "causal_gene", gene, found[0], why))
