@@ -9,6 +9,7 @@ __all__ = ['addresses', 'written', 'called', 'meanings', 'prose', 'documented', 
 
 # %% ../nbs/09h_library.ipynb #ff7c8c22
 import ast, html, inspect, re, typing, webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,7 @@ from .core import UserError, read_json
 from .gpu import gpu_results, gpu_text, speed_chart, speed_table
 from .manifest import REPOSITORY
 from .pipeline import find_notebooks
-from .report import Block, cell_options, chart_figure, check_engine, executed_page, figure_block, from_run, picture, run_pages, save_pages, table
+from .report import Block, cell_options, chart_figure, check_engine, check_run, executed_page, figure_block, from_run, picture, run_pages, save_pages, table
 
 # %% ../nbs/09h_library.ipynb #a9dcc698
 def addresses(
@@ -280,8 +281,12 @@ def render_site(
 )->Path:                      # the report's page
     "Render all at once: the report of a run and its data, the first published run anew, the library, its speed, its log."
     check_engine(engine)
-    told, library = run_pages(run_dir, **parameters), library_pages()
-    pages = {**told, "published": executed_page("published"), **library}
+    check_run(run_dir)
+    with ThreadPoolExecutor() as pool:
+        running, first = pool.submit(run_pages, run_dir, **parameters), pool.submit(executed_page, "published")
+        library = library_pages()
+        told = running.result()
+    pages = {**told, "published": first.result(), **library}
     page = save_pages(pages, site or Path(run_dir)/"site", engine, {name: from_run(run_dir) if name in told else "Rendered by generank." for name in pages}, shared=list(library))
     if open_browser: webbrowser.open(page.resolve().as_uri())
     return page
