@@ -405,8 +405,12 @@ def report(
     report_only:Annotated[bool, typer.Option("--report-only", help="Only the run's own pages, without the library, the log and the first published run.")]=False,
     pdf:Annotated[bool, typer.Option("--pdf", help="Print the report as PDF too, beside the page.")]=False,
     engine:Annotated[str, typer.Option(help="What makes the pages: nbconvert, quarto (slower), or auto: quarto where it is installed.")]="auto",
+    fresh:Annotated[bool, typer.Option("--fresh", help="Make every page anew: Quarto's pages that were kept from earlier sites are forgotten.")]=False,
 ):
     "Render the site of a run (its report, the library, the log), or the comparison of several runs. Prints the report's path."
+    if fresh:
+        from generank.quarto import forget
+        forget()
     if len(runs) > 1:
         if report_only: raise UserError("--report-only is for one run: a comparison is one page anyway.")
         from generank.compared import render_comparison
