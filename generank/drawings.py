@@ -95,7 +95,7 @@ def locus_drawing(
     marks.append(f'<line x1="0" x2="{width}" y1="{base}" y2="{base}" stroke="currentColor" opacity="0.5"/>')
     for share, anchor in ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1, "end")):
         x, at = share * width, (pos - window + 2 * window * share) / 1e6
-        marks.append(f'<line x1="{x}" x2="{x}" y1="{base}" y2="{base+5}" stroke="currentColor" opacity="0.5"/>' + text(x, base + 19, f"{at:.2f} Mb", anchor, 11))
+        marks.append(f'<line x1="{x}" x2="{x}" y1="{base}" y2="{base+5}" stroke="currentColor" opacity="0.5"/>' + text(x, base + 19, f"{at:.2f}" + (" Mb" if share == 1 else ""), anchor, 11))
     label = f"Chromosome {chrom}, {2*window/1e6:g} million base pairs around {variant}, with {len(placed)} candidate genes; the causal one is {causal}."
     return drawing("".join(marks), width, round(base + 26), label)
 
