@@ -9,7 +9,7 @@ __all__ = ['COLOURS', 'MARKERS', 'GREY', 'STYLE', 'METRIC_NAMES', 'INTERVALS', '
            'seed_differences', 'evidence_classes', 'curve_table', 'reward_curve', 'monitor_signs']
 
 # %% ../nbs/07_figures.ipynb #bcf0786f
-import io
+import io, textwrap
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -225,6 +225,12 @@ def top_k_lines(
     return Chart(name, figure, table.drop(columns="metric"), caption, f"Top-k accuracy at k = {', '.join(map(str, ks))}: {said}.")
 
 # %% ../nbs/07_figures.ipynb #2ac644fe
+def _wrapped(label:str)->str:
+    "A long label on lines of its own, what stands in parentheses on the last."
+    lines = label.replace(" (", "\n(").split("\n") if len(label) > 34 else [label]
+    return "\n".join(textwrap.fill(line, 34) for line in lines)
+
+# %% ../nbs/07_figures.ipynb #ee751c43
 @styled
 def paired_differences(
     rows:list[dict],               # `difference`, `ci_low`, `ci_high` and `a`, `b` (or `label`); `metric` tells series apart
@@ -248,7 +254,8 @@ def paired_differences(
             axis.annotate(interval_text(row.difference, row.ci_low, row.ci_high, signed=True), (1.02, height), va="center", fontsize=8,
                           xycoords=("axes fraction", "data"), annotation_clip=False)
     axis.axvline(0, color="black", linewidth=0.9)
-    axis.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5), xlabel=xlabel)
+    axis.set(yticks=range(len(labels)), yticklabels=map(_wrapped, labels), ylim=(len(labels) - 0.5, -0.5), xlabel=xlabel)
+    axis.locator_params(axis="x", nbins=5)
     axis.grid(axis="y", visible=False)
     if len(metrics) > 1: figure.legend(loc="outside upper center", ncols=len(metrics) if len(metrics) < 4 else 2)
     caption = f"Differences paired by locus ({n} loci); bars: 95 % whole-cluster bootstrap intervals over {clusters} clusters. {note}".strip()
