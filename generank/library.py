@@ -247,7 +247,7 @@ def speed_page(
             missing.append(f"- {purpose}: `{command} --save`")
             continue
         told = read_json(file)
-        nb.cells.append(v4.new_markdown_cell(f"## {purpose}\n\n{told['said']}\n\nMeasured on {told['date']} on {told['machine']}. Again: `{told['command']}`"))
+        nb.cells.append(v4.new_markdown_cell(f"## {purpose}\n\n{told['said']}\n\nMeasured on {told['date']} on {told['machine']}, by\n\n```\n{told['command']}\n```"))
         nb.cells.append(v4.new_code_cell("#| echo: false", outputs=[v4.new_output("display_data", {"text/html": table([dict(zip(told["columns"], row)) for row in told["rows"]]).content})]))
     found, drawn = gpu_results(cards), lambda *blocks: v4.new_code_cell("#| echo: false", outputs=[v4.new_output("display_data", {"text/html": b.content}) for b in blocks])
     nb.cells.append(v4.new_markdown_cell("## On a graphics card\n\n" + gpu_text(found)))

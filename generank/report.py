@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['log', 'FILES', 'AS_IT_IS', 'LONG', 'SORT', 'HIDDEN_TAGS', 'TEMPLATES', 'PAGES', 'shown', 'Numbers', 'interval',
            'p_value', 'duration', 'data_link', 'Block', 'figure_block', 'picture', 'run_figure', 'chart_figure',
-           'table', 'cell_options', 'for_readers', 'contents', 'to_page', 'loads', 'png', 'for_quarto', 'save_pages',
-           'check_engine', 'run_pages', 'check_run', 'from_run', 'render', 'save_pdf', 'executed_page', 'render_page']
+           'table', 'cell_options', 'joined', 'for_readers', 'contents', 'to_page', 'loads', 'png', 'for_quarto',
+           'save_pages', 'check_engine', 'run_pages', 'check_run', 'from_run', 'render', 'save_pdf', 'executed_page',
+           'render_page']
 
 # %% ../nbs/09a_report.ipynb #137840e3
 import base64, copy, html, logging, re, shutil, subprocess, tempfile, webbrowser
@@ -184,6 +185,17 @@ SORT = """<script>(table => {
 })(document.currentScript.previousElementSibling.querySelector("table"))</script>"""
 
 # %% ../nbs/09a_report.ipynb #244af95e
+def _words(
+    rows,       # a list of dicts
+    columns,    # their keys
+)->str:         # an attribute for the styles, as in ` class="w2 w3"`
+    "Which columns but the first hold words rather than numbers: these begin at the left."
+    number = re.compile(r"(p [<=] )?[+−-]?\.?\d")
+    said = [[v for row in rows if (v := str(row.get(c, "")))] for c in columns]
+    found = [f"w{i}" for i, texts in enumerate(said, 1) if i > 1 and 2 * sum(bool(number.match(t)) for t in texts) < len(texts)]
+    return f' class="{" ".join(found)}"' if found else ""
+
+# %% ../nbs/09a_report.ipynb #2da92596
 def table(
     rows,            # a list of dicts; their values are text, ready to be shown
     caption:str="",  # above the table
@@ -200,13 +212,22 @@ def table(
     body = "\n".join(map(line, rows))
     wide = " wide" if len(columns) > 6 else ""
     return Block(f'<div class="tabular{wide}">{title}<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption or "Table", quote=True)}">'
-                 f"<table {AS_IT_IS}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>{SORT if len(rows) >= LONG else ''}</div>")
+                 f"<table{_words(rows, columns)} {AS_IT_IS}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>{SORT if len(rows) >= LONG else ''}</div>")
 
 # %% ../nbs/09a_report.ipynb #3d400d67
 def cell_options(source:str)->dict[str, str]:
     "The options at the head of a cell, lines such as `#| echo: false`."
     head = re.match(r"(?:#\|.*(?:\n|$))*", source)[0]
     return {k.strip(): v.strip() for k, _, v in (line[2:].partition(":") for line in head.splitlines())}
+
+# %% ../nbs/09a_report.ipynb #41e16b33
+def joined(
+    parts,   # a Markdown cell, or the data of an output; changed in place
+):
+    "Keep a number with its percent sign, and a p with its value, on one line."
+    for kind in {"source", "text/markdown", "text/html"} & set(parts):
+        words = r"(?<=\d) (?=%)" if kind == "text/html" else r"(?<=\d) (?=%)|(?<=\bp) (?=[=<] \d)|(?<=\bp [=<]) (?=\d)"
+        parts[kind] = re.sub(words, "\u00a0", parts[kind])
 
 # %% ../nbs/09a_report.ipynb #3087be13
 HIDDEN_TAGS = {"parameters", "injected-parameters"}
@@ -222,6 +243,9 @@ def for_readers(
         if c.cell_type != "code": continue
         c.metadata["report_hides_code"] = cell_options(c.source).get("echo") == "false"
         c.source = re.sub(r"^(?:#\|.*(?:\n|$))+\n*", "", c.source)
+        for o in c.get("outputs", []): joined(o.get("data", {}))
+    for c in nb.cells:
+        if c.cell_type == "markdown": joined(c)
     cite(nb)
     headings = [h for c in nb.cells if c.cell_type == "markdown" for h in re.findall(r"^# (.+)$", c.source, re.M)]
     nb.metadata["title"] = headings[0] if headings else "generank"
