@@ -189,10 +189,10 @@ def _words(
     rows,       # a list of dicts
     columns,    # their keys
 )->str:         # an attribute for the styles, as in ` class="w2 w3"`
-    "Which columns but the first hold words rather than numbers: these begin at the left."
+    "Which columns hold words rather than numbers, and begin at the left; the first does anyway, and is named where its words are long."
     number = re.compile(r"(p [<=] )?[+−-]?\.?\d")
     said = [[v for row in rows if (v := str(row.get(c, "")))] for c in columns]
-    found = [f"w{i}" for i, texts in enumerate(said, 1) if i > 1 and 2 * sum(bool(number.match(t)) for t in texts) < len(texts)]
+    found = [f"w{i}" for i, texts in enumerate(said, 1) if 2 * sum(bool(number.match(t)) for t in texts) < len(texts) and (i > 1 or max(map(len, texts)) > 14)]
     return f' class="{" ".join(found)}"' if found else ""
 
 # %% ../nbs/09a_report.ipynb #2da92596
@@ -226,7 +226,7 @@ def joined(
 ):
     "Keep a number with its percent sign, and a p with its value, on one line."
     for kind in {"source", "text/markdown", "text/html"} & set(parts):
-        words = r"(?<=\d) (?=%)" if kind == "text/html" else r"(?<=\d) (?=%)|(?<=\bp) (?=[=<] \d)|(?<=\bp [=<]) (?=\d)"
+        words = r"(?<=\d) (?=%)" if kind == "text/html" else r"(?<=\d) (?=%)|(?<=\b[pk]) (?=[=<] \d)|(?<=\b[pk] [=<]) (?=\d)"
         parts[kind] = re.sub(words, "\u00a0", parts[kind])
 
 # %% ../nbs/09a_report.ipynb #3087be13
