@@ -215,10 +215,10 @@ def written_page(text:str):
     return v4.new_notebook(cells=[v4.new_markdown_cell(text)], metadata={"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}})
 
 def summary(path)->tuple[str, str]:
-    "A notebook's title, and the line below it."
+    "A notebook's title, and the words quoted below it."
     import nbformat
     text = nbformat.read(path, as_version=4).cells[0].source
-    return re.search(r"^# (.+)$", text, re.M)[1], (re.search(r"^> (.+)$", text, re.M) or ["", ""])[1]
+    return re.search(r"^# (.+)$", text, re.M)[1], " ".join(re.findall(r"^> ?(.+)$", text, re.M))
 
 # %% ../nbs/09h_library.ipynb #60794e11
 def library_list(folder=None):
