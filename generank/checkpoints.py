@@ -182,6 +182,12 @@ def kept(
 
         def _save_checkpoint(self, model, trial): save_sealed(self, lambda: super(Kept, self)._save_checkpoint(model, trial))
 
+        def _load_from_checkpoint(self, checkpoint, model=None):
+            "As in transformers, which passes over the trained adapter where another lies beside it, as trl's copy of the start does with a KL penalty."
+            super()._load_from_checkpoint(checkpoint, model)
+            model = self.model if model is None else model
+            if len(getattr(model, "peft_config", ())) > 1: model.load_adapter(checkpoint, model.active_adapters[0], is_trainable=True)
+
         def _load_rng_state(self, checkpoint):
             "The last thing to be restored before the first step."
             super()._load_rng_state(checkpoint)

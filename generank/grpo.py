@@ -194,7 +194,7 @@ def _policy(config, start_from):
 def _save_trained(model, out_dir:Path):
     "Write the trained weights into `out_dir`, each file whole, the configuration last."
     with tempfile.TemporaryDirectory(dir=out_dir) as t:
-        model.save_pretrained(t)
+        model.save_pretrained(t, **({"selected_adapters": model.active_adapters} if hasattr(model, "peft_config") else {}))   # not trl's copy of the start
         for f in sorted((p.name for p in Path(t).iterdir() if p.name != "README.md"), key=lambda n: n.endswith("config.json")): os.replace(Path(t)/f, out_dir/f)
 
 # %% ../nbs/05_grpo.ipynb #4a2b1e63
