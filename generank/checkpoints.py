@@ -202,8 +202,8 @@ def kept(
 
         def _get_grad_norm(self, *args, **kwargs):
             "Called between the gradients and the update: what follows changes the weights."
-            norm = super()._get_grad_norm(*args, **kwargs)
-            check_finite(self, "gradient's length", norm)
+            norm, scaler = super()._get_grad_norm(*args, **kwargs), getattr(self.accelerator, "scaler", None)
+            if scaler is None or scaler.get_scale() <= 1: check_finite(self, "gradient's length", norm)   # float16's scaler skips such an update and halves its scale
             self.updating = True
             return norm
 
