@@ -582,6 +582,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.models.model_folder': ('models.html#model_folder', 'generank/models.py'),
                                  'generank.models.smollm2_folder': ('models.html#smollm2_folder', 'generank/models.py'),
                                  'generank.models.smollm2_gguf': ('models.html#smollm2_gguf', 'generank/models.py'),
+                                 'generank.models.take_card': ('models.html#take_card', 'generank/models.py'),
                                  'generank.models.trained_weights': ('models.html#trained_weights', 'generank/models.py')},
             'generank.monitor': { 'generank.monitor.Watch': ('monitor.html#watch', 'generank/monitor.py'),
                                   'generank.monitor.Watch.__init__': ('monitor.html#watch.__init__', 'generank/monitor.py'),

@@ -17,7 +17,7 @@ import numpy as np
 
 from .checkpoints import metrics_callback, newest_checkpoint, read_metrics, save_boundary
 from .core import UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name, write_json, write_text
-from .models import choose_dtype, hub_name, is_llama, licence_of, load_model, load_unsloth, trained_weights
+from .models import SHAPES, choose_dtype, hub_name, is_llama, licence_of, load_model, load_unsloth, take_card, trained_weights
 from .monitor import monitor_callback, monitor_reward
 from .prompts import as_style, asked_as
 from .rewards import Configured, check_gold, rank_reward, reward_functions
@@ -281,6 +281,7 @@ def train(
 )->dict:                    # what is in training.json
     "Train one arm; an interrupted training goes on from its newest whole checkpoint, a finished one is not repeated."
     out_dir, arm = Path(out_dir), config["arm"]
+    take_card()
     config = {**config, "prompts": asked_as(config, arm)}
     makers = {"format": ("warm_start", _warm_start), "sft": ("sft", _sft), "grpo": ("grpo", _grpo)}
     if arm["training"] not in makers: raise unknown_name(f"training of arm {arm['name']!r}", arm["training"], [*makers, "none"])

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'SMOLLM2', 'SHAPES', 'cache_folder', 'convert_gguf', 'smollm2_gguf', 'smollm2_folder', 'choose_dtype',
-           'model_folder', 'load_model', 'load_unsloth', 'trained_weights', 'hub_name', 'is_llama', 'licence_of']
+           'take_card', 'model_folder', 'load_model', 'load_unsloth', 'trained_weights', 'hub_name', 'is_llama',
+           'licence_of']
 
 # %% ../nbs/04b_models.ipynb #033ed47c
 import logging, os, re, tempfile
@@ -99,9 +100,15 @@ def choose_dtype(name:str="auto")->str:
     import torch
     if name in ("float32", "bfloat16"): return name
     if name != "auto": raise unknown_name("dtype", name, ["auto", "float32", "bfloat16"])
-    if torch.cuda.is_available(): return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if torch.cuda.is_available(): return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"   # older cards emulate it, slowly
     native = any(getattr(torch.cpu, f"_is_{f}_supported", bool)() for f in ("avx512_bf16", "amx_tile"))
     return "bfloat16" if native else "float32"
+
+# %% ../nbs/04b_models.ipynb #db0eef4e
+def take_card():
+    "Make the card of this process's number the current one, where a launcher has given it a number."
+    import torch
+    if torch.cuda.is_available() and "LOCAL_RANK" in os.environ: torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 # %% ../nbs/04b_models.ipynb #b226be76
 def _download(name:str, revision:str=None)->str:
