@@ -59,12 +59,14 @@ BACKENDS = {
 
 def choose_backend(
     name:str="auto",       # a name in `BACKENDS`, or "auto"
+    model:str="",          # name of the model
 )->tuple[str, str]:        # the backend, and why
     "Where answers are sampled; what can't run here is a `UserError`."
     import torch
     cuda, there = torch.cuda.is_available(), lambda package: find_spec(package) is not None
     if name == "auto":
         if not cuda: return "shared", "there is no CUDA card"
+        if model in SHAPES: return "shared", "the model lies in no folder that another could load"
         return next(((p, f"a CUDA card and {p} are there") for p in ("unsloth", "vllm") if there(p)), ("shared", "neither unsloth nor vLLM is installed"))
     if name not in BACKENDS: raise unknown_name("backend", name, ["auto", *BACKENDS])
     if name != "shared" and not cuda: raise UserError(f"`grpo.backend: {name}` needs a CUDA graphics card: choose auto or shared here.")
@@ -154,7 +156,7 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
     asked = dict(config["prompts"], genes=grpo.get("genes_per_prompt"))
     _, count = _plan(arguments, len(loci))
     if select and not len(validation): raise UserError(f"Arm {name!r} chooses its checkpoint by validation loci and there are none: set `data.validation`, or `grpo.select: null`.")
-    backend, why = choose_backend(grpo.get("backend", "auto"))
+    backend, why = choose_backend(grpo.get("backend", "auto"), config["model"]["name"])
     log.info("%s samples its answers by %s (%s): %s.", name, backend, BACKENDS[backend], why)
     stops = [EarlyStoppingCallback(select["patience"])] if select and select["patience"] else []
     trainer = (shared_prompt_trainer() if backend == "shared" else grpo_trainer())(
@@ -181,7 +183,7 @@ def _policy(config, start_from):
     "The model with what is to be trained: a new LoRA, that of the arm to start from, or with `grpo.lora: null` all of its weights."
     import torch
     from peft import LoraConfig, get_peft_model
-    if config["arm"]["training"] == "grpo" and choose_backend(config["grpo"].get("backend", "auto"))[0] == "unsloth":
+    if config["arm"]["training"] == "grpo" and choose_backend(config["grpo"].get("backend", "auto"), config["model"]["name"])[0] == "unsloth":
         return load_unsloth(config["model"]["name"], config["model"].get("revision"), config["grpo"]["lora"], config["grpo"]["unsloth"], config["seed"], start_from)
     model, tokenizer = load_model(**config["model"], adapter=start_from, trainable=True)
     if start_from is None and config["grpo"]["lora"] is not None:
@@ -251,7 +253,7 @@ def _summary(trainer, config, loci, out_dir:Path)->dict:
     return {"arm": arm["name"], "training": arm["training"], "reward": arm.get("reward"), "seed": config["seed"], "steps": trainer.state.global_step, "loci": len(loci),
             "seconds": round(sum(r["seconds"] for r in rows), 1), "tokens": int(max([r.get("num_tokens") or 0 for r in rows])), "dtype": choose_dtype(config["model"]["dtype"]),
             "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad), "adapter_sha256": sha256_file(trained_weights(out_dir)),
-            "memory_gb": round(peak_memory(), 2), "chosen": chosen, "backend": choose_backend(config["grpo"].get("backend", "auto"))[0] if arm["training"] == "grpo" else None}
+            "memory_gb": round(peak_memory(), 2), "chosen": chosen, "backend": choose_backend(config["grpo"].get("backend", "auto"), config["model"]["name"])[0] if arm["training"] == "grpo" else None}
 
 # %% ../nbs/05_grpo.ipynb #74831712
 def model_card(

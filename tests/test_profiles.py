@@ -20,7 +20,7 @@ def trained(name):
 
 def arguments(config, monkeypatch, tmp_path):
     "trl's GRPOConfig of an arm, as on a machine that has what its backend needs."
-    monkeypatch.setattr(grpo, "choose_backend", lambda name="auto": (name, "") if name != "auto" else ("shared", ""))
+    monkeypatch.setattr(grpo, "choose_backend", lambda name="auto", model="": (name, "") if name != "auto" else ("shared", ""))
     return grpo._grpo_arguments(config, tmp_path)
 
 
