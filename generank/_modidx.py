@@ -443,6 +443,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.grpo._summary': ('grpo.html#_summary', 'generank/grpo.py'),
                                'generank.grpo._warm_start': ('grpo.html#_warm_start', 'generank/grpo.py'),
                                'generank.grpo.by_pass_rate': ('grpo.html#by_pass_rate', 'generank/grpo.py'),
+                               'generank.grpo.check_shape': ('grpo.html#check_shape', 'generank/grpo.py'),
                                'generank.grpo.checked_fields': ('grpo.html#checked_fields', 'generank/grpo.py'),
                                'generank.grpo.choose_backend': ('grpo.html#choose_backend', 'generank/grpo.py'),
                                'generank.grpo.model_card': ('grpo.html#model_card', 'generank/grpo.py'),
