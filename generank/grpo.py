@@ -291,11 +291,12 @@ def model_card(
 )->str:              # Markdown with the Hub's front matter
     "The card of a trained arm: what it is, what it was trained on and how, what it is not."
     base = hub_name(name := config["model"]["name"])
-    front = ["---", f"base_model: {base}", f"library_name: {'peft' if config['grpo']['lora'] is not None else 'transformers'}", licence_of(name), "tags: [generank, gwas, grpo]", "---"]
+    front = ["---", f"base_model: {base}", f"library_name: {'peft' if config['grpo']['lora'] is not None else 'transformers'}", licence_of(name), f"tags: [generank, gwas{', grpo' * (summary['training'] == 'grpo')}]", "---"]
     chosen = f" The weights are those of step {summary['chosen']['step']}, chosen by the {summary['chosen']['rule']} ({summary['chosen']['value']:.3f})." if summary["chosen"] else ""
+    sampled = f"{summary['tokens']:,} tokens, " if summary["tokens"] else ""   # trl counts them; what copies answers doesn't
     how = {"grpo": f"GRPO with the reward {summary['reward']}", "sft": "supervised fine-tuning on the causal genes", "format": "a format warm start (lists in random order, no labels)"}[summary["training"]]
     return "\n".join([*front, "", f"# {summary['arm']}", "", f"{base}, trained by {how} to rank the candidate genes of a GWAS locus.", "",
-        f"- Training: {summary['steps']} steps on {summary['loci']} loci, seed {summary['seed']}, {summary['tokens']:,} tokens, {summary['dtype']}, {summary['trainable_parameters']:,} trained parameters.{chosen}",
+        f"- Training: {summary['steps']} steps on {summary['loci']} loci, seed {summary['seed']}, {sampled}{summary['dtype']}, {summary['trainable_parameters']:,} trained parameters.{chosen}",
         f"- Loci: sha256 {data} over their ids, traits, candidates and causal genes.", f"- Profile: {config.get('profile') or 'none'}; every setting is in `settings.json`, every logged step in `metrics.jsonl`.",
         f"- Licence: that of the base model.{' **Built with Llama.**' * is_llama(name)}", "",
         "Limits: a demonstration of a method. The order of the genes is a guess from names and text, it knows nothing of the reader's data beyond the prompt, and it must not guide treatment. "
