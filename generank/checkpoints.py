@@ -232,17 +232,18 @@ def metrics_callback(
     from transformers import TrainerCallback
 
     class MetricsFile(TrainerCallback):
-        "Rows after the checkpoint that a run resumes from are cut, since they will be written again."
+        "Rows after the checkpoint that a run resumes from are cut, since they will be written again. Of several processes the first writes."
         def on_train_begin(self, args, state, control, **kwargs):
+            self.bar, self.began = Progress(total=state.max_steps, initial=state.global_step, desc=label, unit="step", disable=not state.is_world_process_zero), time.perf_counter()
+            if not state.is_world_process_zero: return
             kept = [r for r in read_metrics(path) if r["step"] <= state.global_step]
             write_text(path, "".join(json.dumps(r) + "\n" for r in kept))
-            self.bar, self.began = Progress(total=state.max_steps, initial=state.global_step, desc=label, unit="step"), time.perf_counter()
 
         def on_step_end(self, args, state, control, **kwargs):
             self.bar.update(1)
 
         def on_log(self, args, state, control, logs=None, **kwargs):
-            if not logs or "train_runtime" in logs: return
+            if not logs or "train_runtime" in logs or not state.is_world_process_zero: return
             row = {"step": state.global_step, "phase": "validation" if any(k.startswith("eval_") for k in logs) else phase, "seconds": round(time.perf_counter() - self.began, 3), **logs}
             self.began = time.perf_counter()
             with open(path, "a", encoding="utf-8") as f: f.write(json.dumps(row) + "\n")

@@ -97,9 +97,10 @@ def _copying(config, rows, settings, model, tokenizer, out_dir, callbacks):
 # %% ../nbs/05_grpo.ipynb #3b18c4fa
 def _warm_start(config, loci, validation, model, tokenizer, out_dir, callbacks):
     "The trainer of the format warm start."
-    s = config["grpo"]["warm_start"]
-    rows = warm_start_rows(loci, s["steps"] * s["prompts_per_step"], s["lists_per_prompt"], config["seed"], **config["prompts"], genes=s.get("genes_per_prompt"))
-    return _copying(config, rows, {"max_steps": s["steps"], "learning_rate": s["learning_rate"], "gradient_accumulation_steps": s["prompts_per_step"]}, model, tokenizer, out_dir, callbacks)
+    s, processes = config["grpo"]["warm_start"], int(os.environ.get("WORLD_SIZE", 1))
+    each = -(-s["prompts_per_step"] // processes)   # a step's prompts are spread over the processes
+    rows = warm_start_rows(loci, s["steps"] * each * processes, s["lists_per_prompt"], config["seed"], **config["prompts"], genes=s.get("genes_per_prompt"))
+    return _copying(config, rows, {"max_steps": s["steps"], "learning_rate": s["learning_rate"], "gradient_accumulation_steps": each}, model, tokenizer, out_dir, callbacks)
 
 # %% ../nbs/05_grpo.ipynb #c11f46cf
 SET_BY = {  # settings of trl that other parts of a profile set
@@ -202,7 +203,7 @@ def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):
     arguments = _grpo_arguments(config, out_dir)
     steps, _ = _plan(arguments, len(loci))
     per_step = max(1, arguments.gradient_accumulation_steps * arguments.per_device_train_batch_size // arguments.num_generations)
-    rows = sft_rows(loci, steps * per_step, config["seed"], **config["prompts"], genes=config["grpo"].get("genes_per_prompt"))
+    rows = sft_rows(loci, steps * per_step * arguments.world_size, config["seed"], **config["prompts"], genes=config["grpo"].get("genes_per_prompt"))
     return _copying(config, rows, {"max_steps": steps, "learning_rate": config["grpo"]["sft"]["learning_rate"], "gradient_accumulation_steps": per_step}, model, tokenizer, out_dir, callbacks)
 
 # %% ../nbs/05_grpo.ipynb #bee22f99
