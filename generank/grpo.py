@@ -229,14 +229,17 @@ def _save_trained(model, out_dir:Path):
         for f in sorted((p.name for p in Path(t).iterdir() if p.name != "README.md"), key=lambda n: n.endswith("config.json")): os.replace(Path(t)/f, out_dir/f)
 
 # %% ../nbs/05_grpo.ipynb #4a2b1e63
-def _made_from(out_dir:Path, config, loci, start_from)->dict:
+def _made_from(out_dir:Path, config, loci, start_from, validation=())->dict:
     "What a training is made from; a folder that was begun with something else is a `UserError`."
+    fingerprint = lambda loci: sha256_json([[l["locus_id"], l["trait"], list(l["candidates"]), l["causal_gene"]] for l in loci])
     grpo, copying = config["grpo"], config["arm"]["training"] == "format"
     used = {k: v for k, v in grpo.items() if (k in ("warm_start", "lora") if copying else k != "warm_start")}
     asked = {"seed": config["seed"], "model": config["model"], "prompts": config["prompts"], "grpo": used, "arm": config["arm"],
-             "loci": sha256_json([[l["locus_id"], l["trait"], list(l["candidates"]), l["causal_gene"]] for l in loci]), "start_from": sha256_file(trained_weights(start_from)) if start_from else None}
+             "loci": fingerprint(loci), "start_from": sha256_file(trained_weights(start_from)) if start_from else None}
+    if used.get("select") and config["arm"]["training"] == "grpo": asked["validation"] = fingerprint(validation)
     asked = _as_json(asked)
     changed = differences(read_json(out_dir/"settings.json"), asked) if (out_dir/"settings.json").exists() else []
+    changed = [c for c in changed if not c.startswith("grpo.generation_timeout:")]   # no result depends on it
     if changed: raise UserError(f"{out_dir} holds a training with other settings ({'; '.join(changed[:4])}{'; ...' if len(changed) > 4 else ''}): give it those again, train into another folder, or remove this one.")
     return asked
 
@@ -318,7 +321,7 @@ def train(
     makers = {"format": ("warm_start", _warm_start), "sft": ("sft", _sft), "grpo": ("grpo", _grpo)}
     if arm["training"] not in makers: raise unknown_name(f"training of arm {arm['name']!r}", arm["training"], [*makers, "none"])
     check_gold(loci)
-    made_from = _made_from(out_dir, config, loci, start_from)
+    made_from = _made_from(out_dir, config, loci, start_from, validation)
     if (out_dir/"training.json").exists(): return read_json(out_dir/"training.json")
     phase, maker = makers[arm["training"]]
     out_dir.mkdir(parents=True, exist_ok=True)
