@@ -222,11 +222,15 @@ def _policy(config, start_from):
     return model, tokenizer
 
 # %% ../nbs/05_grpo.ipynb #485cd04b
-def _save_trained(model, out_dir:Path):
-    "Write the trained weights into `out_dir`, each file whole, the configuration last."
+def _save_trained(trainer, out_dir:Path):
+    "Write the trained weights into `out_dir`, each file whole, the configuration last; weights that lie in shards are put together from all processes."
+    model = trainer.accelerator.unwrap_model(trainer.model)
     with tempfile.TemporaryDirectory(dir=out_dir) as t:
-        model.save_pretrained(t, **({"selected_adapters": model.active_adapters} if hasattr(model, "peft_config") else {}))   # not trl's copy of the start
-        for f in sorted((p.name for p in Path(t).iterdir() if p.name != "README.md"), key=lambda n: n.endswith("config.json")): os.replace(Path(t)/f, out_dir/f)
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled: trainer.save_model(t)
+        elif trainer.is_world_process_zero(): model.save_pretrained(t, **({"selected_adapters": model.active_adapters} if hasattr(model, "peft_config") else {}))   # not trl's copy of the start
+        if not trainer.is_world_process_zero(): return
+        names = [p.name for p in Path(t).iterdir() if p.name.startswith(("adapter_", "model", "config.json", "generation_config.json"))]
+        for f in sorted(names, key=lambda n: n.endswith("config.json")): os.replace(Path(t)/f, out_dir/f)
 
 # %% ../nbs/05_grpo.ipynb #4a2b1e63
 def _made_from(out_dir:Path, config, loci, start_from, validation=())->dict:
@@ -329,8 +333,8 @@ def train(
     trainer = maker(config, loci, validation, model, tokenizer, out_dir, [metrics_callback(out_dir/"metrics.jsonl", phase, arm["name"])])
     write_json(out_dir/"settings.json", made_from)
     _run(trainer, config)
+    _save_trained(trainer, out_dir)
     if not trainer.is_world_process_zero(): return {}
-    _save_trained(trainer.accelerator.unwrap_model(trainer.model), out_dir)
     summary = _summary(trainer, config, loci, out_dir)
     write_text(out_dir/"README.md", model_card(config, summary, made_from["loci"]))
     write_json(out_dir/"training.json", summary)
