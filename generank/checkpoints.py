@@ -182,6 +182,12 @@ def kept(
 
         def _save_checkpoint(self, model, trial): save_sealed(self, lambda: super(Kept, self)._save_checkpoint(model, trial))
 
+        def _load_from_checkpoint(self, checkpoint, model=None):
+            "As in transformers, which passes over the trained adapter where another lies beside it, as trl's copy of the start does with a KL penalty."
+            super()._load_from_checkpoint(checkpoint, model)
+            model = self.model if model is None else model
+            if len(getattr(model, "peft_config", ())) > 1: model.load_adapter(checkpoint, model.active_adapters[0], is_trainable=True)
+
         def _load_rng_state(self, checkpoint):
             "The last thing to be restored before the first step."
             super()._load_rng_state(checkpoint)
@@ -196,8 +202,8 @@ def kept(
 
         def _get_grad_norm(self, *args, **kwargs):
             "Called between the gradients and the update: what follows changes the weights."
-            norm = super()._get_grad_norm(*args, **kwargs)
-            check_finite(self, "gradient's length", norm)
+            norm, scaler = super()._get_grad_norm(*args, **kwargs), getattr(self.accelerator, "scaler", None)
+            if scaler is None or scaler.get_scale() <= 1: check_finite(self, "gradient's length", norm)   # float16's scaler skips such an update and halves its scale
             self.updating = True
             return norm
 
@@ -226,17 +232,18 @@ def metrics_callback(
     from transformers import TrainerCallback
 
     class MetricsFile(TrainerCallback):
-        "Rows after the checkpoint that a run resumes from are cut, since they will be written again."
+        "Rows after the checkpoint that a run resumes from are cut, since they will be written again. Of several processes the first writes."
         def on_train_begin(self, args, state, control, **kwargs):
+            self.bar, self.began = Progress(total=state.max_steps, initial=state.global_step, desc=label, unit="step", disable=not state.is_world_process_zero), time.perf_counter()
+            if not state.is_world_process_zero: return
             kept = [r for r in read_metrics(path) if r["step"] <= state.global_step]
             write_text(path, "".join(json.dumps(r) + "\n" for r in kept))
-            self.bar, self.began = Progress(total=state.max_steps, initial=state.global_step, desc=label, unit="step"), time.perf_counter()
 
         def on_step_end(self, args, state, control, **kwargs):
             self.bar.update(1)
 
         def on_log(self, args, state, control, logs=None, **kwargs):
-            if not logs or "train_runtime" in logs: return
+            if not logs or "train_runtime" in logs or not state.is_world_process_zero: return
             row = {"step": state.global_step, "phase": "validation" if any(k.startswith("eval_") for k in logs) else phase, "seconds": round(time.perf_counter() - self.began, 3), **logs}
             self.began = time.perf_counter()
             with open(path, "a", encoding="utf-8") as f: f.write(json.dumps(row) + "\n")

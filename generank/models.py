@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'SMOLLM2', 'SHAPES', 'cache_folder', 'convert_gguf', 'smollm2_gguf', 'smollm2_folder', 'choose_dtype',
-           'model_folder', 'load_model', 'load_unsloth', 'trained_weights', 'hub_name', 'is_llama', 'licence_of']
+           'weights_place', 'take_card', 'model_folder', 'load_model', 'load_unsloth', 'trained_weights', 'hub_name',
+           'is_llama', 'licence_of']
 
 # %% ../nbs/04b_models.ipynb #033ed47c
 import logging, os, re, tempfile
@@ -99,9 +100,21 @@ def choose_dtype(name:str="auto")->str:
     import torch
     if name in ("float32", "bfloat16"): return name
     if name != "auto": raise unknown_name("dtype", name, ["auto", "float32", "bfloat16"])
-    if torch.cuda.is_available(): return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if torch.cuda.is_available(): return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"   # older cards emulate it, slowly
     native = any(getattr(torch.cpu, f"_is_{f}_supported", bool)() for f in ("avx512_bf16", "amx_tile"))
     return "bfloat16" if native else "float32"
+
+# %% ../nbs/04b_models.ipynb #db0eef4e
+def weights_place()->str:
+    "Where a loaded model is put: on the card; in main memory where there is none, and where accelerate will spread the weights over several cards."
+    import torch
+    spread = any(os.environ.get(f"ACCELERATE_USE_{way}", "").lower() == "true" for way in ("FSDP", "DEEPSPEED"))
+    return "cuda" if torch.cuda.is_available() and not spread else "cpu"
+
+def take_card():
+    "Make the card of this process's number the current one, where a launcher has given it a number."
+    import torch
+    if torch.cuda.is_available() and "LOCAL_RANK" in os.environ: torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 # %% ../nbs/04b_models.ipynb #b226be76
 def _download(name:str, revision:str=None)->str:
@@ -161,7 +174,7 @@ def load_model(
         from transformers import BitsAndBytesConfig
         options["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch_dtype, bnb_4bit_use_double_quant=True)
     whole = adapter is not None and (Path(adapter)/"config.json").exists()
-    place = "cuda" if torch.cuda.is_available() else "cpu"
+    place = weights_place()
     if name == "random-llama": model, tokenizer = _random_llama()  # the same weights on every machine
     elif name in SHAPES: model, tokenizer = _random_llama(name, torch_dtype, place)
     else: folder = model_folder(name, revision)

@@ -129,6 +129,6 @@ def monitor_callback(
         watch = Watch(label, thresholds)
 
         def on_log(self, args, state, control, logs=None, **kwargs):
-            if logs and "train_runtime" not in logs: self.watch.see(logs, state.global_step)
+            if logs and "train_runtime" not in logs and state.is_world_process_zero: self.watch.see(logs, state.global_step)
 
     return Monitor()

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from generank.checkpoints import is_whole, newest_checkpoint
+from generank.checkpoints import is_whole, newest_checkpoint, read_metrics
 
 SCRIPT = '''
-"""Train three GRPO steps with answers that depend on the prompt alone, in the folder argv[1], argv[2] loci a process and step; keep each step's gradients."""
+"""A warm start, and three GRPO steps with answers that depend on the prompt alone, in the folder argv[1], argv[2] loci a process and step; keep each step's gradients."""
 import os, sys, time, torch
 from pathlib import Path
 import generank.grpo, generank.trainers
@@ -37,12 +37,13 @@ class Gradients(TrainerCallback):
 loci = [dict(locus_id=f"L{i}", trait=t, candidates=c, causal_gene=c[0]) for i, (t, c) in enumerate(
     {"asthma": ["IL13", "RAD50", "KIF3A"], "LDL": ["LDLR", "SMARCA4", "DOCK6"], "gout": ["SLC2A9", "WDR1"], "obesity": ["MC4R", "PMAIP1", "CDH20"]}.items())]
 config = {"seed": 1, "model": {"name": "random-llama", "dtype": "float32"}, "prompts": {"style": "answer", "descriptions": False}, "arm": {"name": "grpo", "training": "grpo", "reward": "spaces:spaces"},
-          "grpo": {"lora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": "gaussian"},
+          "grpo": {"warm_start": {"steps": 3, "prompts_per_step": 2, "lists_per_prompt": 2, "learning_rate": 1e-3}, "lora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": "gaussian"},
                    "trl": {"max_steps": 3, "num_generations": 4, "per_device_train_batch_size": 4 * groups, "gradient_accumulation_steps": 2, "max_completion_length": 10, "learning_rate": 1e-2,
                            "beta": 0.0, "optim": "sgd", "log_completions": True, "loss_type": "dr_grpo", "scale_rewards": "batch", "lr_scheduler_type": "constant"}}}
 real = generank.grpo._grpo
 generank.grpo._grpo = lambda *a: (lambda t: (t.add_callback(Gradients()), t)[1])(real(*a))
 out.mkdir(exist_ok=True)
+generank.grpo.train({**config, "arm": {"name": "warm-start", "training": "format"}}, loci, out/"warm-start")
 generank.grpo.train(config, loci, out)
 '''
 
@@ -74,6 +75,13 @@ def test_the_same_gradients(trained):
         one, two = (torch.load(d/f"gradients_{step}.pt", weights_only=True) for d in trained)
         assert one.keys() == two.keys() and any(g.abs().max() > 1e-4 for g in one.values())
         assert max(float((one[k] - two[k]).abs().max()) for k in one) < 1e-5
+
+
+def test_the_same_warm_start_and_one_log(trained):
+    "A step has the profile's prompts, however many processes share them, and one process writes it down."
+    one, two = (read_metrics(d/"warm-start"/"metrics.jsonl") for d in trained)
+    assert [r["step"] for r in two] == [1, 2, 3] and [r["step"] for r in read_metrics(trained[1]/"metrics.jsonl")] == [1, 2, 3]
+    assert max(abs(a["loss"] - b["loss"]) for a, b in zip(one, two)) < 1e-4 and one[0]["loss"] != one[1]["loss"]
 
 
 def test_a_signal_saves_the_step_under_way_and_the_training_goes_on(trained):

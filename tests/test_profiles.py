@@ -1,5 +1,11 @@
 """Every profile, those for graphics cards too, makes the arguments that the pinned packages take."""
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +26,7 @@ def trained(name):
 
 def arguments(config, monkeypatch, tmp_path):
     "trl's GRPOConfig of an arm, as on a machine that has what its backend needs."
-    monkeypatch.setattr(grpo, "choose_backend", lambda name="auto": (name, "") if name != "auto" else ("shared", ""))
+    monkeypatch.setattr(grpo, "choose_backend", lambda name="auto", model="": (name, "") if name != "auto" else ("shared", ""))
     return grpo._grpo_arguments(config, tmp_path)
 
 
@@ -59,3 +65,35 @@ def test_the_faithful_profile_keeps_the_first_runs_settings(monkeypatch, tmp_pat
 def test_accelerate_takes_the_launch_configurations(file):
     from accelerate.commands.config.config_args import load_config_from_file
     assert load_config_from_file(str(file)).distributed_type.value.lower() == {"ddp": "multi_gpu", "fsdp": "fsdp", "zero3": "deepspeed"}[file.stem]
+
+
+LAUNCHER = """#!/bin/sh
+# In place of accelerate and trl, which need cards: says what it was started as, and on SIGTERM that it was stopped
+trap 'echo stopped >> "$SAID/${0##*/}"; exit 7' TERM
+echo "$CUDA_VISIBLE_DEVICES $TORCH_ELASTIC_SHUTDOWN_TIMEOUT $*" > "$SAID/${0##*/}"
+while true; do sleep 0.1; done
+"""
+
+
+def test_the_slurm_script_passes_the_signal_on(tmp_path):
+    "Slurm signals the script alone; the training must hear of it, and so must the server when the training has ended."
+    (tmp_path/"bin").mkdir()
+    for name in ("accelerate", "trl"):
+        (tmp_path/"bin"/name).write_text(LAUNCHER)
+        (tmp_path/"bin"/name).chmod(0o755)
+    script = ROOT/"generank"/"launch"/"slurm.sh"
+    assert "#SBATCH --signal=B:TERM@" in script.read_text()
+    env = {**os.environ, "PATH": f"{tmp_path/'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}", "SAID": str(tmp_path), "PROFILE": "laptop"}
+    process = subprocess.Popen(["bash", script, "grpo-rank", tmp_path/"out", "-p", "seed=2"], env=env, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while not all((tmp_path/name).exists() and (tmp_path/name).read_text() for name in ("accelerate", "trl")):
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 7
+    finally:
+        with suppress(ProcessLookupError): os.killpg(process.pid, signal.SIGKILL)
+    training, server = ((tmp_path/name).read_text().splitlines() for name in ("accelerate", "trl"))
+    assert training[0].startswith("0,1,2,3 110 launch") and training[0].endswith(f"generank train grpo-rank --profile laptop --out {tmp_path/'out'} -p seed=2") and training[1] == "stopped"
+    assert server[0].startswith("4  vllm-serve --model /")

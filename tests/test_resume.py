@@ -56,7 +56,7 @@ loci = [dict(locus_id=f"L{i}", trait=t, candidates=c, causal_gene=c[0]) for i, (
 config = {"seed": 1, "model": {"name": "random-llama", "dtype": "float32"}, "prompts": {"style": "answer", "descriptions": False},
           "grpo": {"warm_start": {"steps": 2, "prompts_per_step": 1, "lists_per_prompt": 2, "learning_rate": 1e-3}, "lora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
                    "refill": 1, "trl": {"max_steps": 7, "num_generations": 4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 3, "num_iterations": 2,
-                                        "max_completion_length": 10, "learning_rate": 1e-2, "beta": 0.0, "save_steps": 2, "log_completions": True, "logging_steps": 1}}}
+                                        "max_completion_length": 10, "learning_rate": 1e-2, "beta": 0.05, "save_steps": 2, "log_completions": True, "logging_steps": 1}}}
 generank.grpo.train({**config, "arm": {"name": "warm-start", "training": "format"}}, loci, out/"warm-start")
 if moment == "between": lethal(lambda: None)()
 generank.grpo.train({**config, "arm": {"name": "grpo", "training": "grpo", "reward": "spaces:spaces"}}, loci, out/"grpo", start_from=out/"warm-start")
