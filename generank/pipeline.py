@@ -102,7 +102,8 @@ def settings_of(run:Run, unit:Unit)->dict:
     "The parameters that a unit's result depends on, by dotted path."
     used = {k: run.config[k] for k in STAGES[unit.stage].settings}
     if unit.stage == "grpo":
-        mine = ("warm_start", "lora") if run.arm(unit.arm)["training"] == "format" else set(used["grpo"]) - {"warm_start"}
+        every = set(used["grpo"])
+        mine = {"format": {"warm_start", "lora"}, "sft": every - {"warm_start"}, "grpo": every - {"warm_start", "sft"}}[run.arm(unit.arm)["training"]]
         used["grpo"] = {k: v for k, v in used["grpo"].items() if k in mine}
         style = run.arm(unit.arm)["style"] or used["prompts"]["style"]
         used |= {"styles": {style: run.config["styles"][style]}} if style in run.config["styles"] else {}
