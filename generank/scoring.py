@@ -109,8 +109,10 @@ def _check_responses(frame, name, first_run):
     keys = [c for c in frame if c not in ("locus", "sample") and not str(c).startswith("Unnamed")] if first_run else ["locus", "sample"]
     refuse(frame.duplicated(keys).to_numpy(), "it stands twice in the file; remove one of the two" + (", or add a column that tells them apart." if first_run else "."))
     if first_run: return
+    refuse(frame.candidates.map(type).eq(str).to_numpy(), "its candidates are text, not a list of symbols: give the run's parquet, since a CSV holds no lists.")
     listed = (c.tolist() if isinstance(c, np.ndarray) else c for c in frame.candidates)
     refuse(~np.array([hasattr(c, "__len__") and g in c for c, g in zip(listed, frame.causal_gene.tolist())]), "its causal gene is not among its candidates.")
+    if not frame.locus.is_unique: refuse((frame.causal_gene != frame.groupby("locus").causal_gene.transform("first")).to_numpy(), "another answer to this locus has another causal gene.")
 
 # %% ../nbs/07d_scoring.ipynb #a3e002cd
 def metric_names(k)->list[str]:
