@@ -174,7 +174,8 @@ def gather(
     if any(int(i) != i or i < 1 for i in k) or not len(k): raise UserError(f"k must be whole numbers of at least 1, not {list(k)}.")
     named = _named(responses) | {n: read_responses(s, n) for n, s in (controls or {}).items()}
     _check_pairing(named)
-    scores = {n: score_responses(f, k, scoring, cluster_by, n) for n, f in named.items()}
+    told = all("finish_reason" in f for f in named.values())  # else the parts of a difference would not add up
+    scores = {n: score_responses(f, k, scoring, cluster_by, n, told) for n, f in named.items()}
     order = next(iter(scores.values()))
     scores = {n: s.loc[order.index] for n, s in scores.items()}
     for n, s in scores.items():
