@@ -189,12 +189,12 @@ def answer_rates(
     listed, total = means[:, 0], scores.listed.sum()
     out = {"n_answers": float(scores.samples.sum())} | {f"{name}{end}": None for name in RATES for end in ("", "_ci_low", "_ci_high")}
     found = {"format_error_rate": (scores.format_error.mean(), cluster_interval(scores.format_error, scores.cluster)),
-             "mean_list_length": (scores.listed.mean(), percentile_interval(listed, clusters))}
+             "mean_list_length": (scores.listed.mean(), percentile_interval(listed, clusters, (0, np.inf)))}
     if "truncated" in scores: found["truncated_rate"] = scores.truncated.mean(), cluster_interval(scores.truncated, scores.cluster)
-    if "tokens" in scores: found["mean_tokens"] = scores.tokens.mean(), percentile_interval(means[:, 2], clusters)
+    if "tokens" in scores: found["mean_tokens"] = scores.tokens.mean(), percentile_interval(means[:, 2], clusters, (0, np.inf))
     if "candidates" in scores and total:   # of nothing listed there is no share
         shares = np.divide(means[:, 1], listed, out=np.zeros(len(listed)), where=listed > 0)
-        found["non_candidate_rate"] = table.strange.sum() / total, percentile_interval(shares, clusters) if table.strange.any() else cluster_interval(table.strange, scores.cluster)
+        found["non_candidate_rate"] = table.strange.sum() / total, percentile_interval(shares, clusters, (0, 1)) if table.strange.any() else cluster_interval(table.strange, scores.cluster)
     for name, (value, ends) in found.items(): out |= {name: float(value), f"{name}_ci_low": float(ends[0]), f"{name}_ci_high": float(ends[1])}
     if scores.format_error.isin((0, 1)).all():
         out["format_error_rate_ci_iid_low"], out["format_error_rate_ci_iid_high"] = wilson_interval(scores.format_error.mean(), len(scores))
