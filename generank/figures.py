@@ -353,8 +353,8 @@ def seed_differences(
         found = pooled["metrics"][metric]
         rows += [{**seed, "label": f"seed {seed['seed']}", "metric": metric} for seed in found["per_seed"]]
         rows += [{"label": label, "metric": metric, "difference": found["difference"], "ci_low": found[f"{kind}ci_low"], "ci_high": found[f"{kind}ci_high"]}
-                 for label, kind in (("all seeds,\nloci resampled", ""), ("all seeds,\nloci and seeds resampled", "two_level_"))]
-    note = f"{pooled['a']} − {pooled['b']}, {len(pooled['seeds'])} training seeds on the same loci; the last line resamples the seeds too."
+                 for label, kind in (("all seeds,\nloci resampled", ""), ("all seeds,\nloci and seeds", "two_level_"))]
+    note = f"{pooled['a']} − {pooled['b']}, {len(pooled['seeds'])} training seeds on the same loci; the last line allows for seeds that were not run (two-level bootstrap or Satterthwaite's t, the wider of the two)."
     return paired_differences(rows, pooled["n"], pooled["n_clusters"], name, f"{pooled['a']} − {pooled['b']}", note)
 
 # %% ../nbs/07_figures.ipynb #7f40471e
