@@ -184,7 +184,8 @@ def experiment_text(found:dict|None)->str:
         pooled = found["pooled"][arm, start]
         row = pooled["metrics"]["mrr_completed"]
         said = {"better": f"**gained** against {start}", "no difference shown": f"is not shown to differ from {start}", "worse": f"ranks worse than {start}"}[verdict(row["ci_low"], row["ci_high"])]
-        lines.append(f"- The control *{arm}*, whose reward knows nothing of the causal gene, {said} on completed lists ({extent(row)}); as listed {extent(pooled['metrics']['mrr'])} ({_seeds(pooled)}).")
+        lines.append(f"- The control *{arm}*, whose reward knows nothing of the causal gene, {said} on completed lists ({extent(row)}); as listed {extent(pooled['metrics']['mrr'])} ({_seeds(pooled)}). "
+                     f"{main} against it: {extent(found['pooled'][main, arm]['metrics']['mrr_completed'])} on completed lists.")   # one gain shown and another not shown are no difference shown
     gained = controls_that_gained(found)
     if gained: lines.append(f"**So the gain of {main} does not have to come from the labels:** {listed(gained)} gained without them, and only what exceeds that can be credited to them.")
     elif any(map(is_control, arms.values())): lines.append("No control is shown to have gained on completed lists.")
@@ -242,8 +243,11 @@ def limited(
     at_random = found["pooled"][longer[0], found["start"]]["metrics"]["mrr"]
     own = found["pooled"][found["main"], found["start"]]["metrics"]["mrr_completed"]
     said = {"better": "gained", "no difference shown": "is not shown to have gained", "worse": "got worse"}[verdict(own["ci_low"], own["ci_high"])]
+    itself = found["pooled"][found["main"], longer[0]]
+    held = {"better": "is better", "no difference shown": "is not shown to differ", "worse": "is worse"}[verdict(*(itself["metrics"]["mrr_completed"][c] for c in ("ci_low", "ci_high")))]
     return (f" A part of that can be length instead of knowledge: the control {longer[0]}, which knows nothing of the causal gene, gained {extent(at_random)}. On completed lists, where length earns "
-            f"nothing, no control is shown to have gained, and {found['main']} {said} ({extent(own)}).")
+            f"nothing, no control is shown to have gained, and {found['main']} {said} ({extent(own)}). Held against that control itself, {found['main']} {held} on completed lists "
+            f"({extent(itself['metrics']['mrr_completed'])}; {_seeds(itself)}).")
 
 # %% ../nbs/09i_recorded.ipynb #98d34d1a
 def _own_answer(numbers:Numbers, trained:str, start:str)->list[str]:
