@@ -55,7 +55,7 @@ def brier(
 )->dict:               # value, ci_low, ci_high
     "Mean squared difference of probability and outcome (Brier 1950) with its whole-cluster bootstrap interval; 0 is perfect."
     error = (np.asarray(probability, dtype=float) - np.asarray(right, dtype=float))**2
-    low, high = percentile_interval(bootstrap_means(error, clusters, draws, seed)[:, 0], len(pd.unique(np.asarray(clusters))))
+    low, high = percentile_interval(bootstrap_means(error, clusters, draws, seed)[:, 0], len(pd.unique(np.asarray(clusters))), (0, 1))
     return {"value": float(error.mean()), "ci_low": float(low), "ci_high": float(high)}
 
 # %% ../nbs/07h_calibration.ipynb #7cc56ecd

@@ -44,7 +44,8 @@ class Resampled:
         values = self.column(run, metric)
         if not minus and values[0] in (0, 1) and (values == values[0]).all(): return cluster_interval(values, self.clusters)  # no draw differs
         draws = self.means(run, metric) - (self.means(minus, metric) if minus else 0)
-        return tuple(percentile_interval(draws, self.n_clusters).tolist())
+        bounds = (-math.inf, math.inf) if metric == "rank_completed" else (-1 if minus else 0, 1)
+        return tuple(percentile_interval(draws, self.n_clusters, bounds).tolist())
 
     def part(self, rows)->"Resampled":
         "The same for some of the loci: `rows` is a boolean for each."

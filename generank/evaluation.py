@@ -22,7 +22,7 @@ from .core import UserError, unknown_name, write_json
 from .comparisons import Resampled, adjust, comparison, decompose, decompose_shares, summarise
 from .rewards import parse_answer
 from .scoring import _check_pairing, _named, answer_rates, credits, metric_names, read_responses, score_responses
-from .statistics import bootstrap_means, cluster_se, percentile_interval, sign_flip_p, training_slope, two_level_means
+from .statistics import bootstrap_means, cluster_interval, cluster_se, cluster_sums, percentile_interval, sign_flip_p, training_slope, two_level_interval
 
 # %% ../nbs/08_evaluation.ipynb #1f5ff18f
 def value_scores(
@@ -174,7 +174,8 @@ def gather(
     if any(int(i) != i or i < 1 for i in k) or not len(k): raise UserError(f"k must be whole numbers of at least 1, not {list(k)}.")
     named = _named(responses) | {n: read_responses(s, n) for n, s in (controls or {}).items()}
     _check_pairing(named)
-    scores = {n: score_responses(f, k, scoring, cluster_by, n) for n, f in named.items()}
+    told = all("finish_reason" in f for f in named.values())  # else the parts of a difference would not add up
+    scores = {n: score_responses(f, k, scoring, cluster_by, n, told) for n, f in named.items()}
     order = next(iter(scores.values()))
     scores = {n: s.loc[order.index] for n, s in scores.items()}
     for n, s in scores.items():
@@ -342,14 +343,26 @@ def _pool(one, two, clusters, labels, draws, seed)->dict:
     d, n = one - two, len(pd.unique(clusters))
     boot = bootstrap_means(np.column_stack([d, d.mean(1), one.mean(1), two.mean(1)]), clusters, draws, seed)
     ends = percentile_interval(boot, n).T
-    low, high = percentile_interval(two_level_means(d, clusters, draws, seed), n)
+    for i, side in ((-2, one), (-1, two)):   # no draw differs where all is 0, or all is 1
+        if side.flat[0] in (0, 1) and (side == side.flat[0]).all(): ends[i] = cluster_interval(side[:, 0], clusters)
+    low, high = two_level_interval(d, clusters, draws, seed)
     seeds = [{"seed": s, "a": float(x), "b": float(y), "difference": float(x - y), "ci_low": l, "ci_high": h, "cluster_p": sign_flip_p(d[:, i], clusters, draws, seed)}
              for i, (s, x, y, (l, h)) in enumerate(zip(labels, one.mean(0), two.mean(0), ends))]
     pooled, of_a, of_b = ends[-3:]
     return {"per_seed": seeds, "difference": float(d.mean()), "ci_low": pooled[0], "ci_high": pooled[1],
-            "two_level_ci_low": float(low), "two_level_ci_high": float(high), "cluster_p": sign_flip_p(d.mean(1), clusters, draws, seed),
+            "two_level_ci_low": low, "two_level_ci_high": high, "cluster_p": sign_flip_p(d.mean(1), clusters, draws, seed), "without": _without_heaviest(d.mean(1), clusters, draws, seed),
             "locus_se": cluster_se(d.mean(1), clusters), "seed_sd": float(d.mean(0).std(ddof=1)) if d.shape[1] > 1 else None,
             "a": float(one.mean()), "a_ci_low": of_a[0], "a_ci_high": of_a[1], "b": float(two.mean()), "b_ci_low": of_b[0], "b_ci_high": of_b[1]}
+
+# %% ../nbs/08_evaluation.ipynb #a3179616
+def _without_heaviest(d, clusters, draws, seed)->dict|None:
+    "The mean of `d` without the cluster that moves it most; None with fewer than three clusters."
+    (sums, sizes), names = cluster_sums(d, clusters), pd.unique(clusters)
+    if len(names) < 3: return None
+    heaviest = int(np.argmax(np.abs((sums.sum() - sums) / (len(d) - sizes) - d.mean())))
+    rest = clusters != names[heaviest]
+    low, high = percentile_interval(bootstrap_means(d[rest], clusters[rest], draws, seed)[:, 0], len(names) - 1)
+    return {"cluster": names[heaviest], "n": int(sizes[heaviest]), "difference": float(d[rest].mean()), "ci_low": float(low), "ci_high": float(high)}
 
 # %% ../nbs/08_evaluation.ipynb #e7cee368
 def _inputs(run_dir, config):

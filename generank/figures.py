@@ -241,7 +241,7 @@ def paired_differences(
 )->Chart:
     "Forest plot of paired differences; rows of one contrast stand on one line, a marker for each metric."
     table = pd.DataFrame([{"label": r.get("label") or f"{r['a']} − {r['b']}", "metric": r.get("metric", "mrr"),
-                           **{c: r[c] for c in ("difference", "ci_low", "ci_high")}, "p": r.get("holm_p") or r.get("cluster_p")} for r in rows])
+                           **{c: r[c] for c in ("difference", "ci_low", "ci_high")}, **{c: r.get(c) for c in ("cluster_p", "holm_p")}} for r in rows])
     if table.empty: raise UserError("There is no paired difference to draw: name at least two runs.")
     labels, metrics = list(dict.fromkeys(table.label)), list(dict.fromkeys(table.metric))
     look = looks([{"name": m} for m in metrics])
@@ -289,9 +289,9 @@ def gain_by_part(
     xlabel:str="Difference",
 )->Chart:
     "Forest plot of one contrast in each part of the loci."
-    words = lambda r: f"{r['group'].removeprefix('by_').replace('_', ' ')}{': ' + r['part'] if r['part'] else ''} ({_count(r['n'], 'locus', 'loci')}, {_count(r['n_clusters'], 'cluster')})"
+    words = lambda r: f"{r['group'].removeprefix('by_').replace('_', ' ').replace('mhc', 'the MHC')}{': ' + r['part'] if r['part'] else ''} ({_count(r['n'], 'locus', 'loci')}, {_count(r['n_clusters'], 'cluster')})"
     shown = [{"label": words(r), "metric": r.get("metric", "mrr"), **{c: r[c] for c in ("difference", "ci_low", "ci_high", "cluster_p")}} for r in rows]
-    note = "Each part on its own; a part with one cluster has no interval. Exploratory: p-values are not adjusted."
+    note = "Each part on its own; a part with one cluster has no interval, below ten it is Student's t. Exploratory: p-values are not adjusted."
     return paired_differences(shown, n, clusters, name, f"{xlabel}, {rows[0]['a']} − {rows[0]['b']}", note)
 
 # %% ../nbs/07_figures.ipynb #62bf1880
@@ -353,8 +353,8 @@ def seed_differences(
         found = pooled["metrics"][metric]
         rows += [{**seed, "label": f"seed {seed['seed']}", "metric": metric} for seed in found["per_seed"]]
         rows += [{"label": label, "metric": metric, "difference": found["difference"], "ci_low": found[f"{kind}ci_low"], "ci_high": found[f"{kind}ci_high"]}
-                 for label, kind in (("all seeds,\nloci resampled", ""), ("all seeds,\nloci and seeds resampled", "two_level_"))]
-    note = f"{pooled['a']} − {pooled['b']}, {len(pooled['seeds'])} training seeds on the same loci; the last line resamples the seeds too."
+                 for label, kind in (("all seeds,\nloci resampled", ""), ("all seeds,\nloci and seeds", "two_level_"))]
+    note = f"{pooled['a']} − {pooled['b']}, {len(pooled['seeds'])} training seeds on the same loci; the last line allows for seeds that were not run (two-level bootstrap or Satterthwaite's t, the wider of the two)."
     return paired_differences(rows, pooled["n"], pooled["n_clusters"], name, f"{pooled['a']} − {pooled['b']}", note)
 
 # %% ../nbs/07_figures.ipynb #7f40471e
@@ -385,7 +385,7 @@ def evidence_classes(
     axis.grid(axis="y", visible=False)
     figure.legend(loc="outside right upper")
     caption = (f"{METRIC_NAMES.get(metric, metric)} by the evidence that names the causal gene. {INTERVALS.format(clusters='the shown number of')}; "
-               "classes with one cluster have no interval, small ones a wide one.")
+               "classes with one cluster have no interval, below ten it is Student's t.")
     said = "; ".join(f"{r.evidence_class}, {r.run}: {interval_text(r.value, r.ci_low, r.ci_high, 2)}" for r in table.itertuples())
     return Chart(name, figure, table, caption, f"{METRIC_NAMES.get(metric, metric)} by evidence class. {said}.")
 
@@ -438,7 +438,8 @@ def reward_curve(
     axis.set(xlabel="Optimiser step", ylabel=f"Mean {column.replace('_', ' ')} of a step")
     axis.locator_params(axis="x", integer=True)
     axis.legend(title="Slope per 100 steps" if slopes else None, loc="best", alignment="left")
-    caption = (f"Training {column.replace('_', ' ')}: dots are logged steps, lines a moving average over a tenth of the curve. "
+    steps = ", ".join(f"{n} of {label}" for label, n in table.groupby("label", sort=False).size().items())
+    caption = (f"Training {column.replace('_', ' ')}: dots are logged steps ({steps}), lines a moving average over a tenth of the curve. "
                + ("Dashed lines and bands: straight-line slope with its 95 % interval, errors robust to autocorrelation." if slopes else ""))
     return Chart(name, figure, table, caption.strip(), f"Training curve. {'; '.join(said)}.")
 

@@ -46,7 +46,7 @@ def interval_of(
     groups = clusters.loc[values.index].to_numpy()
     n = len(pd.unique(groups))
     same = share and len(values) > 0 and values.iloc[0] in (0, 1) and (values == values.iloc[0]).all()   # no draw differs
-    low, high = (None, None) if n < 2 else cluster_interval(values, groups) if same else (float(x) for x in percentile_interval(bootstrap_means(values.to_numpy(float), groups, draws, seed)[:, 0], n))
+    low, high = (None, None) if n < 2 else cluster_interval(values, groups) if same else (float(x) for x in percentile_interval(bootstrap_means(values.to_numpy(float), groups, draws, seed)[:, 0], n, (0, 1) if share else (-np.inf, np.inf)))
     return {"value": float(values.mean()), "ci_low": low, "ci_high": high, "n": len(values), "n_clusters": n}
 
 # %% ../nbs/07i_robustness.ipynb #cfde40d4

@@ -109,8 +109,10 @@ def _check_responses(frame, name, first_run):
     keys = [c for c in frame if c not in ("locus", "sample") and not str(c).startswith("Unnamed")] if first_run else ["locus", "sample"]
     refuse(frame.duplicated(keys).to_numpy(), "it stands twice in the file; remove one of the two" + (", or add a column that tells them apart." if first_run else "."))
     if first_run: return
+    refuse(frame.candidates.map(type).eq(str).to_numpy(), "its candidates are text, not a list of symbols: give the run's parquet, since a CSV holds no lists.")
     listed = (c.tolist() if isinstance(c, np.ndarray) else c for c in frame.candidates)
     refuse(~np.array([hasattr(c, "__len__") and g in c for c, g in zip(listed, frame.causal_gene.tolist())]), "its causal gene is not among its candidates.")
+    if not frame.locus.is_unique: refuse((frame.causal_gene != frame.groupby("locus").causal_gene.transform("first")).to_numpy(), "another answer to this locus has another causal gene.")
 
 # %% ../nbs/07d_scoring.ipynb #a3e002cd
 def metric_names(k)->list[str]:
@@ -134,6 +136,7 @@ def score_responses(
     scoring:str=None,        # "strict" or "lenient"; None: strict, and lenient for the first run's files
     cluster_by:str=None,     # column of what is not independent; None: `region_id`, and `causal_gene` for the first run's files
     name:str=None,           # what error messages call it
+    cuts:bool=True,          # tell apart what the token limit cut off; False: count it as form and length, as in a file that doesn't tell
 )->pd.DataFrame:             # one row a locus: cluster, causal_gene, the metrics, and counts of the answers' form
     "Score every answer against its causal gene; metrics on completed lists are NaN where a file carries no candidates."
     frame = responses if isinstance(responses, pd.DataFrame) and "layout" in responses else read_responses(responses, name)
@@ -144,14 +147,15 @@ def score_responses(
     if first_run: completed[:] = np.nan
     table = pd.DataFrame({"locus": frame.locus, "rank": rank, "listed": listed, "valid": valid}).join(raw).join(completed.add_suffix("_completed"))
     cost = table.mrr - table.mrr_completed
-    cut = (frame.finish_reason == "length").to_numpy() if "finish_reason" in frame else np.zeros(len(frame), bool)
-    table["truncation"] = cost.where(cut, 0.0) if "finish_reason" in frame else np.nan
+    told = cuts and "finish_reason" in frame
+    cut = (frame.finish_reason == "length").to_numpy() if told else np.zeros(len(frame), bool)
+    table["truncation"] = cost.where(cut, 0.0) if told else np.nan
     table["form"] = cost.where(valid == 0, 0.0).where(~cut, 0.0)
     table["length"] = cost.where(valid > 0, 0.0).where(~cut, 0.0)
     if first_run: table[["truncation", "form", "length"]] = np.nan
     table["answered"], table["found"] = ((untagged == 0) | (rank > 0) if first_run else valid > 0).astype(float), (rank > 0).astype(float)
     table["format_error"] = untagged.astype(float)
-    if "finish_reason" in frame: table["truncated"] = cut.astype(float)
+    if "finish_reason" in frame: table["truncated"] = (frame.finish_reason == "length").to_numpy(float)
     if "n_tokens" in frame: table["tokens"] = frame.n_tokens.to_numpy(float)
     table = table.groupby("locus", sort=first_run).mean().assign(samples=frame.groupby("locus", sort=first_run).size())
     return table.join(_locus_columns(frame, cluster_by or ("causal_gene" if first_run else "region_id"), name or "the responses"))
@@ -185,12 +189,12 @@ def answer_rates(
     listed, total = means[:, 0], scores.listed.sum()
     out = {"n_answers": float(scores.samples.sum())} | {f"{name}{end}": None for name in RATES for end in ("", "_ci_low", "_ci_high")}
     found = {"format_error_rate": (scores.format_error.mean(), cluster_interval(scores.format_error, scores.cluster)),
-             "mean_list_length": (scores.listed.mean(), percentile_interval(listed, clusters))}
+             "mean_list_length": (scores.listed.mean(), percentile_interval(listed, clusters, (0, np.inf)))}
     if "truncated" in scores: found["truncated_rate"] = scores.truncated.mean(), cluster_interval(scores.truncated, scores.cluster)
-    if "tokens" in scores: found["mean_tokens"] = scores.tokens.mean(), percentile_interval(means[:, 2], clusters)
-    if "candidates" in scores:
+    if "tokens" in scores: found["mean_tokens"] = scores.tokens.mean(), percentile_interval(means[:, 2], clusters, (0, np.inf))
+    if "candidates" in scores and total:   # of nothing listed there is no share
         shares = np.divide(means[:, 1], listed, out=np.zeros(len(listed)), where=listed > 0)
-        found["non_candidate_rate"] = table.strange.sum() / total if total else 0.0, percentile_interval(shares, clusters)
+        found["non_candidate_rate"] = table.strange.sum() / total, percentile_interval(shares, clusters, (0, 1)) if table.strange.any() else cluster_interval(table.strange, scores.cluster)
     for name, (value, ends) in found.items(): out |= {name: float(value), f"{name}_ci_low": float(ends[0]), f"{name}_ci_high": float(ends[1])}
     if scores.format_error.isin((0, 1)).all():
         out["format_error_rate_ci_iid_low"], out["format_error_rate_ci_iid_high"] = wilson_interval(scores.format_error.mean(), len(scores))

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['TRUTH', 'YARDSTICKS', 'made_up_run', 'verdict', 'flipped', 'paired', 'extent', 'claim', 'with_interval',
            'results_table', 'training_text', 'monitor_text', 'monitor_figure', 'is_control', 'main_arm',
-           'training_failed', 'other_arms', 'gained_controls', 'listed', 'held_out', 'standing', 'does_it_help',
-           'taken_apart', 'part_of', 'form_or_knowledge', 'evidence_text', 'nearness', 'nearness_chart',
-           'example_locus', 'locus_figure', 'read_answers', 'telling_answers', 'place', 'reading', 'stage_times',
-           'quoted']
+           'training_failed', 'other_arms', 'gained_controls', 'listed', 'held_out', 'standing', 'other_when_completed',
+           'tested', 'does_it_help', 'taken_apart', 'part_of', 'form_or_knowledge', 'evidence_text', 'nearness',
+           'nearness_chart', 'example_locus', 'locus_figure', 'read_answers', 'telling_answers', 'place', 'reading',
+           'stage_times', 'quoted']
 
 # %% ../nbs/09b_story.ipynb #b227a0d5
 import html, json, re
@@ -222,7 +222,20 @@ def standing(row:dict, b:str)->str:
     word = {"better": "above", "worse": "below", "no difference shown": "neither above nor below"}[verdict(row["ci_low"], row["ci_high"])]
     return f"{word} {b} ({extent(row)})"
 
+def other_when_completed(rows:dict, completed:dict)->dict:
+    "Of comparisons on completed lists, by baseline, those that say something else than the same comparison of the lists as they are."
+    return {b: r for b, r in completed.items() if verdict(r["ci_low"], r["ci_high"]) != verdict(rows[b]["ci_low"], rows[b]["ci_high"])}
+
 # %% ../nbs/09b_story.ipynb #599bb38f
+def tested(row:dict)->str:
+    "The permutation test of a comparison in words, and what follows where it and the interval disagree."
+    p, adjusted = (row["cluster_p"], "") if row.get("holm_p") is None else (row["holm_p"], " after Holm's adjustment over its family of comparisons")
+    apart = verdict(row["ci_low"], row["ci_high"]) != "no difference shown", p < 0.05
+    border = {(True, False): " So the interval excludes zero and the test does not reject at 0.05: a difference at the border, which is not established.",
+              (False, True): " So the test rejects at 0.05 and the interval includes zero: a difference at the border, which is not established."}.get(apart if row["ci_low"] is not None else None, "")
+    return f"Flipping the signs of whole regions gives {p_value(p)}{adjusted}.{border}"
+
+# %% ../nbs/09b_story.ipynb #453fdf5a
 def does_it_help(
     numbers:Numbers,
     trained:str,      # the GRPO arm; None: this run has none
@@ -231,14 +244,15 @@ def does_it_help(
     "What the run's own comparisons allow one to say about GRPO."
     if trained is None: return "This run trains nothing by GRPO, so it can't tell whether GRPO helps."
     row, top = paired(numbers, trained, start), paired(numbers, trained, start, "top_1")
-    p = row.get("holm_p") if row.get("holm_p") is not None else row["cluster_p"]
     failed = training_failed(numbers, trained, start)
     text = (f"{f'**{failed}** ' if failed else ''}{claim(row, f'the model after GRPO ({trained})', f'the one that it started from ({start})')} The number is the difference in MRR on the same loci, "
-            f"paired; flipping the signs of whole regions gives {p_value(p)}. Looking at first places alone: {top['only_a']} loci have "
+            f"paired. {tested(row)} Looking at first places alone: {top['only_a']} loci have "
             f"the causal gene first only after GRPO, {top['only_b']} only before it.\n\n")
     yardsticks = [r["name"] for r in numbers("metrics.runs") if r["kind"] == "baseline"]
     stands = "\n".join(f"- {standing(paired(numbers, trained, b), b)}" for b in yardsticks)
-    return f"{text}Against what needs no trained model, {trained} is:\n\n{stands}"
+    apart = other_when_completed({b: paired(numbers, trained, b) for b in yardsticks}, {b: paired(numbers, trained, b, "mrr_completed") for b in yardsticks})
+    fair = f"\n\nA baseline ranks all candidates, and an answer a few. With its lists completed, {trained} is {listed([standing(r, b) for b, r in apart.items()])}." if apart else ""
+    return f"{text}Against what needs no trained model, {trained} is:\n\n{stands}{fair}"
 
 # %% ../nbs/09b_story.ipynb #f9ba06d4
 def taken_apart(numbers:Numbers, a:str, b:str)->dict:
