@@ -9,8 +9,9 @@ STAMP := $(VENV)/.set-up
 PY    := $(VENV)/bin/python
 LOCKS := requirements/cpu.txt requirements/model.txt
 RUN   := runs/laptop
-# Tests run this many files side by side, each with one thread and up to 3 GB. A file's tests stay together, since they share what they build.
-TEST_JOBS ?= 2
+# Tests run this many files side by side, each with one thread and up to 3 GB; many of them wait for other processes, so more than the cores.
+# A file's tests stay together, since they share what they build.
+TEST_JOBS ?= 3
 # pip shows its progress on a terminal and only its errors elsewhere
 PIP   := $(PY) -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
 # The first of these that runs and is Python 3.11 or later makes the environment; `make setup PYTHON=...` names another.

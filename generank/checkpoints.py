@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'MARK', 'seal', 'is_whole', 'newest_checkpoint', 'remove_old', 'grpo_state', 'restore_grpo_state', 'rng_state',
-           'restore_rng_state', 'save_sealed', 'save_boundary', 'check_finite', 'average_gradients', 'kept',
-           'metrics_callback', 'read_metrics', 'completions_page']
+           'restore_rng_state', 'save_sealed', 'save_boundary', 'check_finite', 'average_gradients', 'load_trained',
+           'asked_anywhere', 'kept', 'metrics_callback', 'read_metrics', 'completions_page']
 
 # %% ../nbs/04e_checkpoints.ipynb #01998a62
 import json, logging, os, random, shutil, time
@@ -166,6 +166,16 @@ def average_gradients(trainer):
         if p.grad is not None: p.grad.copy_(trainer.accelerator.reduce(p.grad, "mean"))
 
 # %% ../nbs/04e_checkpoints.ipynb #06c07fb0
+def load_trained(model, checkpoint):
+    "Load the trained adapter of a checkpoint that holds another besides, as trl's copy of the start with a KL penalty: transformers passes over the trained one."
+    if len(getattr(model, "peft_config", ())) > 1: model.load_adapter(checkpoint, model.active_adapters[0], is_trainable=True)
+
+def asked_anywhere(trainer)->bool:
+    "Whether any process was asked to stop."
+    import torch
+    return bool(trainer.accelerator.reduce(torch.tensor(float(trainer.stop_asked), device=trainer.accelerator.device), "sum") > 0)
+
+# %% ../nbs/04e_checkpoints.ipynb #07929112
 def kept(
     base,     # a transformers Trainer class; with `_buffered_inputs` it is trl's GRPOTrainer
 ):            # a subclass of it
@@ -183,10 +193,8 @@ def kept(
         def _save_checkpoint(self, model, trial): save_sealed(self, lambda: super(Kept, self)._save_checkpoint(model, trial))
 
         def _load_from_checkpoint(self, checkpoint, model=None):
-            "As in transformers, which passes over the trained adapter where another lies beside it, as trl's copy of the start does with a KL penalty."
             super()._load_from_checkpoint(checkpoint, model)
-            model = self.model if model is None else model
-            if len(getattr(model, "peft_config", ())) > 1: model.load_adapter(checkpoint, model.active_adapters[0], is_trainable=True)
+            load_trained(self.model if model is None else model, checkpoint)
 
         def _load_rng_state(self, checkpoint):
             "The last thing to be restored before the first step."
@@ -211,14 +219,10 @@ def kept(
             super()._maybe_log_save_evaluate(*args, **kwargs)
             self.boundary = rng_state(), grpo_state(self) if hasattr(self, "_buffered_inputs") else None
             self.updating = False
-            if self.args.world_size > 1 and self.state.global_step and self.asked_anywhere():  # all processes save together
+            if self.args.world_size > 1 and self.state.global_step and asked_anywhere(self):  # all processes save together
                 if not is_whole(Path(self.args.output_dir)/f"checkpoint-{self.state.global_step}"): self._save_checkpoint(self.model, None)
                 raise KeyboardInterrupt
             if self.stop_asked: raise KeyboardInterrupt
-
-        def asked_anywhere(self)->bool:
-            "Whether any process was asked to stop."
-            return bool(self.accelerator.reduce(torch.tensor(float(self.stop_asked), device=self.accelerator.device), "sum") > 0)
 
     return Kept
 

@@ -291,10 +291,11 @@ def recorded_caption(
     allowing = f"; allowing for seeds that were not run, {interval(mrr['two_level_ci_low'], mrr['two_level_ci_high'], '+.3f')}" if several else ""
     stands = yardsticks(against(recorded, "mrr"), against(recorded, "mrr_completed"))
     where = in_runs(recorded)
-    return (f"*{where[0].upper()}{where[1:]}. On {recorded['pooled']['n']} held-out loci in {recorded['pooled']['n_clusters']} regions the mean reciprocal rank of the causal gene was "
-            f"{shown(mrr['b'], '.3f')} {before} and {shown(mrr['a'], '.3f')} after GRPO with the {arms[recorded['trained']]['reward']} reward: {shown(mrr['difference'], '+.3f')} (95 % interval {interval(mrr['ci_low'], mrr['ci_high'], '+.3f')}{allowing}).{limited(found)} "
-            f"{heaviest(recorded)} After GRPO the model is {stands}. {training_rose(recorded)} "
-            "Answers, metrics and tables lie in [results/](results); `make figure` draws the picture and writes these lines.*")
+    first = (f"{where[0].upper()}{where[1:]}. On {recorded['pooled']['n']} held-out loci in {recorded['pooled']['n_clusters']} regions the mean reciprocal rank of the causal gene was "
+             f"{shown(mrr['b'], '.3f')} {before} and {shown(mrr['a'], '.3f')} after GRPO with the {arms[recorded['trained']]['reward']} reward: **{shown(mrr['difference'], '+.3f')}** "
+             f"(95 % interval {interval(mrr['ci_low'], mrr['ci_high'], '+.3f')}{allowing}).")
+    rest = [limited(found).strip(), heaviest(recorded), f"After GRPO the model is {stands}.", training_rose(recorded)]
+    return "\n".join([first, "", *(f"- {line}" for line in rest if line), "", "Answers, metrics and tables lie in [results/](results); `make figure` draws the picture and writes these lines."])
 
 # %% ../nbs/09i_recorded.ipynb #bd8e0356
 MARKS = ("<!-- recorded: written by make figure -->", "<!-- end of recorded -->")
