@@ -274,7 +274,8 @@ def answer(
     if recorded and numbers("config.profile") != recorded["profile"]:
         mrr = recorded["pooled"]["metrics"]["mrr"]
         stands = yardsticks(against(recorded, "mrr"), against(recorded, "mrr_completed"))
-        lines = [f"{short_answer(mrr, mrr['a'], mrr['b'])}, {held_out(recorded['runs'][0])}.{limited(found)}", f"After it the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
+        more, blind = limited(found), controls_that_gained(found)   # what takes the headline back stands in it, what limits it below
+        lines = [f"{short_answer(mrr, mrr['a'], mrr['b'])}, {held_out(recorded['runs'][0])}.{more if blind else ''}", *([more.strip()] if more and not blind else []), f"After it the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
                  f"This page's own run, a demonstration ({numbers('config.profile')}): {lines[0][0].lower()}{lines[0][1:]}"]
     return Block('<div class="answer">' + "".join(f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines) + "</div>")
 
