@@ -109,7 +109,7 @@ class PassRate(Part):
 class Unsloth(Part):
     "Passed to unsloth's `FastLanguageModel.from_pretrained`, under its names."
     max_seq_length:int = Field(2048, ge=1, description="tokens of prompt and answer together")
-    load_in_4bit:bool = Field(True, description="weights in four bits")
+    load_in_4bit:bool|None = Field(None, description="weights in four bits; null follows `model.quantization`")
     fast_inference:bool = Field(True, description="sample by vLLM")
     max_lora_rank:int = Field(32, ge=1, description="largest LoRA rank that vLLM shall hold; `grpo.lora.r`")
     gpu_memory_utilization:float = Field(0.6, gt=0, le=1, description="share of the card's memory for vLLM")
@@ -121,7 +121,7 @@ class Grpo(Part):
     sft:Sft = Field(Sft(), description="settings of arms with `training: sft`")
     backend:Literal["auto", "shared", "transformers", "continuous", "vllm", "unsloth"] = Field("auto", description="what samples the answers in training; `auto` takes the fastest that is there")
     refill:int = Field(0, ge=0, description="times that a group whose answers all earn the same is replaced by another locus's; 0 keeps it")
-    pass_rate:PassRate|None = Field(None, description="which loci to train on, by their pass rates; null trains on all and measures none")
+    pass_rate:PassRate|None = Field(None, description="which loci GRPO arms train on, by their pass rates; null trains on all and measures none")
     select:Select|None = Field(None, description="how a checkpoint is chosen; null takes the last")
     generation_timeout:float|None = Field(1800, gt=0, description="seconds that sampling one batch of answers may take; null waits for ever")
     unsloth:Unsloth = Field(Unsloth(), description="settings of the backend `unsloth`")
