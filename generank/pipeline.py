@@ -386,6 +386,7 @@ def execute_run(
 )->Path:                       # the run folder
     "Do everything in a run that is not done yet."
     display = display or Display()
+    display.cost = run.config.get("cost")
     with locked(run.dir), Stop() as stop:
         if clean: empty(run.dir)
         with logged(run.dir):
