@@ -210,7 +210,7 @@ def table(
         return f"<tr{mark}>{_cell('th', first)}{''.join(_cell('td', v) for v in others)}</tr>"
     title = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
     body = "\n".join(map(line, rows))
-    wide = " wide" if len(columns) > 6 else ""
+    wide = " wide dense" if len(columns) > 8 else " wide" if len(columns) > 6 else ""
     return Block(f'<div class="tabular{wide}">{title}<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption or "Table", quote=True)}">'
                  f"<table{_words(rows, columns)} {AS_IT_IS}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>{SORT if len(rows) >= LONG else ''}</div>")
 
