@@ -6,8 +6,8 @@
 __all__ = ['PROBED', 'EXPERIMENT', 'WHOLE', 'MARKS', 'recorded_probes', 'uses_the_trait', 'recorded_result', 'in_runs',
            'training_rose', 'against', 'heaviest', 'recorded_text', 'recorded_table', 'recorded_chart', 'experiment',
            'controls_that_gained', 'experiment_text', 'experiment_table', 'experiment_chart', 'short_answer',
-           'yardsticks', 'limited', 'answer', 'recorded_caption', 'between_marks', 'save_recorded_figure',
-           'run_to_show']
+           'yardsticks', 'limited', 'answer_figure', 'answer', 'recorded_caption', 'between_marks',
+           'save_recorded_figure', 'run_to_show']
 
 # %% ../nbs/09i_recorded.ipynb #b1dcd7b4
 import html
@@ -18,7 +18,7 @@ import yaml
 from .checks import checks_of, told
 from .core import UserError, write_text
 from .manifest import REPOSITORY
-from .report import Block, Numbers, duration, interval, p_value, shown, table
+from .report import Block, Numbers, duration, figure_block, interval, p_value, shown, table
 from .story import YARDSTICKS, claim, extent, gained_controls, held_out, is_control, listed, main_arm, other_when_completed, paired, standing, tested, training_failed, verdict, with_interval
 
 # %% ../nbs/09i_recorded.ipynb #9ce5fb91
@@ -300,6 +300,28 @@ def _own_answer(numbers:Numbers, trained:str, start:str)->list[str]:
             f"After it the model is {stands}. One run: profile {profile}, seed {numbers('config.seed')}."]
 
 # %% ../nbs/09i_recorded.ipynb #30b62707
+def answer_figure(
+    numbers:Numbers,
+    trained:str, start:str,      # as in `answer`
+    recorded:dict|None=None,     # shown instead of the run, where given
+)->Block:
+    "The picture of the short answer: before, after, and what needs no trained model, by mean reciprocal rank."
+    from generank.drawings import both_widths, standing_drawing
+    if recorded:
+        mrr = recorded["pooled"]["metrics"]["mrr"]
+        side = lambda m, s: [m[f"{s}{end}"] for end in ("", "_ci_low", "_ci_high")]
+        rows = [("before", *side(mrr, "b"), False), ("after", *side(mrr, "a"), True), *((b, *side(m, "b"), False) for b, m in against(recorded, "mrr").items())]
+        where = f"{held_out(recorded['runs'][0])}, mean of {len(recorded['seeds'])} recorded seeds" if len(recorded["seeds"]) > 1 else held_out(recorded["runs"][0])
+    else:
+        words = {start: "before", trained: "after"} if trained else {r["name"]: r["name"] for r in numbers("metrics.runs") if r["kind"] == "arm"}
+        shown_rows = words | {b: b for b in YARDSTICKS}
+        rows = [(shown_rows[r["name"]], *(r[f"mrr{end}"] for end in ("", "_ci_low", "_ci_high")), r["name"] == trained) for name in shown_rows for r in numbers("metrics.runs") if r["name"] == name]
+        where = held_out(numbers)
+    table = "what,mrr,ci_low,ci_high\n" + "".join(f"{','.join('' if v is None else str(v) for v in row[:4])}\n" for row in rows)
+    caption = f"Points with 95 % intervals, {where}: {'before and after reinforcement fine-tuning, and' if trained else 'the models, and'} rankings that need no trained model."
+    return figure_block(both_widths(standing_drawing, rows, "Mean reciprocal rank of the causal gene"), caption, table, "answer")
+
+# %% ../nbs/09i_recorded.ipynb #625e5274
 def answer(
     numbers:Numbers,
     trained:str, start:str,      # the GRPO arm and its start
@@ -307,14 +329,16 @@ def answer(
     found:dict|None=None,        # as `experiment` gives
 )->Block:
     "The report's one-line answer: the recorded result where there is one, and what this run shows."
-    lines = _own_answer(numbers, trained, start)
+    lines, shows = _own_answer(numbers, trained, start), None
     if recorded and numbers("config.profile") != recorded["profile"]:
+        shows = recorded
         mrr = recorded["pooled"]["metrics"]["mrr"]
         stands = yardsticks(against(recorded, "mrr"), against(recorded, "mrr_completed"))
         more, blind = limited(found), controls_that_gained(found)   # what takes the headline back stands in it, what limits it below
         lines = [f"{short_answer(mrr, mrr['a'], mrr['b'])}, {held_out(recorded['runs'][0])}.{more if blind else ''}", *([more.strip()] if more and not blind else []), *filter(None, [uses_the_trait(recorded)]), f"After it the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
                  f"This page's own run, a demonstration ({numbers('config.profile')}): {lines[0][0].lower()}{lines[0][1:]}"]
-    return Block('<div class="answer">' + "".join(f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines) + "</div>")
+    first, *more = (f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines)
+    return Block(f'<div class="answer">{first}{answer_figure(numbers, trained, start, shows).content}{"".join(more)}</div>')
 
 # %% ../nbs/09i_recorded.ipynb #1a893bf9
 def recorded_caption(
