@@ -14,7 +14,7 @@ from .core import read_json
 from .manifest import REPOSITORY
 from .profile import parse_yaml
 from .report import interval, p_value, shown
-from .story import verdict
+from .story import standing, verdict
 
 # %% ../nbs/09f_checks.ipynb #eb951728
 def checks_of(
@@ -39,7 +39,7 @@ def told(
     above:str, below:str, neither:str,
 )->str:
     "The sentence that the interval of a difference allows."
-    return {"better": above, "worse": below, "no difference shown": neither}[verdict(found["ci_low"], found["ci_high"])]
+    return {"better": above, "worse": below, "no difference shown": neither}[verdict(found)]
 
 # %% ../nbs/09f_checks.ipynb #a7c7b7c8
 ROWS = {
@@ -70,8 +70,7 @@ def fusion_text(
 )->str:                        # empty where nothing was fused
     "What a fused ranking adds to each of its parts."
     rows = [r for r in comparisons if r["metric"] == metric and r["a"] in (f"{r['b']} + {r['a'].split(' + ')[-1]}", f"{r['a'].split(' + ')[0]} + {r['b']}")]
-    word = {"better": "above", "worse": "below", "no difference shown": "neither above nor below"}
-    return "\n".join(f"- {r['a']} is {word[verdict(r['ci_low'], r['ci_high'])]} {r['b']} alone: {measured({'value': r['difference'], **r}, '+.3f')}" for r in rows)
+    return "\n".join(f"- {r['a']} is {standing(r, r['b'] + ' alone')}" for r in rows)
 
 # %% ../nbs/09f_checks.ipynb #346165f8
 def changed_question(r:dict)->str:
