@@ -114,7 +114,7 @@ def recorded_table(recorded:dict, numbers:Numbers=None)->Block:
     if {trained, start} <= names and numbers("config.profile") != recorded["profile"]:
         own = paired(numbers, trained, start)
         rows.append(row(f"this run ({numbers('config.profile')})", {**own, **{side: numbers(f"metrics.runs.{own[side]}.mrr") for side in "ab"}}, numbers("metrics.n_loci")))
-    return table(rows, "Mean reciprocal rank on held-out loci, before and after GRPO; below each difference its 95 % interval.", ["recorded, all seeds"])
+    return table(rows, f"Mean reciprocal rank on held-out loci, before and after GRPO; below each difference its 95 % interval ({recorded['pooled']['n_clusters']} whole regions drawn anew, the seeds as they are).", ["recorded, all seeds"])
 
 # %% ../nbs/09i_recorded.ipynb #a7c7b7c8
 def recorded_chart(recorded:dict):
@@ -127,8 +127,9 @@ def recorded_chart(recorded:dict):
                 "top_k": {"1": dict(zip(("accuracy", "ci_low", "ci_high"), top))}}
     runs = [entry(a, "arm", p, "a") for a, p in recorded["arms"].items()] + [entry(b, "baseline", p, "b") for b, p in recorded["against"].items()]
     chart = main_comparison(runs, name="recorded")
-    chart.caption = (f"Recorded: {in_runs(recorded)}. {'Mean over seeds on' if len(recorded['seeds']) > 1 else 'On'} {recorded['pooled']['n']} held-out loci, with 95 % bootstrap intervals over {recorded['pooled']['n_clusters']} regions"
-                     f"{', the seeds as they are' if len(recorded['seeds']) > 1 else ''}.").replace("`", "")
+    edge = "; a value of 0 or 1 has Wilson's interval for the effective number of loci" if chart.table.value[chart.table.ci_low.notna()].isin((0, 1)).any() else ""
+    chart.caption = (f"Recorded: {in_runs(recorded)}. {'Mean over seeds on' if len(recorded['seeds']) > 1 else 'On'} {recorded['pooled']['n']} held-out loci, with 95 % whole-region bootstrap intervals over {recorded['pooled']['n_clusters']} regions"
+                     f"{', the seeds as they are' if len(recorded['seeds']) > 1 else ''}{edge}.").replace("`", "")
     return chart
 
 # %% ../nbs/09i_recorded.ipynb #c482747c
@@ -232,7 +233,7 @@ def experiment_table(found:dict)->Block:
         rows.append({"": f"{arm}\n{taught}, {_seeds(own)}", "MRR": shown(own["metrics"]["mrr"]["a"], ".3f"), f"Against {found['start']}": change(own, "mrr"), "Holm": "" if p is None else p_value(p),
                      "Lists completed": change(own, "mrr_completed"), f"{found['main']} against it": change(against, "mrr") if against else ""})
     n = found["pooled"][found["main"], found["start"]]
-    return table(rows, f"Recorded arms on {n['n']} held-out loci in {n['n_clusters']} regions; below each difference its 95 % interval. Intervals and p-values take the seeds as they are; Holm's adjustment runs over the "
+    return table(rows, f"Recorded arms on {n['n']} held-out loci in {n['n_clusters']} regions; below each difference its 95 % interval (whole regions drawn anew). Intervals and p-values take the seeds as they are; Holm's adjustment runs over the "
                  f"{found['declared']} comparisons that the profile {WHOLE} declares, recorded or not.", [rows[0][""]])
 
 # %% ../nbs/09i_recorded.ipynb #af52f91d
