@@ -776,6 +776,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.recorded.recorded_result': ('recorded.html#recorded_result', 'generank/recorded.py'),
                                    'generank.recorded.recorded_table': ('recorded.html#recorded_table', 'generank/recorded.py'),
                                    'generank.recorded.recorded_text': ('recorded.html#recorded_text', 'generank/recorded.py'),
+                                   'generank.recorded.rewards_chart': ('recorded.html#rewards_chart', 'generank/recorded.py'),
                                    'generank.recorded.run_to_show': ('recorded.html#run_to_show', 'generank/recorded.py'),
                                    'generank.recorded.save_recorded_figure': ('recorded.html#save_recorded_figure', 'generank/recorded.py'),
                                    'generank.recorded.short_answer': ('recorded.html#short_answer', 'generank/recorded.py'),

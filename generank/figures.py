@@ -329,7 +329,7 @@ def differences_over_k(
     axis.axhline(0, color="black", linewidth=0.9)
     axis.set(xticks=sorted(table.k.unique()), xlabel="k", ylabel="Difference in top-k accuracy")
     axis.grid(axis="x", visible=False)
-    figure.legend(loc="outside upper center", ncols=min(len(labels), 2))
+    figure.legend(loc="outside upper center", ncols=1 if max(map(len, labels)) > 34 else min(len(labels), 2))   # a long name takes a line of its own
     caption = f"Differences in top-k accuracy, paired by locus ({n} loci); bars: {paired_kind(clusters)}."
     said = "; ".join(f"{r.label} at k = {r.k}: {interval_text(r.difference, r.ci_low, r.ci_high, 2, signed=True)}" for r in table.itertuples())
     return Chart(name, figure, table, caption, f"Differences over k. {said}.")
