@@ -15,7 +15,7 @@ from .core import read_json
 from .manifest import REPOSITORY
 from .profile import parse_yaml
 from .report import Numbers, interval, p_value, shown
-from .story import verdict
+from .story import standing, verdict
 
 # %% ../nbs/09f_checks.ipynb #eb951728
 def checks_of(
@@ -56,7 +56,7 @@ def told(
     above:str, below:str, neither:str,
 )->str:
     "The sentence that the interval of a difference allows."
-    return {"better": above, "worse": below, "no difference shown": neither}[verdict(found["ci_low"], found["ci_high"])]
+    return {"better": above, "worse": below, "no difference shown": neither}[verdict(found)]
 
 # %% ../nbs/09f_checks.ipynb #a7c7b7c8
 ROWS = {
@@ -87,8 +87,7 @@ def fusion_text(
 )->str:                        # empty where nothing was fused
     "What a fused ranking adds to each of its parts."
     rows = [r for r in comparisons if r["metric"] == metric and r["a"] in (f"{r['b']} + {r['a'].split(' + ')[-1]}", f"{r['a'].split(' + ')[0]} + {r['b']}")]
-    word = {"better": "above", "worse": "below", "no difference shown": "neither above nor below"}
-    return "\n".join(f"- {r['a']} is {word[verdict(r['ci_low'], r['ci_high'])]} {r['b']} alone: {measured({'value': r['difference'], **r}, '+.3f')}" for r in rows)
+    return "\n".join(f"- {r['a']} is {standing(r, r['b'] + ' alone')}" for r in rows)
 
 # %% ../nbs/09f_checks.ipynb #346165f8
 def changed_question(r:dict)->str:
@@ -160,7 +159,7 @@ def trait_limit(
 )->str:                 # a line of a Markdown list; empty where the probe was not asked, or shows that the trait is used
     "What the report's limits have to say of a model that ranks as well without the right trait."
     rows = [r for r in ((found or {}).get("probes") or {}).values() if r.get("perturbation") == "shuffled-traits" and "mrr_completed" in r]
-    blind = [r for r in rows if verdict(r["mrr_completed"]["difference"]["ci_low"], r["mrr_completed"]["difference"]["ci_high"]) != "worse"]
+    blind = [r for r in rows if verdict(r["mrr_completed"]["difference"]) != "worse"]
     if not blind: return ""
     r = blind[0]
     return (f"- **That the model reads the trait is not shown.** Told the trait of another locus, it puts the same gene first in {shown(r['same_first']['value'], '.0%')} of the answers and is not shown to rank worse "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .core import UserError, flatten
 from .report import Block, Numbers, chart_figure, check_engine, p_value, save_pages, shown, table
-from .story import extent, verdict, with_interval
+from .story import border, extent, p_of, verdict, with_interval
 
 # %% ../nbs/09d_compared.ipynb #c0765515
 def named_runs(
@@ -96,7 +96,7 @@ def paired_text(
     lines = []
     for arm, part in found.items():
         for row in (r for r in part["rows"] if r["metric"] == "mrr"):
-            lines.append(f"- *{arm}* of {row['a']} **{word[verdict(row['ci_low'], row['ci_high'])]}** that of {row['b']}: {extent(row)}, {p_value(row['holm_p'])}.")
+            lines.append(f"- *{arm}* of {row['a']} **{word[verdict(row)]}** that of {row['b']}: {extent(row)}{'' if border(row) else f', {p_value(p_of(row))}'}.")
     some = next(iter(found.values()))
     return (f"Differences in mean reciprocal rank on the {some['n']} loci, in {some['n_clusters']} regions, that all runs answered; p-values flip the signs of whole regions and "
             "are adjusted over the runs of an arm (Holm).\n\n" + "\n".join(lines))

@@ -214,6 +214,8 @@ def evaluate(
     arms, fused = [n for n in scores if n not in (controls or {})], {f"{a} + {b}": (a, b) for a, b in combinations}
     pairs = list(itertools.combinations(arms, 2)) if pairs is None else [tuple(p) for p in pairs]
     for name in {n for p in [*pairs, *(family or [])] for n in p} - set(arms): raise unknown_name("run", name, arms)
+    for a, b in family or []:
+        if (a, b) not in pairs and (b, a) not in pairs: raise UserError(f"The family declares {a} against {b}, which is not among the pairs to compare: compare it too, since Holm's adjustment counts every declared comparison.")
     parts = {name: resampled.part(rows) for name, rows in locus_parts(table).items()} if loci is not None else {}
     runs = [_run_entry(resampled, n, k, parts, scores.get(n), kind) for kind, names in (("arm", arms), ("control", controls or {}), ("baseline", baselines), ("combination", fused)) for n in names]
     complete = resampled.values[next(iter(scores)), "mrr_completed"].notna().all()
@@ -323,7 +325,7 @@ def pool_pairs(
     values, found = [t.values.loc[index] for t in tables], {}
     for a, b in pairs:
         columns = {m: [np.column_stack([v[run, m] for v in values]) for run in (a, b)] for m in metrics or metric_names(k) if values[0][a, m].notna().all()}
-        measured = {m: _pool(one, two, clusters, labels, draws, seed) for m, (one, two) in columns.items()}
+        measured = {m: _pool(one, two, clusters, labels, draws, seed, flips=10 * draws if m == "mrr" else draws) for m, (one, two) in columns.items()}   # Holm multiplies the primary test's own error
         found[a, b] = _plain({"a": a, "b": b, "split": split, "n": len(index), "n_clusters": tables[0].n_clusters, "seeds": labels, "metrics": measured})
     return found
 
@@ -338,8 +340,8 @@ def pool_seeds(
     return pool_pairs(run_folders, [(a, b)], split, **kwargs)[a, b]
 
 # %% ../nbs/08_evaluation.ipynb #c43c4cc1
-def _pool(one, two, clusters, labels, draws, seed)->dict:
-    "Per-seed and pooled statistics of one metric; `one` and `two` are loci x seeds."
+def _pool(one, two, clusters, labels, draws, seed, flips)->dict:
+    "Per-seed and pooled statistics of one metric; `one` and `two` are loci x seeds, `flips` the draws of the pooled test."
     d, n = one - two, len(pd.unique(clusters))
     boot = bootstrap_means(np.column_stack([d, d.mean(1), one.mean(1), two.mean(1)]), clusters, draws, seed)
     ends = percentile_interval(boot, n).T
@@ -350,7 +352,7 @@ def _pool(one, two, clusters, labels, draws, seed)->dict:
              for i, (s, x, y, (l, h)) in enumerate(zip(labels, one.mean(0), two.mean(0), ends))]
     pooled, of_a, of_b = ends[-3:]
     return {"per_seed": seeds, "difference": float(d.mean()), "ci_low": pooled[0], "ci_high": pooled[1],
-            "two_level_ci_low": low, "two_level_ci_high": high, "cluster_p": sign_flip_p(d.mean(1), clusters, draws, seed), "without": _without_heaviest(d.mean(1), clusters, draws, seed),
+            "two_level_ci_low": low, "two_level_ci_high": high, "cluster_p": sign_flip_p(d.mean(1), clusters, flips, seed), "without": _without_heaviest(d.mean(1), clusters, draws, seed),
             "locus_se": cluster_se(d.mean(1), clusters), "seed_sd": float(d.mean(0).std(ddof=1)) if d.shape[1] > 1 else None,
             "a": float(one.mean()), "a_ci_low": of_a[0], "a_ci_high": of_a[1], "b": float(two.mean()), "b_ci_low": of_b[0], "b_ci_high": of_b[1]}
 
@@ -362,7 +364,8 @@ def _without_heaviest(d, clusters, draws, seed)->dict|None:
     heaviest = int(np.argmax(np.abs((sums.sum() - sums) / (len(d) - sizes) - d.mean())))
     rest = clusters != names[heaviest]
     low, high = percentile_interval(bootstrap_means(d[rest], clusters[rest], draws, seed)[:, 0], len(names) - 1)
-    return {"cluster": names[heaviest], "n": int(sizes[heaviest]), "difference": float(d[rest].mean()), "ci_low": float(low), "ci_high": float(high)}
+    return {"cluster": names[heaviest], "n": int(sizes[heaviest]), "difference": float(d[rest].mean()), "ci_low": float(low), "ci_high": float(high),
+            "cluster_p": sign_flip_p(d[rest], clusters[rest], draws, seed)}
 
 # %% ../nbs/08_evaluation.ipynb #e7cee368
 def _inputs(run_dir, config):

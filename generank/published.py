@@ -165,8 +165,8 @@ def on_training(result:dict)->tuple[str, str]:
     "Does reinforcement fine-tuning help? Verdict and sentences."
     top, mrr, short = (contrast(result, "grpo_8b", b, k) for b, k in (("zero_shot_8b", 1), ("zero_shot_8b", None), ("zero_shot_8b_short_prompt", 1)))
     taken, prompt = apart(result, "grpo_8b", "zero_shot_8b", "top_1"), contrast(result, "zero_shot_8b_short_prompt", "zero_shot_8b", 1)
-    helps = mrr["holm_p"] < 0.05 and mrr["difference"] > 0
-    beyond = verdict(short["ci_low"], short["ci_high"])
+    helps = verdict(mrr) == "better"
+    beyond = verdict(short)
     text = (f"Top-1 accuracy rises by {extent(top)}, MRR by {extent(mrr)} ({p_value(mrr['holm_p'])}, Holm). Of the rise in top-1, {_shares(taken)}: "
             f"so {shown(taken['form'] / taken['difference'], '.0%')} of it is form, which is not knowledge. "
             f"A prompt that asks for 200 words or less, without any training, gains {extent(prompt)}. Against that prompt the trained model is "
@@ -178,7 +178,7 @@ def on_size(result:dict)->tuple[str, str]:
     "Is the small trained model as good as the large untrained one? Verdict and sentences."
     rows = [contrast(result, "grpo_8b", "zero_shot_70b", k) for k in KS]
     top, seven, mrr = rows[0], rows[6], contrast(result, "grpo_8b", "zero_shot_70b")
-    behind, sure = [r["k"] for r in rows if r["ci_high"] < 0], [r["k"] for r in rows if r["holm_p"] < 0.05 and r["difference"] < 0]
+    behind, sure = [r["k"] for r in rows if r["ci_high"] < 0], [r["k"] for r in rows if verdict(r) == "worse"]
     text = (f"At top-1 the difference is {extent(top)}: {_discordant(top)}. That no difference is shown is not yet equality: two one-sided tests with a margin of "
             f"{shown(top['margin'], '.2f')} {'show' if top['equivalent'] else 'do not show'} equivalence ({p_value(top['tost_p'])}), and with these loci they had a power of "
             f"{shown(top['tost_power'], '.1%')}. A true difference below {shown(top['detectable'], '.2f')} would have been missed more than one time in five. "
@@ -194,7 +194,7 @@ def on_size(result:dict)->tuple[str, str]:
 def on_rewards(result:dict)->tuple[str, str]:
     "Does the rank reward beat the binary one? Verdict and sentences."
     rows, mrr = [contrast(result, "grpo_8b", "grpo_8b_binary_reward", k) for k in KS], contrast(result, "grpo_8b", "grpo_8b_binary_reward")
-    ahead = [str(r["k"]) for r in rows if r["holm_p"] < 0.05 and r["difference"] > 0]
+    ahead = [str(r["k"]) for r in rows if verdict(r) == "better"]
     seven, taken, lengths = rows[6], apart(result, "grpo_8b", "grpo_8b_binary_reward", "top_7"), {r["name"]: r["mean_list_length"] for r in result["runs"]}
     text = (f"At top-1 the difference is {extent(rows[0])}: {_discordant(rows[0])}. "
             + (f"With Holm's adjustment over k = 1 to 10 the rank reward is ahead at k = {listed(ahead)}" if ahead else "With Holm's adjustment over k = 1 to 10 the rank reward is ahead at no k")
@@ -202,7 +202,7 @@ def on_rewards(result:dict)->tuple[str, str]:
             f"The rank-reward model lists {shown(lengths[RUNS['grpo_8b']], '.1f')} genes on average, the binary one {shown(lengths[RUNS['grpo_8b_binary_reward']], '.1f')}, and a longer list "
             f"finds more whatever it knows: of the difference at k = 7, {_shares(taken)}. The files carry no candidates, so lists can't be completed, and how much of that is knowledge is not known. "
             f"Each reward was trained once: chance between trainings is in none of these intervals.")
-    return ("stands for larger k, not for top-1" if ahead and verdict(rows[0]["ci_low"], rows[0]["ci_high"]) == "no difference shown" else "stands" if ahead else "not shown"), text
+    return ("stands for larger k, not for top-1" if ahead and verdict(rows[0]) == "no difference shown" else "stands" if ahead else "not shown"), text
 
 # %% ../nbs/09e_published.ipynb #9dbb141a
 def on_intervals(result:dict)->tuple[str, str]:
@@ -228,7 +228,7 @@ def on_power(result:dict)->str:
 def outside_mhc(result:dict)->str:
     "Whether leaving the MHC out changes what may be said."
     rows, whole = result["without_mhc"]["primary"], result["primary"]
-    changed = [r["label"] for r, w in zip(rows, whole) if verdict(r["ci_low"], r["ci_high"]) != verdict(w["ci_low"], w["ci_high"])]
+    changed = [r["label"] for r, w in zip(rows, whole) if verdict(r) != verdict(w)]
     return (f"{result['n'] - result['without_mhc']['n']} of the {result['n']} loci have a causal gene in the MHC. Without them "
             + (f"what may be said of MRR changes for {listed(changed)}." if changed else f"what may be said of MRR is the same for all {len(rows)} contrasts."))
 

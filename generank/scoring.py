@@ -113,6 +113,12 @@ def _check_responses(frame, name, first_run):
     listed = (c.tolist() if isinstance(c, np.ndarray) else c for c in frame.candidates)
     refuse(~np.array([hasattr(c, "__len__") and g in c for c, g in zip(listed, frame.causal_gene.tolist())]), "its causal gene is not among its candidates.")
     if not frame.locus.is_unique: refuse((frame.causal_gene != frame.groupby("locus").causal_gene.transform("first")).to_numpy(), "another answer to this locus has another causal gene.")
+    if not frame.locus.is_unique: refuse(_other_candidates(frame, frame), "another answer to this locus has other candidates.")
+
+def _other_candidates(frame, first)->np.ndarray:
+    "Rows of a run's file whose candidates, in whatever order, are not those of the first answer to the same locus in another (or the same) file."
+    known = dict(zip(first.locus.iloc[::-1].tolist(), first.candidates.iloc[::-1].tolist()))
+    return np.array([len(c) != len(known[l]) or set(c) != set(known[l]) for l, c in zip(frame.locus.tolist(), frame.candidates.tolist())], bool)
 
 # %% ../nbs/07d_scoring.ipynb #a3e002cd
 def metric_names(k)->list[str]:
@@ -231,6 +237,10 @@ def _check_pairing(named:dict):
         if len(wrong): raise UserError(f"{first} and {name} can't be paired: the causal gene of {what[:-1] if what == 'rows' else 'locus'} "
                                        f"{genes[0].index[wrong[0]] + (what == 'rows')} is {genes[0].iloc[wrong[0]]} in one and "
                                        f"{genes[1].reindex(genes[0].index).iloc[wrong[0]]} in the other; bring the rows into one order.")
+        if what == "rows": continue
+        odd = np.flatnonzero(_other_candidates(two, one))
+        if len(odd): raise UserError(f"{first} and {name} can't be paired: locus {two.locus.iloc[odd[0]]} has {len(one.candidates[(one.locus == two.locus.iloc[odd[0]]).idxmax()])} candidates in one and "
+                                     f"{len(two.candidates.iloc[odd[0]])} in the other, not the same ones; ask both the same question, with one window and one gene table, or evaluate each file alone.")
 
 # %% ../nbs/07d_scoring.ipynb #f624afd7
 def join_folds(

@@ -119,11 +119,16 @@ def test_the_page_of_the_data_tells_of_faults_and_of_a_changed_table(tiny, tmp_p
 def test_sentences_follow_the_result(tiny, tmp_path, difference, answer, sentence):
     def change(found):
         for row in found["primary"]:
-            if {row["a"], row["b"]} == {"grpo-rank", "warm-start"}: row.update(difference=difference, ci_low=difference - 0.1, ci_high=difference + 0.1)
+            if {row["a"], row["b"]} == {"grpo-rank", "warm-start"}: row.update(measured(difference))
     html = render(changed(tiny, tmp_path/"run", change), engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8")
     assert answer in html and sentence in html
     answers = {"Yes: under reinforcement", "Not shown: under reinforcement", "No, it got worse: under reinforcement"}
     assert {a for a in answers if a in html} == {answer}
+
+
+def measured(difference):
+    "A difference in a comparison, its test of one mind with its interval."
+    return {"difference": difference, "ci_low": difference - 0.1, "ci_high": difference + 0.1, "cluster_p": 0.001 if abs(difference) > 0.1 else 0.9, "holm_p": None}
 
 
 def with_control(folder, gain):
@@ -134,20 +139,20 @@ def with_control(folder, gain):
     metrics, found = (read_json(folder/f"evaluation/{name}.json") for name in ("metrics", "comparisons"))
     metrics["runs"].insert(3, {**next(r for r in metrics["runs"] if r["name"] == "grpo-rank"), "name": "grpo-random"})
     for row in [r for r in found["primary"] if "grpo-rank" in (r["a"], r["b"])]:
-        found["primary"].append({**row, **{side: "grpo-random" for side in "ab" if row[side] == "grpo-rank"}, "difference": gain, "ci_low": gain - 0.1, "ci_high": gain + 0.1})
-    found["primary"].append({**found["primary"][0], "a": "grpo-rank", "b": "grpo-random", "difference": 0.0, "ci_low": -0.1, "ci_high": 0.1})
+        found["primary"].append({**row, **{side: "grpo-random" for side in "ab" if row[side] == "grpo-rank"}, **measured(gain)})
+    found["primary"].append({**found["primary"][0], "a": "grpo-rank", "b": "grpo-random", **measured(0.0)})
     write_json(folder/"evaluation/metrics.json", metrics)
     write_json(folder/"evaluation/comparisons.json", found)
 
 
 @pytest.mark.parametrize("gain, said, unsaid", [
-    (0.3, ["But a control gained as well: grpo-random.", "knows nothing of the causal gene, gained as well"], ["is not shown to differ from warm-start"]),
-    (0.0, ["knows nothing of the causal gene, is not shown to differ from warm-start"], ["gained as well"]),
-    (-0.3, ["knows nothing of the causal gene, ranks worse than warm-start"], ["gained as well"])])
+    (0.3, ["But without any knowledge of the causal gene grpo-random gained as well.", "knows nothing of the causal gene, gained against warm-start"], ["is not shown to have changed"]),
+    (0.0, ["knows nothing of the causal gene, is not shown to have changed against warm-start"], ["gained as well"]),
+    (-0.3, ["knows nothing of the causal gene, got worse against warm-start"], ["gained as well"])])
 def test_a_control_is_told_of(tiny, tmp_path, gain, said, unsaid):
     with_control(copied(tiny, tmp_path/"run"), gain)
-    html = re.sub(r"</?em>", "", render(tmp_path/"run", engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8"))
-    assert "No difference between grpo-rank and grpo-random was shown" in html
+    html = re.sub(r"</?(em|strong)>", "", render(tmp_path/"run", engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8"))
+    assert "No difference between grpo-rank and grpo-random was shown" in html and "Held against the control it is not shown to differ from grpo-random (+0.000" in html
     for words in said: assert words in html, words
     for words in unsaid: assert words not in html, words
 
@@ -437,9 +442,10 @@ def test_text_stands_out_from_the_paper():
 
 def test_the_readme_says_what_the_recorded_runs_say():
     from generank.recorded import between_marks, experiment, recorded_caption, recorded_result
-    recorded = recorded_result()
+    found = experiment()
+    recorded = recorded_result(None, found)
     page = (ROOT/"README.md").read_text()
-    assert page == between_marks(page, recorded_caption(recorded, experiment())), "README.md differs from results/: run `make figure`"
+    assert page == between_marks(page, recorded_caption(recorded, found)), "README.md differs from results/: run `make figure`"
 
 
 def test_the_first_runs_page_needs_no_run_and_no_network(tmp_path):
