@@ -43,15 +43,13 @@ def uses_the_trait(
     recorded:dict,    # as `recorded_result` gives
 )->str:               # empty where no probe shuffled the traits
     "Whether the recorded model ranks worse when it is told another locus's trait, seed by seed."
-    lines = []
-    for run, found in recorded["probes"]:
-        r = next((r for r in found["probes"].values() if r["perturbation"] == "shuffled-traits" and r["arm"] == recorded["trained"] and "mrr_completed" in r), None)
-        if r is None: continue
-        d = r["mrr_completed"]["difference"]
-        says = told(d, "It ranks better when it is told the wrong trait", "It does use the trait", "Nothing shows that it uses the trait, so what it learned may be which genes tend to be causal, whatever the trait")
-        lines.append(f"{says}: told the trait of another locus, its MRR on completed lists goes from {shown(r['mrr_completed']['own'], '.3f')} to {shown(r['mrr_completed']['changed'], '.3f')} "
-                     f"({extent({**d, 'difference': d['value']})}; seed {run('config.seed')}).")
-    return " ".join(lines)
+    seen = [(run("config.seed"), r["mrr_completed"]["difference"]) for run, found in recorded["probes"] for r in found["probes"].values()
+            if r["perturbation"] == "shuffled-traits" and r["arm"] == recorded["trained"] and "mrr_completed" in r]
+    if not seen: return ""
+    says = {told(d, "It ranks better when it is told the wrong trait", "It does use the trait", "Nothing shows that it uses the trait, so what it learned may be which genes tend to be causal, whatever the trait") for _, d in seen}
+    first = says.pop() if len(says) == 1 else "Whether it uses the trait differs from seed to seed"
+    each = [f"{extent({**d, 'difference': d['value']})} (seed {seed})" for seed, d in seen]
+    return f"{first}: told the trait of another locus, its MRR on completed lists changes by {listed(each)}."
 
 # %% ../nbs/09i_recorded.ipynb #1e252bd9
 def recorded_result(
