@@ -1086,6 +1086,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.trainers._columns': ('trainers.html#_columns', 'generank/trainers.py'),
                                    'generank.trainers._joined': ('trainers.html#_joined', 'generank/trainers.py'),
                                    'generank.trainers._parts': ('trainers.html#_parts', 'generank/trainers.py'),
+                                   'generank.trainers.batch_mean': ('trainers.html#batch_mean', 'generank/trainers.py'),
                                    'generank.trainers.copying_trainer': ('trainers.html#copying_trainer', 'generank/trainers.py'),
                                    'generank.trainers.deadline': ('trainers.html#deadline', 'generank/trainers.py'),
                                    'generank.trainers.group_variance': ('trainers.html#group_variance', 'generank/trainers.py'),
