@@ -162,8 +162,8 @@ def trait_limit(
     blind = [r for r in rows if verdict(r["mrr_completed"]["difference"]) != "worse"]
     if not blind: return ""
     r = blind[0]
-    return (f"- **That the model reads the trait is not shown.** Told the trait of another locus, it puts the same gene first in {shown(r['same_first']['value'], '.0%')} of the answers and is not shown to rank worse "
-            f"(MRR on completed lists {measured(r['mrr_completed']['difference'], '+.3f')}). What it learned may be which genes are often causal.\n")
+    return (f"- **That the model reads the trait is not shown.** Told the trait of another locus, it puts the same gene first in {shown(r['same_first']['value'], '.0%')} of the answers and is not shown to rank worse: "
+            f"on completed lists its MRR changes by {measured(r['mrr_completed']['difference'], '+.3f')}. What it learned may be which genes are often causal.\n")
 
 # %% ../nbs/09f_checks.ipynb #30b62707
 def reasoning_text(found:dict|None)->str:

@@ -163,6 +163,7 @@ def _cell(
     value,      # text; what follows a line break is set small
 )->str:
     first, *more = html.escape(str(value)).split("\n", 1)
+    if re.search(r"[\w.]{20}", first): first = re.sub(r"(?<=\w[._])(?=\w)", "<wbr>", first)   # a long name of a setting breaks at its dots
     return f"<{tag}>{first}" + "".join(f"<small>{m}</small>" for m in more) + f"</{tag}>"
 
 # %% ../nbs/09a_report.ipynb #89fd289c
@@ -207,8 +208,7 @@ def table(
     def line(row):
         first, *others = (row.get(c, "") for c in columns)
         mark = ' class="strong"' if first in strong else ""
-        name = re.sub(r"(?<=\w[._])(?=\w)", "<wbr>", _cell("th", first)) if re.search(r"[\w.]{20}", str(first)) else _cell("th", first)   # a long name of a setting breaks at its dots
-        return f"<tr{mark}>{name}{''.join(_cell('td', v) for v in others)}</tr>"
+        return f"<tr{mark}>{_cell('th', first)}{''.join(_cell('td', v) for v in others)}</tr>"
     title = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
     body = "\n".join(map(line, rows))
     wide = " wide dense" if len(columns) > 8 else " wide" if len(columns) > 6 else ""
