@@ -434,12 +434,12 @@ def run_figures(
 
 # %% ../nbs/08_evaluation.ipynb #29d507c6
 def probe_answers(run_dir, config:dict)->list[tuple]:
-    "(probe, its answers) of every probe of the profile."
+    "(probe, its answers) of every probe of the profile that could be asked."
     out = []
     for probe in config.get("probes") or []:
         file = Path(run_dir)/"probes"/probe["arm"]/f"{probe['name']}.parquet"
         if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
-        out.append((probe, pd.read_parquet(file)))
+        if len(answers := pd.read_parquet(file)): out.append((probe, answers))
     return out
 
 def _combinations(arms:list[dict], baselines)->list[tuple]:
@@ -474,7 +474,8 @@ def probe_evaluation(
     answers = {arm: pd.read_parquet(file) for arm, file in files.items()}
     found = _plain(robustness(probes, answers, score, s["split"], s["cluster_by"], s["draws"], s["seed"]))
     found["layers"] = _plain(layer_summary(tables, draws=s["draws"], seed=s["seed"])) if tables else None
-    if not probes and not tables and not any(found["reasoning"].values()): return {}, []
+    for p in config.get("probes") or []: found["probes"].setdefault(p["name"], {"arm": p["arm"], "perturbation": p["perturbation"], "not_said": "too many of the loci have the same trait"})
+    if not found["probes"] and not tables and not any(found["reasoning"].values()): return {}, []
     charts = [calibration_chart(r["calibration"], r["arm"], f"calibration_{name}") for name, r in found["probes"].items() if "raw" in r.get("calibration", {})]
     return found, charts + ([layer_chart(found["layers"])] if tables else [])
 

@@ -18,7 +18,7 @@ from .endpoint import as_endpoint, endpoint_answers, served_name
 from .ensemble import sample_curve, voted
 from .local import continuous_answers, local_answers
 from .models import load_model
-from .probes import perturb
+from .probes import perturb, too_alike
 from .prompts import asked_as, build_prompt, shuffle_candidates
 from .representations import representation_table
 from .store import ResponseStore, adapter_hash, answer_key, model_identity, spent
@@ -238,9 +238,14 @@ def ask_probes(
     for probe in asks:
         loci = table[table["split"] == (probe["split"] or settings["split"])].to_dict("records")
         if not loci: raise UserError(f"Probe {probe['name']!r} asks about the {probe['split'] or settings['split']} split, which has no loci in this run.")
+        file = folder/f"{probe['name']}.parquet"
+        if probe["perturbation"] == "shuffled-traits" and (alike := too_alike(l["trait"] for l in loci)):
+            log.warning("Probe %r can't be asked, and is left out: %s.", probe["name"], alike)
+            with atomic_path(file) as f: pd.DataFrame({"locus_id": []}).to_parquet(f, index=False)
+            continue
         changed = {**config, "inference": {**settings, "n": probe["samples"], "temperature": probe["temperature"], "vote": None}}
         answers, *_ = ask_as_configured(changed, loci, adapter, run_dir/"responses"/"store"/f"{name}.{probe['name']}.jsonl", arm, f"{name}, {probe['name']}", probe["perturbation"])
-        with atomic_path(folder/f"{probe['name']}.parquet") as f: answers.to_parquet(f, index=False)
+        with atomic_path(file) as f: answers.to_parquet(f, index=False)
     if settings.get("representations"):
         prompts = asked_as(config, arm)
         asked = questions(table[table["split"] == settings["split"]].to_dict("records"), **prompts)

@@ -197,12 +197,16 @@ def empty(folder:Path):
 
 # %% ../nbs/09_pipeline.ipynb #d20c3fc5
 def check_trainings(run:Run):
-    "Raise a `UserError` where a training that has checkpoints and is not finished would begin anew, since it has other settings now."
+    "Raise a `UserError` where a training that has checkpoints and is not finished would begin anew, since it has other settings or other code now."
     for unit in (u for group in units(run.config) for u in group if u.stage == "grpo" and run.record(u).get("status", "done") != "done"):
         if not any((run.dir/"models"/unit.arm/"checkpoints").glob(f"checkpoint-*/{MARK}")): continue
         changed = [d for d in differences(run.record(unit)["made_from"]["parameters"], settings_of(run, unit)) if not d.startswith(tuple(f"{k}:" for k in IDLE))]
         if changed: raise UserError(f"{run.dir}/models/{unit.arm} holds a training that was stopped, with other settings ({'; '.join(changed[:4])}{'; ...' if len(changed) > 4 else ''}): "
                                     "give it those again, choose another --out, or start over with --clean.")
+        code = {**run.record(unit)["made_from"], "code": parts_of(run, unit)["code"]}
+        if changed := changed_parts(run.record(unit)["made_from"], code):
+            at = (run.manifest.get("git") or {}).get("sha")
+            raise UserError(f"{run.dir}/models/{unit.arm} holds a training that was stopped, and it can't go on with {changed}: go back to the version that began it{f' (commit {at[:7]})' if at else ''}, choose another --out, or start over with --clean.")
 
 # %% ../nbs/09_pipeline.ipynb #73d7b735
 def open_run(

@@ -7,7 +7,7 @@ __all__ = ['FOREIGN', 'PROFILES', 'Part', 'Model', 'Limit', 'Data', 'Prompts', '
            'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference', 'Evaluation', 'Report', 'Cost', 'Profile',
            'parameters', 'foreign_fields', 'parse_yaml', 'profile_names', 'find_profile', 'merge', 'read_profile',
            'override', 'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles',
-           'without_warm_start', 'resolve']
+           'without_warm_start', 'asked_probes', 'resolve']
 
 # %% ../nbs/08a_profile.ipynb #93d9bfb4
 import ast, importlib.util, re, typing
@@ -109,7 +109,7 @@ class PassRate(Part):
 class Unsloth(Part):
     "Passed to unsloth's `FastLanguageModel.from_pretrained`, under its names."
     max_seq_length:int = Field(2048, ge=1, description="tokens of prompt and answer together")
-    load_in_4bit:bool = Field(True, description="weights in four bits")
+    load_in_4bit:bool|None = Field(None, description="weights in four bits; null follows `model.quantization`")
     fast_inference:bool = Field(True, description="sample by vLLM")
     max_lora_rank:int = Field(32, ge=1, description="largest LoRA rank that vLLM shall hold; `grpo.lora.r`")
     gpu_memory_utilization:float = Field(0.6, gt=0, le=1, description="share of the card's memory for vLLM")
@@ -121,7 +121,7 @@ class Grpo(Part):
     sft:Sft = Field(Sft(), description="settings of arms with `training: sft`")
     backend:Literal["auto", "shared", "transformers", "continuous", "vllm", "unsloth"] = Field("auto", description="what samples the answers in training; `auto` takes the fastest that is there")
     refill:int = Field(0, ge=0, description="times that a group whose answers all earn the same is replaced by another locus's; 0 keeps it")
-    pass_rate:PassRate|None = Field(None, description="which loci to train on, by their pass rates; null trains on all and measures none")
+    pass_rate:PassRate|None = Field(None, description="which loci GRPO arms train on, by their pass rates; null trains on all and measures none")
     select:Select|None = Field(None, description="how a checkpoint is chosen; null takes the last")
     generation_timeout:float|None = Field(1800, gt=0, description="seconds that sampling one batch of answers may take; null waits for ever")
     unsloth:Unsloth = Field(Unsloth(), description="settings of the backend `unsloth`")
@@ -161,7 +161,7 @@ class Vllm(Part):
 class Probe(Part):
     "Changed questions to an arm."
     name:str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the probe and of its file: letters, digits, - and _")
-    arm:str = Field(description="the arm that is asked")
+    arm:str|None = Field(None, description="the arm that is asked; null asks the first one trained by GRPO, and none where there is no such arm")
     perturbation:Literal["none", "shuffled-order", "shuffled-traits", "no-causal-gene", "no-candidates", "no-reasoning"] = Field("none", description="how the questions are changed; `none` asks the same ones")
     samples:int = Field(1, ge=1, description="answers a locus")
     temperature:float = Field(0.0, ge=0, description="0 is greedy decoding; several samples need more")
@@ -422,13 +422,13 @@ def check_probes(profile:Profile):
     from generank.prompts import asked_as
     names, arms, shuffled, plain = [p.name for p in profile.probes], [a.name for a in profile.arms], [], profile.model_dump(mode="json")
     for p in profile.probes:
-        if p.arm not in arms: raise unknown_name(f"arm of probe {p.name!r}", p.arm, arms)
+        if p.arm and p.arm not in arms: raise unknown_name(f"arm of probe {p.name!r}", p.arm, arms)
         if names.count(p.name) > 1: raise UserError(f"Two probes have the name {p.name!r}: give each its own.")
         if p.name == "representations": raise UserError("A probe can't have the name 'representations': that file is the layers'.")
         if p.samples > 1 and p.temperature == 0: raise UserError(f"Probe {p.name!r} asks for {p.samples} answers at temperature 0, which would all be the same: give it a temperature.")
-        if p.perturbation == "no-reasoning": without_reasoning(asked_as(plain, next(a for a in plain["arms"] if a["name"] == p.arm))["style"])
+        if p.arm and p.perturbation == "no-reasoning": without_reasoning(asked_as(plain, next(a for a in plain["arms"] if a["name"] == p.arm))["style"])
         shuffled += [p.arm] if p.perturbation == "shuffled-traits" and (p.split or profile.inference.split) == profile.inference.split else []
-        if shuffled.count(p.arm) > 1: raise UserError(f"Arm {p.arm!r} has two probes with shuffled traits: one is enough.")
+        if p.arm and shuffled.count(p.arm) > 1: raise UserError(f"Arm {p.arm!r} has two probes with shuffled traits: one is enough.")
 
 # %% ../nbs/08a_profile.ipynb #c298e9fd
 def check_profile(
@@ -473,6 +473,14 @@ def without_warm_start(
     return {**config, "arms": arms, "evaluation": {**config["evaluation"], "family": family}, "probes": [p for p in config["probes"] if p["arm"] in names]}
 
 # %% ../nbs/08a_profile.ipynb #fce5575b
+def asked_probes(
+    config:dict,    # a checked profile as plain data
+)->list[dict]:      # its probes, each with its arm; those that no arm can answer are left out
+    "Give each probe its arm."
+    trained = next((a["name"] for a in config["arms"] if a["training"] == "grpo"), None)
+    return [{**p, "arm": p["arm"] or trained} for p in config["probes"] if p["arm"] or trained]
+
+# %% ../nbs/08a_profile.ipynb #a558f8d0
 def resolve(
     profile:str="laptop",    # a name, or a path to a YAML file
     overrides=(),            # settings such as "seed=2", applied in order
@@ -482,5 +490,6 @@ def resolve(
     content.setdefault("profile", Path(profile).stem)
     for setting in overrides: override(content, setting)
     config = check_profile(content).model_dump(mode="json")
+    config["probes"] = asked_probes(config)
     if config["grpo"]["warm_start"] is None: config = without_warm_start(config)
     return check_profile({**config, "arms": cross_styles(config)}).model_dump(mode="json")

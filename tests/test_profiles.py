@@ -1,6 +1,10 @@
 """Every profile, those for graphics cards too, makes the arguments that the pinned packages take."""
+import ast
+import configparser
+import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +15,11 @@ from pathlib import Path
 import pytest
 from peft import LoraConfig
 
-from generank import grpo
+from generank import grpo, vllm_backend
 from generank.profile import profile_names, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
-UNSLOTH = json.loads((ROOT/"tests"/"signatures"/"unsloth.json").read_text())
+UNSLOTH, VLLM = (json.loads((ROOT/"tests"/"signatures"/f"{package}.json").read_text()) for package in ("unsloth", "vllm"))
 LAUNCH = sorted((ROOT/"generank"/"launch").glob("*.yaml"))
 
 
@@ -46,6 +50,44 @@ def test_a_profile_makes_its_packages_arguments(name, monkeypatch, tmp_path):
         if config["model"]["name"] not in ("random-llama", "smollm2-135m-instruct"):
             assert len(config["model"]["revision"]) == 40, "a download is pinned by its commit"
             assert "Not yet run." in config["description"]
+
+
+def keywords(source, name):
+    "Arguments that a source passes by name in its calls of `name`."
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name]
+    assert calls
+    return {k.arg for c in calls for k in c.keywords if k.arg}
+
+
+def test_the_signatures_are_those_of_the_pinned_packages():
+    pins = configparser.ConfigParser()
+    pins.read(ROOT/"settings.ini")
+    assert {f"unsloth=={UNSLOTH['version']}", f"vllm=={VLLM['version']}"} <= set(pins["DEFAULT"]["gpu_requirements"].split())
+
+
+def test_vllm_takes_what_trl_tells_it_in_training():
+    "trl's own calls, held against the pinned wheel of vLLM, and the pin against the versions that trl supports."
+    from importlib import import_module
+    from packaging.version import Version
+    from trl.generation import vllm_generation
+    call, source = VLLM["arguments"], inspect.getsource(vllm_generation)
+    assert keywords(source, "LLM") <= {*call["LLM"], *call["EngineArgs"]}
+    sampling = next(n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Dict) and ast.unparse(n.targets[0]) == "generation_kwargs")
+    assert {"max_tokens", "logprobs"} <= {k.value for k in sampling.keys} <= set(call["SamplingParams"])
+    low, high = re.search(r"vLLM versions from ([\d.]+) to ([\d.]+)\.", inspect.getsource(import_module("trl.import_utils"))).groups()
+    assert Version(low) <= Version(VLLM["version"]) <= Version(high)
+
+
+def test_vllm_takes_what_we_tell_it_in_inference(tmp_path):
+    (tmp_path/"adapter_config.json").write_text('{"r": 32}')
+    engine, call = vllm_backend.Engine(tensor_parallel_size=2, data_parallel_size=2, max_model_len=2048), VLLM["arguments"]
+    made = vllm_backend.engine_arguments({"name": "m", "revision": "c" * 40, "dtype": "bfloat16", "quantization": "4bit"}, "m", tmp_path, engine)
+    assert {"quantization", "enable_lora", "revision"} <= set(made) <= {*call["LLM"], *call["EngineArgs"]}
+    served = {f for name in ("EngineArgs", "AsyncEngineArgs", "BaseFrontendArgs", "FrontendArgs") for f in call[name]}
+    flags = {w.removeprefix("--").removeprefix("no-").replace("-", "_") for w in vllm_backend.server_command(made, tmp_path, engine, 8000) if w.startswith("--")}
+    assert {"port", "lora_modules", "data_parallel_size"} <= flags <= served
+    source = inspect.getsource(vllm_backend)
+    assert keywords(source, "SamplingParams") <= set(call["SamplingParams"]) and call["LoRARequest"][:3] == ["lora_name", "lora_int_id", "lora_path"]
 
 
 def test_the_faithful_profile_keeps_the_first_runs_settings(monkeypatch, tmp_path):
