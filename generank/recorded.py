@@ -163,7 +163,8 @@ def recorded_chart(recorded:dict):
     chart = main_comparison(runs, name="recorded")
     edge = "; a value of 0 or 1 has Wilson's interval for the effective number of loci" if chart.table.value[chart.table.ci_low.notna()].isin((0, 1)).any() else ""
     chart.caption = (f"Recorded: {in_runs(recorded)}. {'Mean over seeds on' if len(recorded['seeds']) > 1 else 'On'} {recorded['pooled']['n']} held-out loci, with 95 % whole-region bootstrap intervals over {recorded['pooled']['n_clusters']} regions"
-                     f"{', the seeds as they are' if len(recorded['seeds']) > 1 else ''}{edge}.{' Traits shuffled: told the trait of another locus.' * bool(controls)}").replace("`", "")
+                     f"{', the seeds as they are' if len(recorded['seeds']) > 1 else ''}{edge}."
+                     f"{' Traits shuffled: told the trait of another locus; its top-1 interval is that of one run, on the logit scale.' * bool(controls)}").replace("`", "")
     return chart
 
 # %% ../nbs/09i_recorded.ipynb #c482747c

@@ -310,9 +310,9 @@ def cut_off(numbers:Numbers, arms)->str:
         if "finish_reason" not in answers: return ""
         cut = answers[answers["finish_reason"] == "length"]
         naming = sum(bool(parse_answer(c, list(genes)).genes) for c, genes in zip(cut["completion"], cut["candidates"]))
-        if len(cut): said.append(f"of {arm} {len(cut)} of {len(answers)}, {'all' if naming == len(cut) else naming or 'none'} of which list genes all the same")
+        if len(cut): said.append(f"of {arm} {len(cut)} of {len(answers)} ({naming} of them with genes listed)")
     if not said: return ""
-    return f"The token limit cut off answers: {'; '.join(said)}. Its part holds all that such answers lost, also where a list was complete enough to name genes; length counts the others."
+    return f"The token limit cut off answers: {'; '.join(said)}. Its part holds all that such answers lost, also where they list genes; length counts the others."
 
 # %% ../nbs/09b_story.ipynb #951bf79a
 def form_or_knowledge(numbers:Numbers, trained:str, start:str)->str:
