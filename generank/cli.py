@@ -345,8 +345,8 @@ def rank(
     told = answers[["locus_id", "trait"]].assign(genes=[", ".join(listed.get(i, [])[:3]) for i in answers["locus_id"]])
     if sys.stdout.isatty() and not as_json: show_table(told)
     if silent := len(answers) - len(listed): typer.echo(f"To {silent} of {len(answers)} loci the answer lists no gene: theirs have no rank.", err=True)
-    typer.echo(worth(adapter), err=True)
-    if as_json: return show_json({"file": out, "worth": worth(adapter), "loci": told.assign(genes=[listed.get(i, []) for i in told["locus_id"]]), **bill})
+    typer.echo(said := worth(adapter), err=True)
+    if as_json: return show_json({"file": out, "worth": said, "loci": told.assign(genes=[listed.get(i, []) for i in told["locus_id"]]), **bill})
     typer.echo(out)
 
 # %% ../nbs/11_cli.ipynb #a4cb287e

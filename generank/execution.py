@@ -83,10 +83,12 @@ def duration(seconds:float)->str:
 def describe(
     state:dict,      # what `generank.core.Progress` reports
     since:float=0,   # seconds since that report
+    cost:dict=None,  # `price_per_hour` and `currency`, for what the rest will cost
 )->str:              # "loci 3/12, 0:06 elapsed, 0:18 left"
     "A progress report in words."
-    done, total, elapsed = state.get("done") or 0, state.get("total"), state.get("elapsed") or 0
-    left = f", {duration(max(0, elapsed / done * (total - done) - since))} left" if done and total else ""
+    done, total, elapsed, price = state.get("done") or 0, state.get("total"), state.get("elapsed") or 0, (cost or {}).get("price_per_hour")
+    rest = max(0, elapsed / done * (total - done) - since) if done and total else None
+    left = "" if rest is None else f", {duration(rest)} left" + ("" if price is None else f" ({rest / 3600 * price:.2f} {cost['currency']})")
     return f"{state.get('description') or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed + since)} elapsed{left}"
 
 # %% ../nbs/08c_execution.ipynb #d8bb3dfa
@@ -95,6 +97,7 @@ class Display:
     def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between two lines where there is no terminal
         from rich.console import Console
         self.console, self.every, self.live, self.task, self.told = console or Console(stderr=True, highlight=False), every, None, None, 0.0
+        self.cost = None   # of the run shown, for what the rest will cost
 
     def say(self, text:str):
         "Print a line and log it."
@@ -115,7 +118,7 @@ class Display:
 
     def update(self, state:dict):
         "Show a progress report."
-        text = describe(state, max(0, time.time() - state.get("time", time.time())))
+        text = describe(state, max(0, time.time() - state.get("time", time.time())), self.cost)
         self.live.update(self.task, completed=state.get("done") or 0, total=state.get("total"), description=text)
         if not self.console.is_terminal and time.monotonic() - self.told >= self.every:
             self.told = time.monotonic()

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from .core import UserError, atomic_path, read_json, unknown_name, write_json, write_text
-from .models import hub_name, is_llama, licence_of, load_model, smollm2_gguf
+from .models import hub_name, is_llama, licence_of, load_model, run_of, smollm2_gguf
 from .prompts import as_style, asked_as
 from .publish import push_folder
 from .store import adapter_hash, model_identity
@@ -24,8 +24,8 @@ def base_model(
     model:str=None,    # name, Hub id or folder of the base model; None: the run's
 )->dict:               # name, revision, dtype, as `load_model` takes them
     "The model that an adapter belongs to."
-    config = Path(adapter).resolve().parents[1]/"config.yaml"
-    known = yaml.safe_load(config.read_text(encoding="utf-8"))["model"] if config.is_file() else None
+    run = run_of(adapter)
+    known = yaml.safe_load((run/"config.yaml").read_text(encoding="utf-8"))["model"] if run else None
     if model is None and known is None: raise UserError(f"{adapter} lies in no run, so its base model is unknown: name it by --model.")
     return {**known, "dtype": "float32", "quantization": None} if model is None else {"name": model, "revision": None, "dtype": "float32"}
 

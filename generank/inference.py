@@ -17,7 +17,7 @@ from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, un
 from .endpoint import as_endpoint, endpoint_answers, served_name
 from .ensemble import sample_curve, voted
 from .local import continuous_answers, local_answers
-from .models import load_model
+from .models import load_model, trained_weights
 from .probes import perturb, too_alike
 from .prompts import asked_as, build_prompt, shuffle_candidates
 from .representations import representation_table
@@ -209,6 +209,9 @@ def save_answers(
 def _trained_folder(run_dir:Path, arm:dict)->Path|None:
     "The folder of what an arm answers with; None for the model as it is."
     trained_as = arm.get("adapter_of") or (arm["name"] if arm["training"] != "none" else None)
+    if trained_as and "/" in trained_as:   # a folder of another run
+        if not trained_weights(trained_as): raise UserError(f"Arm {arm['name']!r} answers with {trained_as}, which holds no trained weights: correct its `adapter_of`.")
+        return Path(trained_as)
     folder = run_dir/"models"/trained_as if trained_as else None
     if folder and not (folder/"training.json").exists(): raise UserError(f"Arm {trained_as!r} is not trained yet: run the training stage first.")
     return folder

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['addresses', 'written', 'called', 'meanings', 'prose', 'documented', 'symbols_of', 'library_notebooks', 'exported',
-           'public', 'linked', 'dressed', 'code_cell', 'library_page', 'written_page', 'summary', 'library_list',
-           'speed_page', 'library_pages', 'render_site']
+           'public', 'linked', 'dressed', 'code_cell', 'folded', 'library_page', 'written_page', 'summary',
+           'library_list', 'speed_page', 'library_pages', 'render_site']
 
 # %% ../nbs/09h_library.ipynb #ff7c8c22
 import ast, html, inspect, re, typing, webbrowser
@@ -143,9 +143,11 @@ def linked(
     symbols:dict[str, str],   # as of `symbols_of`
     own:str="",               # the page that the text stands on
 )->str:
-    "The text with symbols between backticks, and notebooks that it links to, leading to their pages."
+    "The text with symbols between backticks, and notebooks that it links to, leading to their pages; a plain word is a symbol only on its own page or with brackets."
     def link(m):
-        place = symbols.get(m[1].removesuffix("()").split(".")[-1] if m[1].startswith("generank.") else m[1].removesuffix("()"))
+        name = m[1].removesuffix("()")
+        place = symbols.get(name.split(".")[-1] if name.startswith("generank.") else name)
+        if m[1].isalpha() and m[1].islower() and place and place.partition(".html")[0] != own: place = None   # `answer` may be a column, `run` a command
         return f"[{m[0]}]({place.removeprefix(f'{own}.html')})" if place else m[0]
     parts = re.split(r"(^```.*?^```|\[[^\]]*\]\([^)]*\)|^#[^\n]*$)", text, flags=re.S | re.M)
     text = "".join(p if i % 2 else re.sub(r"`([A-Za-z_][\w.]*(?:\(\))?)`", link, p) for i, p in enumerate(parts))
@@ -181,6 +183,18 @@ def code_cell(
     return new
 
 # %% ../nbs/09h_library.ipynb #e0658325
+def folded(
+    cells,   # of a page
+)->list:
+    "The cells, neighbours of one kind of code without outputs joined to one."
+    made, silent = [], lambda c: c.cell_type == "code" and not c.outputs
+    for cell in cells:
+        before = made[-1] if made else None
+        if before and silent(cell) and silent(before) and cell.metadata.report_folds == before.metadata.report_folds: before.source += f"\n\n\n{cell.source}"
+        else: made.append(cell)
+    return made
+
+# %% ../nbs/09h_library.ipynb #263fbfeb
 def library_page(
     path,                         # a notebook of the library
     symbols:dict[str, str]=None,  # as of `symbols_of`; None: no links between pages
@@ -202,6 +216,7 @@ def library_page(
             cells.append(v4.new_markdown_cell(linked(cell.source, symbols or {}, name)))
             words = re.sub(r"\s+", " ", re.sub(r"[#>`*]", "", cell.source)).strip()[:200]
         elif made := code_cell(cell, module, source_of, words): cells.append(made)
+    cells = folded(cells)
     top = [f"<a href=\"{html.escape(a, quote=True)}\">{w}</a>" for w, a in places.items()]
     head = f'<p class="links"><code>generank.{named}</code>{"".join(f" · {t}" for t in top)}</p>' if named else ""
     turn = "".join(f'<a href="{n}.html">{w.format(n)}</a>' if n else "<span></span>" for n, w in zip(around, ("← {}", "{} →")))

@@ -170,9 +170,9 @@ def find_files(
     folder,          # where to look
     patterns,        # glob patterns relative to it
 )->list[str]:        # paths relative to `folder`, sorted
-    "Files that match, checkpoints and hidden ones left out."
+    "Files that match; checkpoints, what is written for TensorBoard (its names hold the machine's) and hidden ones are left out."
     found = {p.relative_to(folder).as_posix() for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file()}
-    return sorted(f for f in found if not any(part.startswith((".", "checkpoint")) for part in f.split("/")))
+    return sorted(f for f in found if not any(part.startswith((".", "checkpoint")) or part == "tensorboard" for part in f.split("/")))
 
 # %% ../nbs/08b_manifest.ipynb #094c7eeb
 def file_hashes(folder, patterns)->dict[str, str]:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'SMOLLM2', 'SHAPES', 'cache_folder', 'convert_gguf', 'smollm2_gguf', 'smollm2_folder', 'choose_dtype',
-           'weights_place', 'take_card', 'model_folder', 'load_model', 'load_unsloth', 'trained_weights', 'hub_name',
-           'is_llama', 'licence_of']
+           'weights_place', 'take_card', 'model_folder', 'load_model', 'load_unsloth', 'run_of', 'trained_weights',
+           'hub_name', 'is_llama', 'licence_of']
 
 # %% ../nbs/04b_models.ipynb #033ed47c
 import logging, os, re, tempfile
@@ -206,6 +206,13 @@ def load_unsloth(
     return model, tokenizer
 
 # %% ../nbs/04b_models.ipynb #6d5b07f2
+def run_of(
+    adapter=None,       # folder of a trained arm, or None
+)->Path|None:           # the folder of its run, where it lies in one
+    "The run that a trained arm belongs to: `RUN/models/ARM` in a folder with a config.yaml."
+    run = Path(adapter).resolve().parents[1] if adapter else None
+    return run if run and (run/"config.yaml").is_file() else None
+
 def trained_weights(
     folder,         # of a trained arm
 )->Path|None:       # the file that identifies its weights

@@ -39,7 +39,7 @@ def plain(
 )->str:
     "The words of a piece of HTML, without scripts, pictures, folded code and tags."
     text = re.sub(r"<(script|style|svg|nav|details)\b.*?</\1>", " ", text, flags=re.S | re.I)
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", text))).replace("¶", "").strip()
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", text.replace("<wbr>", "")))).replace("¶", "").strip()
 
 # %% ../nbs/08i_navigation.ipynb #3cc892c9
 def entries(

@@ -22,6 +22,7 @@ from .core import UserError, atomic_path, differences, flatten, sha256_file, sha
 from .energy import Meter
 from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, file_problem, log, preloading, watching
 from .manifest import REPOSITORY, code_parts, file_hashes, git_state, now, read_manifest, scrub, write_manifest
+from .models import trained_weights
 from .profile import parse_yaml, resolve
 
 # %% ../nbs/09_pipeline.ipynb #ff32c166
@@ -130,6 +131,8 @@ def parts_of(
     files = file_hashes(run.dir, patterns(run, unit, "reads"))
     if unit.stage == "data":
         files |= {f"the source {v}": sha256_file(v) for v in _strings(run.config["data"]) if Path(v).is_file()}
+    elsewhere = unit.stage == "inference" and run.arm(unit.arm)["adapter_of"]
+    if elsewhere and "/" in elsewhere and (weights := trained_weights(elsewhere)): files |= {f"the adapter {elsewhere}": sha256_file(weights)}
     if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb", "dataset.ipynb", "references.bib"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 
@@ -386,6 +389,7 @@ def execute_run(
 )->Path:                       # the run folder
     "Do everything in a run that is not done yet."
     display = display or Display()
+    display.cost = run.config.get("cost")
     with locked(run.dir), Stop() as stop:
         if clean: empty(run.dir)
         with logged(run.dir):

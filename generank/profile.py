@@ -76,7 +76,7 @@ class Arm(Part):
     training:Literal["none", "format", "sft", "grpo"] = Field("none", description="`none`, `format` (the warm start: lists in random order, no labels), `sft` (supervised: the causal gene first), `grpo`")
     reward:str|dict[str, Any]|None = Field(None, description="reward of a `grpo` arm: a name in `generank.rewards`, `module:function`, or a weighted sum such as {rank: 1.0, format: 0.2}")
     start_from:str|None = Field(None, description="an earlier trained arm whose adapter this one starts from; null starts from the model")
-    adapter_of:str|None = Field(None, description="a trained arm whose adapter answers here, as in another prompt style; only for an arm that is not trained itself")
+    adapter_of:str|None = Field(None, description="a trained arm whose adapter answers here, as in another prompt style, or the folder of one that another run has trained (runs/NAME/models/ARM); only for an arm that is not trained itself")
     style:str|None = Field(None, description="prompt style that the arm is trained and asked in; null takes `prompts.style`")
     model:Model|None = Field(None, description="model of an arm that is not trained, as for sizes side by side; null takes `model`")
 
@@ -383,7 +383,7 @@ def check_arms(profile:Profile):
         if (arm.training == "grpo") != (arm.reward is not None):
             raise UserError(f"Arm {arm.name!r} has training {arm.training!r} and reward {arm.reward!r}: a grpo arm needs a reward, and no other has one.")
         if arm.training != "none" and (arm.adapter_of or arm.model): raise UserError(f"Arm {arm.name!r} is trained, so adapter_of and model are not for it: give them to a further arm with training: none.")
-        if arm.adapter_of and arm.adapter_of not in trained: raise unknown_name(f"adapter_of of arm {arm.name!r} (it must be an earlier trained arm)", arm.adapter_of, trained or ["null"])
+        if arm.adapter_of and "/" not in arm.adapter_of and arm.adapter_of not in trained: raise unknown_name(f"adapter_of of arm {arm.name!r} (it must be an earlier trained arm, or a folder)", arm.adapter_of, trained or ["null"])
         if arm.adapter_of and arm.model: raise UserError(f"Arm {arm.name!r} has both adapter_of and a model of its own: an adapter fits the model that it was trained on.")
         if arm.training == "none" and arm.start_from: raise UserError(f"Arm {arm.name!r} is not trained, so it can't start from {arm.start_from!r}.")
         if arm.start_from and arm.start_from not in trained:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from .core import read_json
 from .ensemble import first_gene_votes, read_lists
+from .models import run_of
 from .sources import read_loci
 
 # %% ../nbs/06b_ranking.ipynb #6647a720
@@ -29,8 +30,8 @@ def profile_of(
     adapter=None,      # folder of a LoRA adapter, or None
 )->str:                # for `generank.profile.resolve`
     "The profile that an adapter was trained and evaluated with, where it lies in a run; else `laptop`."
-    config = Path(adapter).resolve().parents[1]/"config.yaml" if adapter else None
-    return str(config) if config and config.is_file() else "laptop"
+    run = run_of(adapter)
+    return str(run/"config.yaml") if run else "laptop"
 
 # %% ../nbs/06b_ranking.ipynb #f95c5ec0
 def gene_table(
@@ -54,8 +55,8 @@ def worth(
     adapter=None,      # folder of a LoRA adapter, or None
 )->str:
     "How often the model that answers was right on loci whose causal gene is known, beside the nearest gene, in a sentence."
-    path = Path(adapter).resolve().parents[1]/"evaluation"/"metrics.json" if adapter else None
-    runs = {r["name"]: r for r in read_json(path)["runs"]} if path and path.is_file() else {}
+    run = run_of(adapter)
+    runs = {r["name"]: r for r in read_json(path)["runs"]} if run and (path := run/"evaluation"/"metrics.json").is_file() else {}
     model, nearest = runs.get(Path(adapter).resolve().name) if adapter else None, runs.get("nearest gene")
     if not model: return "How often this model is right is not known: no evaluation of it lies beside it (`generank run` makes one)."
     top, near = model["top_k"]["1"], f"; the nearest gene was the causal one in {nearest['top_k']['1']['accuracy']:.0%}" if nearest else ""

@@ -6,8 +6,8 @@
 __all__ = ['PROBED', 'EXPERIMENT', 'WHOLE', 'KS', 'MARKS', 'recorded_probes', 'uses_the_trait', 'recorded_result', 'in_runs',
            'training_rose', 'against', 'heaviest', 'margin_text', 'recorded_text', 'recorded_table', 'recorded_chart',
            'experiment', 'controls_that_gained', 'against_controls', 'experiment_text', 'experiment_table',
-           'experiment_chart', 'rewards_chart', 'short_answer', 'yardsticks', 'limited', 'answer', 'recorded_caption',
-           'between_marks', 'save_recorded_figure', 'run_to_show']
+           'experiment_chart', 'rewards_chart', 'short_answer', 'yardsticks', 'limited', 'answer_figure', 'answer',
+           'recorded_caption', 'between_marks', 'save_recorded_figure', 'run_to_show']
 
 # %% ../nbs/09i_recorded.ipynb #b1dcd7b4
 import html
@@ -18,7 +18,7 @@ import yaml
 from .checks import checks_of, told
 from .core import UserError, write_text
 from .manifest import REPOSITORY
-from .report import Block, Numbers, duration, interval, p_value, shown, table
+from .report import Block, Numbers, duration, figure_block, interval, p_value, shown, table
 from .story import YARDSTICKS, claim, extent, gained_controls, held_out, hinted, interval_side, is_control, listed, main_arm, moved, other_when_completed, p_of, paired, standing, tested, training_failed, verdict, who_did, with_interval
 
 # %% ../nbs/09i_recorded.ipynb #9ce5fb91
@@ -43,15 +43,13 @@ def uses_the_trait(
     recorded:dict,    # as `recorded_result` gives
 )->str:               # empty where no probe shuffled the traits
     "Whether the recorded model ranks worse when it is told another locus's trait, seed by seed."
-    lines = []
-    for run, found in recorded["probes"]:
-        r = next((r for r in found["probes"].values() if r["perturbation"] == "shuffled-traits" and r["arm"] == recorded["trained"] and "mrr_completed" in r), None)
-        if r is None: continue
-        d = r["mrr_completed"]["difference"]
-        says = told(d, "It ranks better when it is told the wrong trait", "It does use the trait", "Nothing shows that it uses the trait, so what it learned may be which genes tend to be causal, whatever the trait")
-        lines.append(f"{says}: told the trait of another locus, its MRR on completed lists goes from {shown(r['mrr_completed']['own'], '.3f')} to {shown(r['mrr_completed']['changed'], '.3f')} "
-                     f"({extent({**d, 'difference': d['value']})}; seed {run('config.seed')}).")
-    return " ".join(lines)
+    seen = [(run("config.seed"), r["mrr_completed"]["difference"]) for run, found in recorded["probes"] for r in found["probes"].values()
+            if r["perturbation"] == "shuffled-traits" and r["arm"] == recorded["trained"] and "mrr_completed" in r]
+    if not seen: return ""
+    says = {told(d, "It ranks better when it is told the wrong trait", "It does use the trait", "Nothing shows that it uses the trait, so what it learned may be which genes tend to be causal, whatever the trait") for _, d in seen}
+    first = says.pop() if len(says) == 1 else "Whether it uses the trait differs from seed to seed"
+    each = [f"{extent({**d, 'difference': d['value']})} (seed {seed})" for seed, d in seen]
+    return f"{first}: told the trait of another locus, its MRR on completed lists changes by {listed(each)}."
 
 # %% ../nbs/09i_recorded.ipynb #1e252bd9
 def recorded_result(
@@ -165,8 +163,7 @@ def recorded_chart(recorded:dict):
     chart = main_comparison(runs, name="recorded")
     edge = "; a value of 0 or 1 has Wilson's interval for the effective number of loci" if chart.table.value[chart.table.ci_low.notna()].isin((0, 1)).any() else ""
     chart.caption = (f"Recorded: {in_runs(recorded)}. {'Mean over seeds on' if len(recorded['seeds']) > 1 else 'On'} {recorded['pooled']['n']} held-out loci, with 95 % whole-region bootstrap intervals over {recorded['pooled']['n_clusters']} regions"
-                     f"{', the seeds as they are' if len(recorded['seeds']) > 1 else ''}{edge}."
-                     f"{' Traits shuffled: told the trait of another locus; its top-1 interval is that of one run, on the logit scale.' * bool(controls)}").replace("`", "")
+                     f"{', the seeds as they are' if len(recorded['seeds']) > 1 else ''}{edge}.{' Traits shuffled: told the trait of another locus; its top-1 interval is on the logit scale.' * bool(controls)}").replace("`", "")
     return chart
 
 # %% ../nbs/09i_recorded.ipynb #c482747c
@@ -338,6 +335,28 @@ def _own_answer(numbers:Numbers, trained:str, start:str)->list[str]:
             f"{apart}After it the model is {stands}. One run: profile {profile}, seed {numbers('config.seed')}."]
 
 # %% ../nbs/09i_recorded.ipynb #30b62707
+def answer_figure(
+    numbers:Numbers,
+    trained:str, start:str,      # as in `answer`
+    recorded:dict|None=None,     # shown instead of the run, where given
+)->Block:
+    "The picture of the short answer: before, after, and what needs no trained model, by mean reciprocal rank."
+    from generank.drawings import both_widths, standing_drawing
+    if recorded:
+        mrr = recorded["pooled"]["metrics"]["mrr"]
+        side = lambda m, s: [m[f"{s}{end}"] for end in ("", "_ci_low", "_ci_high")]
+        rows = [("before", *side(mrr, "b"), False), ("after", *side(mrr, "a"), True), *((b, *side(m, "b"), False) for b, m in against(recorded, "mrr").items())]
+        where = f"{held_out(recorded['runs'][0])}, mean of {len(recorded['seeds'])} recorded seeds" if len(recorded["seeds"]) > 1 else held_out(recorded["runs"][0])
+    else:
+        words = {start: "before", trained: "after"} if trained else {r["name"]: r["name"] for r in numbers("metrics.runs") if r["kind"] == "arm"}
+        shown_rows = words | {b: b for b in YARDSTICKS}
+        rows = [(shown_rows[r["name"]], *(r[f"mrr{end}"] for end in ("", "_ci_low", "_ci_high")), r["name"] == trained) for name in shown_rows for r in numbers("metrics.runs") if r["name"] == name]
+        where = held_out(numbers)
+    table = "what,mrr,ci_low,ci_high\n" + "".join(f"{','.join('' if v is None else str(v) for v in row[:4])}\n" for row in rows)
+    caption = f"Points with 95 % intervals that take a region as one unit, {where}: {'before and after reinforcement fine-tuning, and' if trained else 'the models, and'} rankings that need no trained model."
+    return figure_block(both_widths(standing_drawing, rows, "Mean reciprocal rank of the causal gene"), caption, table, "answer")
+
+# %% ../nbs/09i_recorded.ipynb #625e5274
 def answer(
     numbers:Numbers,
     trained:str, start:str,      # the GRPO arm and its start
@@ -345,15 +364,17 @@ def answer(
     found:dict|None=None,        # as `experiment` gives
 )->Block:
     "The report's one-line answer: the recorded result where there is one, and what this run shows."
-    lines = _own_answer(numbers, trained, start)
+    lines, shows = _own_answer(numbers, trained, start), None
     if recorded and numbers("config.profile") != recorded["profile"]:
+        shows = recorded
         mrr = recorded["pooled"]["metrics"]["mrr"]
         stands = yardsticks(against(recorded, "mrr"), against(recorded, "mrr_completed"))
         more, blind = limited(found), controls_that_gained(found)   # what takes the headline back stands in it, what limits it below
         lines = [f"{short_answer(mrr, mrr['a'], mrr['b'])}, {held_out(recorded['runs'][0])}.{' ' * bool(blind)}{more if blind else ''}", *([more] if more and not blind else []), uses_the_trait(recorded), heaviest(recorded),
                  f"After it the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
                  f"This page's own run, a demonstration ({numbers('config.profile')}): {lines[0][0].lower()}{lines[0][1:]}"]
-    return Block('<div class="answer">' + "".join(f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines if l) + "</div>")
+    first, *more = (f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines if l)
+    return Block(f'<div class="answer">{first}{answer_figure(numbers, trained, start, shows).content}{"".join(more)}</div>')
 
 # %% ../nbs/09i_recorded.ipynb #1a893bf9
 def recorded_caption(

@@ -207,10 +207,11 @@ def table(
     def line(row):
         first, *others = (row.get(c, "") for c in columns)
         mark = ' class="strong"' if first in strong else ""
-        return f"<tr{mark}>{_cell('th', first)}{''.join(_cell('td', v) for v in others)}</tr>"
+        name = re.sub(r"(?<=\w[._])(?=\w)", "<wbr>", _cell("th", first)) if re.search(r"[\w.]{20}", str(first)) else _cell("th", first)   # a long name of a setting breaks at its dots
+        return f"<tr{mark}>{name}{''.join(_cell('td', v) for v in others)}</tr>"
     title = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
     body = "\n".join(map(line, rows))
-    wide = " wide" if len(columns) > 6 else ""
+    wide = " wide dense" if len(columns) > 8 else " wide" if len(columns) > 6 else ""
     return Block(f'<div class="tabular{wide}">{title}<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption or "Table", quote=True)}">'
                  f"<table{_words(rows, columns)} {AS_IT_IS}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>{SORT if len(rows) >= LONG else ''}</div>")
 

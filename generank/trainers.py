@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'LOWER', 'deadline', 'memory_advice', 'peak_memory', 'group_variance', 'refilled', 'pass_rates', 'Phases',
-           'keep_answers', 'grpo_trainer', 'shared_prompt_trainer', 'copying_trainer']
+           'keep_answers', 'batch_mean', 'grpo_trainer', 'shared_prompt_trainer', 'copying_trainer']
 
 # %% ../nbs/04f_trainers.ipynb #cbb88f24
 import logging, resource, signal, sys, threading, time
@@ -172,6 +172,16 @@ def keep_answers(
     if step == 1 or step % every == 0: write_text(folder/f"step_{step:05d}.html", completions_page(table, step))
 
 # %% ../nbs/04f_trainers.ipynb #58babcef
+def batch_mean(
+    values:list[float],    # a metric's mean in each batch; NaN where a batch has none
+    sizes:list[int],       # answers in each
+)->list[float]:            # the mean over all answers, alone in a list as trl averages it; empty values stay
+    "The mean over batches of unequal size."
+    import math
+    known = [(v, n) for v, n in zip(values, sizes) if not math.isnan(v)]
+    return [sum(v * n for v, n in known) / sum(n for _, n in known)] if known else values
+
+# %% ../nbs/04f_trainers.ipynb #b51f3dfb
 def grpo_trainer():
     "The `GRPOTrainer` subclass of generank (made on call: trl takes seconds to import)."
     from trl import GRPOTrainer
@@ -180,7 +190,7 @@ def grpo_trainer():
         "GRPO whose groups can be refilled, whose phases are timed, and whose answers are kept."
         _tag_names = ["trl", "grpo", "generank"]
         spare, spare_used, refill, timeout = None, 0, 0, None  # stream of stand-ins and its place, times to refill, seconds for sampling
-        _ready, _quiet = None, False                           # answers that were sampled before; whether scores are only looked at
+        _ready, _quiet, _sizes = None, False, ()               # answers that were sampled before; whether scores are only looked at; answers of each validation batch
 
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
@@ -199,6 +209,7 @@ def grpo_trainer():
             began = time.perf_counter()
             scores = super()._calculate_rewards(*args, **kwargs)
             if self.model.training: self.phases.add("score", time.perf_counter() - began)
+            else: self._sizes = (*self._sizes, len(scores))
             if not self._quiet: self._metrics["train" if self.model.training else "eval"]["groups/without_variance"].append(1 - group_variance(self, scores).float().mean().item())
             return scores
 
@@ -215,6 +226,9 @@ def grpo_trainer():
 
         def log(self, logs, start_time=None):
             "As in trl; the completions go to completions/ without being printed as well."
+            if not self.model.training:
+                self._metrics["eval"].update({k: batch_mean(v, self._sizes) for k, v in self._metrics["eval"].items() if len(v) == len(self._sizes)})
+                self._sizes = ()
             if self.model.training: logs.update(self.phases.row(sum(self._metrics["train"].get("step_time", []))))
             wanted, self.log_completions = self.log_completions, False
             super().log(logs, start_time)

@@ -30,9 +30,12 @@ addEventListener("load", () => {
     const frame = s.closest(".picture"), letters = [...s.querySelectorAll("text")].map(t => parseFloat(t.getAttribute("font-size")) * s.getBoundingClientRect().width / s.viewBox.baseVal.width);
     return {layout: s.parentElement.className, hidden: frame.scrollWidth - frame.clientWidth, letters: Math.min(...letters)};
   });
+  const seen = what => [...document.querySelectorAll(what)].find(e => e.getClientRects().length);
+  const ends = Object.fromEntries(["h1", ".answer p", ".answer svg"].map(what => [what, seen(what)?.getBoundingClientRect().bottom ?? null]));
+  const scrolled = [...document.querySelectorAll(".tabular .scroll")].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.getAttribute("aria-label"));
   const links = [...document.querySelectorAll("a[href]")].map(a => a.getAttribute("href"));
   const found = {
-    paper: hex(getComputedStyle(document.body).backgroundColor), pressed: document.querySelector("button.theme")?.getAttribute("aria-pressed"), drawings,
+    paper: hex(getComputedStyle(document.body).backgroundColor), pressed: document.querySelector("button.theme")?.getAttribute("aria-pressed"), drawings, ends, scrolled,
     figures: [...document.querySelectorAll(".exhibit img")].map(i => getComputedStyle(i).filter === "none" ? "as drawn" : "turned"),
     texts, faint: Object.fromEntries(faint), dark: matchMedia("(prefers-color-scheme: dark)").matches,
     images: document.images.length + document.querySelectorAll("svg[role=img]").length,

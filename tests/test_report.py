@@ -15,7 +15,7 @@ import yaml
 
 from generank.core import UserError, read_json, write_json, write_text
 from generank.library import addresses, library_pages, render_site
-from generank.report import SORT, TEMPLATES, loads, render, render_page, save_pages, save_pdf
+from generank.report import SORT, TEMPLATES, loads, render, render_page, save_pages, save_pdf, table
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = {SORT, f"<script>\n{(TEMPLATES/'report/theme.js').read_text(encoding='utf-8').rstrip()}\n</script>"}   # what a page runs: the sorting of a table, the switch of light and dark
@@ -73,7 +73,7 @@ def test_every_picture_has_words_and_every_link_a_target(each):
 def test_the_table_behind_a_figure_comes_with_the_page(page, tiny):
     html = page.read_text(encoding="utf-8")
     found = dict(re.findall(r'<a download="([^"]+)" href="data:text/csv;base64,([^"]+)"', html))
-    assert {"main_comparison.csv", "top_k.csv", "locus.csv", "nearness.csv"} <= set(found)
+    assert {"answer.csv", "main_comparison.csv", "top_k.csv", "locus.csv", "nearness.csv"} <= set(found)
     assert base64.b64decode(found["main_comparison.csv"]).decode() == (tiny/"evaluation/figures/main_comparison.csv").read_text(encoding="utf-8")
 
 
@@ -325,13 +325,27 @@ def test_the_switch_is_a_button_that_a_keyboard_reaches(page):
 def test_a_drawing_fits_its_window(page, tmp_path, width, seen):
     "Of a drawing's two layouts one is seen, and no part of it is out of sight; its smallest letters can be read."
     drawings = looked_at(page, tmp_path, width)["drawings"]
-    assert len(drawings) == 3 and {d["layout"] for d in drawings} == {seen}
+    assert len(drawings) == 4 and {d["layout"] for d in drawings} == {seen}
     for d in drawings: assert d["hidden"] <= 0 and d["letters"] >= 9, d
 
 
+@pytest.mark.parametrize("width, height", [(1280, 900), (390, 844)])
+def test_the_first_screen_holds_the_question_the_answer_and_a_figure(page, tmp_path, width, height):
+    ends = looked_at(page, tmp_path, width)["ends"]
+    assert ends["h1"] < ends[".answer p"] < ends[".answer svg"] < height, ends
+
+
+def test_a_table_of_ten_columns_fits_a_desk(page, tmp_path):
+    "Its last column is seen without scrolling."
+    wide = table([{"run": "8B, untrained, short prompt"} | {f"top-{i}": "0.1234\n0.001 to 0.234" for i in range(9)}], "Ten columns").content
+    hurt = tmp_path/"index.html"
+    hurt.write_text(page.read_text(encoding="utf-8").replace("</main>", f"{wide}</main>"), encoding="utf-8")
+    assert looked_at(hurt, tmp_path)["scrolled"] == [], "a table is cut off at 1,280 pixels"
+
+
 def is_right(page, folder):
-    """A page in a browser, light on a desk and dark on a telephone; gives the addresses that it links to."""
-    for width, dark in ((1280, False), (390, True)):
+    """A page in a browser, light on a desk and dark on a telephone, the report also the other way round; gives the addresses that it links to."""
+    for width, dark in ((1280, False), (390, True), (1280, True), (390, False))[:4 if page.name == "index.html" else 2]:
         found = looked_at(page, folder, width, dark)
         assert found["dark"] == dark and found["texts"] > (5 if page.name == "search.html" else 20)
         for fault in ("console", "faint", "dead", "fetched", "silent", "blank"): assert not found[fault], (page.name, width, fault, found[fault])
