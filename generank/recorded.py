@@ -163,8 +163,7 @@ def recorded_chart(recorded:dict):
     chart = main_comparison(runs, name="recorded")
     edge = "; a value of 0 or 1 has Wilson's interval for the effective number of loci" if chart.table.value[chart.table.ci_low.notna()].isin((0, 1)).any() else ""
     chart.caption = (f"Recorded: {in_runs(recorded)}. {'Mean over seeds on' if len(recorded['seeds']) > 1 else 'On'} {recorded['pooled']['n']} held-out loci, with 95 % whole-region bootstrap intervals over {recorded['pooled']['n_clusters']} regions"
-                     f"{', the seeds as they are' if len(recorded['seeds']) > 1 else ''}{edge}."
-                     f"{' Traits shuffled: told the trait of another locus; its top-1 interval is that of one run, on the logit scale.' * bool(controls)}").replace("`", "")
+                     f"{', the seeds as they are' if len(recorded['seeds']) > 1 else ''}{edge}.{' Traits shuffled: told the trait of another locus; its top-1 interval is on the logit scale.' * bool(controls)}").replace("`", "")
     return chart
 
 # %% ../nbs/09i_recorded.ipynb #c482747c
@@ -354,7 +353,7 @@ def answer_figure(
         rows = [(shown_rows[r["name"]], *(r[f"mrr{end}"] for end in ("", "_ci_low", "_ci_high")), r["name"] == trained) for name in shown_rows for r in numbers("metrics.runs") if r["name"] == name]
         where = held_out(numbers)
     table = "what,mrr,ci_low,ci_high\n" + "".join(f"{','.join('' if v is None else str(v) for v in row[:4])}\n" for row in rows)
-    caption = f"Points with 95 % intervals, {where}: {'before and after reinforcement fine-tuning, and' if trained else 'the models, and'} rankings that need no trained model."
+    caption = f"Points with 95 % intervals that take a region as one unit, {where}: {'before and after reinforcement fine-tuning, and' if trained else 'the models, and'} rankings that need no trained model."
     return figure_block(both_widths(standing_drawing, rows, "Mean reciprocal rank of the causal gene"), caption, table, "answer")
 
 # %% ../nbs/09i_recorded.ipynb #625e5274
