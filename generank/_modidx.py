@@ -124,6 +124,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'generank.colab.write_first_cells': ('colab.html#write_first_cells', 'generank/colab.py')},
             'generank.compared': { 'generank.compared.changed_settings': ('compared.html#changed_settings', 'generank/compared.py'),
                                    'generank.compared.comparison_notebook': ('compared.html#comparison_notebook', 'generank/compared.py'),
+                                   'generank.compared.filled': ('compared.html#filled', 'generank/compared.py'),
                                    'generank.compared.metrics_table': ('compared.html#metrics_table', 'generank/compared.py'),
                                    'generank.compared.named_runs': ('compared.html#named_runs', 'generank/compared.py'),
                                    'generank.compared.paired_runs': ('compared.html#paired_runs', 'generank/compared.py'),

@@ -164,8 +164,9 @@ def calibration_chart(
     right.plot(rows.coverage, rows.accuracy, color=COLOURS[0], linewidth=1.6, marker="o", markersize=4)
     right.fill_between(rows.coverage.to_numpy(), rows.ci_low.fillna(rows.accuracy).to_numpy(), rows.ci_high.fillna(rows.accuracy).to_numpy(), color=COLOURS[0], alpha=0.15, linewidth=0)
     right.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="Share of loci answered, the surest first", ylabel="Accuracy among them", title="Coverage")
+    sign = lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     said = "; ".join(f"{labels[k]}: Brier score {interval_text(*(result[k]['brier'][c] for c in ('value', 'ci_low', 'ci_high')))}, calibration error "
-                     f"{result[k]['ece']['value']:.3f} ({result[k]['ece']['expected']:.3f} expected of a calibrated model, p {result[k]['ece']['p']:.3f})" for k in kinds)
+                     f"{result[k]['ece']['value']:.3f} ({result[k]['ece']['expected']:.3f} expected of a calibrated model, {sign(result[k]['ece']['p'])})" for k in kinds)
     silent = f" (further loci without any vote: {result['without_vote']})" if result["without_vote"] else ""
     fitted = f" Fitted on {result['n_validation']} validation loci." if result["n_validation"] else ""
     caption = (f"{f'{arm}: ' if arm else ''}{result['n']} held-out loci in {result['n_clusters']} clusters, {result['votes']} answers each{silent}. {said[0].upper()}{said[1:]}.{fitted} "

@@ -181,7 +181,7 @@ def on_size(result:dict)->tuple[str, str]:
     behind, sure = [r["k"] for r in rows if r["ci_high"] < 0], [r["k"] for r in rows if verdict(r) == "worse"]
     text = (f"At top-1 the difference is {extent(top)}: {_discordant(top)}. That no difference is shown is not yet equality: two one-sided tests with a margin of "
             f"{shown(top['margin'], '.2f')} {'show' if top['equivalent'] else 'do not show'} equivalence ({p_value(top['tost_p'])}), and with these loci they had a power of "
-            f"{shown(top['tost_power'], '.1%')}. A true difference below {shown(top['detectable'], '.2f')} would have been missed more than one time in five. "
+            f"{'less than 0.1 %' if top['tost_power'] < 0.001 else shown(top['tost_power'], '.1%')}. A true difference below {shown(top['detectable'], '.2f')} would have been missed more than one time in five. "
             f"At k = 7 the difference is {extent(seven)}: {_discordant(seven)}. "
             + (f"The interval excludes zero, to the disadvantage of the small model, at k = {listed([str(k) for k in behind])}; "
                + (f"with Holm's adjustment over k = 1 to 10 at k = {listed([str(k) for k in sure])}. " if sure else f"with Holm's adjustment over k = 1 to 10 at none (smallest {p_value(min(r['holm_p'] for r in rows))}). ")

@@ -127,13 +127,14 @@ def recorded_text(recorded:dict|None)->str:
     mrr, apart = recorded["pooled"]["metrics"]["mrr"], other_when_completed(*(against(recorded, m) for m in ("mrr", "mrr_completed")))
     seeds, found = [interval_side(s) for s in mrr["per_seed"]], sum(verdict(s) != "no difference shown" for s in mrr["per_seed"])
     apart_by = "" if mrr["seed_sd"] is None else f"Between seeds the difference has a standard deviation of {shown(mrr['seed_sd'], '.3f')}; the choice of loci gives their mean a standard error of {shown(mrr['locus_se'], '.3f')}. "
+    stands = [f"The model after GRPO is {listed([standing(p['metrics']['mrr'], b) for b, p in recorded['against'].items()])}."
+              + (f" A baseline ranks all candidates, and an answer a few: with its lists completed, it is {listed([standing(r, b) for b, r in apart.items()])}." if apart else "")]
+    lines = [f"{tested(mrr)} Allowing for seeds that were not run as well, the interval is {interval(mrr['two_level_ci_low'], mrr['two_level_ci_high'], '+.3f')}.",
+             f"Seed by seed the interval is above zero in {seeds.count('above')}, includes it in {seeds.count('astride')} and is below it in {seeds.count('below')}; the test agrees in {found} of {len(seeds)}. {apart_by}".strip(),
+             heaviest(recorded), training_rose(recorded), margin_text(recorded), *stands]
     return (f"What follows was **recorded** and not computed for this page: {in_runs(recorded)}. The answers word for word lie in `results/`, and the numbers are computed "
             f"from them here.\n\n{claim(mrr, 'the model after GRPO', 'its start')} MRR went from {shown(mrr['b'], '.3f')} to {shown(mrr['a'], '.3f')} on {recorded['pooled']['n']} held-out loci in "
-            f"{recorded['pooled']['n_clusters']} regions, mean of {len(seeds)} seeds. {tested(mrr)} Seed by seed the interval is above zero in {seeds.count('above')}, includes it in "
-            f"{seeds.count('astride')} and is below it in {seeds.count('below')}; the test agrees in {found} of {len(seeds)}. {apart_by}Allowing for seeds that were not run as well, the interval is "
-            f"{interval(mrr['two_level_ci_low'], mrr['two_level_ci_high'], '+.3f')}. {heaviest(recorded)} {training_rose(recorded)} {margin_text(recorded)}{' ' * bool(margin_text(recorded))}"
-            f"The model after GRPO is {listed([standing(p['metrics']['mrr'], b) for b, p in recorded['against'].items()])}."
-            + (f" A baseline ranks all candidates, and an answer a few: with its lists completed, it is {listed([standing(r, b) for b, r in apart.items()])}." if apart else ""))
+            f"{recorded['pooled']['n_clusters']} regions, mean of {len(seeds)} seeds.\n\n" + "\n".join(f"- {line}" for line in lines if line))
 
 # %% ../nbs/09i_recorded.ipynb #17cdbbc8
 def recorded_table(recorded:dict, numbers:Numbers=None)->Block:
@@ -295,10 +296,11 @@ def rewards_chart(found:dict):
     return chart
 
 # %% ../nbs/09i_recorded.ipynb #346165f8
-def short_answer(row:dict, a:float, b:float)->str:
-    "Yes, no or not shown, with the number and its interval."
+def short_answer(row:dict, a:float, b:float, briefly:bool=False)->str:
+    "Yes, no or not shown, with the number and its interval; `briefly` where it was said above what the number is."
     word = {"better": "Yes", "worse": "No, it got worse", "no difference shown": "Not shown"}[verdict(row)]
-    return (f"{word}: under reinforcement fine-tuning the mean reciprocal rank of the causal gene (1 = always first) went from {shown(b, '.2f')} to "
+    what = "it" if briefly else "under reinforcement fine-tuning the mean reciprocal rank of the causal gene (1 = always first)"
+    return (f"{word}: {what} went from {shown(b, '.2f')} to "
             f"{shown(a, '.2f')} ({extent(row, '+.2f')})")
 
 # %% ../nbs/09i_recorded.ipynb #f98f54c6
@@ -317,10 +319,10 @@ def limited(
     if not (longer := controls_that_gained(found, "mrr")): return against_controls(found)
     gains, own = "; ".join(f"{f'{n}: ' * (len(longer) > 1)}{extent(found['pooled'][n, found['start']]['metrics']['mrr'])}" for n in longer), found["pooled"][found["main"], found["start"]]["metrics"]
     return (f"A part of that can be length instead of knowledge: as listed, {who_did(longer)} without any knowledge of the causal gene ({gains}). On completed lists, "
-            f"where length earns nothing, no control is shown to have gained, and {found['main']} {moved(own['mrr_completed'])} ({extent(own['mrr_completed'])}). {against_controls(found)}")
+            f"where the genes that an answer left out follow in random order and length earns nothing, no control is shown to have gained, and {found['main']} {moved(own['mrr_completed'])} ({extent(own['mrr_completed'])}). {against_controls(found)}")
 
 # %% ../nbs/09i_recorded.ipynb #98d34d1a
-def _own_answer(numbers:Numbers, trained:str, start:str)->list[str]:
+def _own_answer(numbers:Numbers, trained:str, start:str, briefly:bool=False)->list[str]:
     "What the run at hand shows: the answer, and what it rests on."
     profile, where = numbers("config.profile"), held_out(numbers)
     if trained is None: return [f"This run trains nothing; it measures models as they are, {where}.", f"Profile {profile}."]
@@ -331,7 +333,7 @@ def _own_answer(numbers:Numbers, trained:str, start:str)->list[str]:
     gained = f" But without any knowledge of the causal gene {who_did(controls)} as well." if controls else ""
     against = {n: paired(numbers, trained, n) for n in (a["name"] for a in numbers("config.arms") if is_control(a)) if n != trained}
     apart = f"Held against the control{'s' * (len(against) > 1)} it is {listed([standing(r, n) for n, r in against.items()])}. " if against else ""
-    return [f"{f'{failed} ' if failed else ''}{short_answer(row, *(numbers(f'metrics.runs.{x}.mrr') for x in (trained, start)))}, {where}.{gained}",
+    return [f"{f'{failed} ' if failed else ''}{short_answer(row, *(numbers(f'metrics.runs.{x}.mrr') for x in (trained, start)), briefly)}, {where}.{gained}",
             f"{apart}After it the model is {stands}. One run: profile {profile}, seed {numbers('config.seed')}."]
 
 # %% ../nbs/09i_recorded.ipynb #30b62707
@@ -366,13 +368,14 @@ def answer(
     "The report's one-line answer: the recorded result where there is one, and what this run shows."
     lines, shows = _own_answer(numbers, trained, start), None
     if recorded and numbers("config.profile") != recorded["profile"]:
+        own = _own_answer(numbers, trained, start, briefly=True)[0]
         shows = recorded
         mrr = recorded["pooled"]["metrics"]["mrr"]
         stands = yardsticks(against(recorded, "mrr"), against(recorded, "mrr_completed"))
         more, blind = limited(found), controls_that_gained(found)   # what takes the headline back stands in it, what limits it below
         lines = [f"{short_answer(mrr, mrr['a'], mrr['b'])}, {held_out(recorded['runs'][0])}.{' ' * bool(blind)}{more if blind else ''}", *([more] if more and not blind else []), uses_the_trait(recorded), heaviest(recorded),
                  f"After it the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
-                 f"This page's own run, a demonstration ({numbers('config.profile')}): {lines[0][0].lower()}{lines[0][1:]}"]
+                 f"This page's own run, a demonstration ({numbers('config.profile')}): {own[0].lower()}{own[1:]}"]
     first, *more = (f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines if l)
     return Block(f'<div class="answer">{first}{answer_figure(numbers, trained, start, shows).content}{"".join(more)}</div>')
 
