@@ -1093,6 +1093,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.trainers.group_variance': ('trainers.html#group_variance', 'generank/trainers.py'),
                                    'generank.trainers.grpo_trainer': ('trainers.html#grpo_trainer', 'generank/trainers.py'),
                                    'generank.trainers.keep_answers': ('trainers.html#keep_answers', 'generank/trainers.py'),
+                                   'generank.trainers.logged': ('trainers.html#logged', 'generank/trainers.py'),
                                    'generank.trainers.memory_advice': ('trainers.html#memory_advice', 'generank/trainers.py'),
                                    'generank.trainers.pass_rates': ('trainers.html#pass_rates', 'generank/trainers.py'),
                                    'generank.trainers.peak_memory': ('trainers.html#peak_memory', 'generank/trainers.py'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'LOWER', 'deadline', 'memory_advice', 'peak_memory', 'group_variance', 'refilled', 'pass_rates', 'Phases',
-           'keep_answers', 'batch_mean', 'grpo_trainer', 'shared_prompt_trainer', 'copying_trainer']
+           'keep_answers', 'batch_mean', 'logged', 'grpo_trainer', 'shared_prompt_trainer', 'copying_trainer']
 
 # %% ../nbs/04f_trainers.ipynb #cbb88f24
 import logging, resource, signal, sys, threading, time
@@ -182,11 +182,29 @@ def batch_mean(
     return [sum(v * n for v, n in known) / sum(n for _, n in known)] if known else values
 
 # %% ../nbs/04f_trainers.ipynb #b51f3dfb
+def logged(
+    base,    # a GRPOTrainer class with `phases` and `_sizes`
+):           # a subclass
+    "What a step logs: its phases in training, means over all answers in validation; the answers go to completions/."
+    class Logged(base):
+        def log(self, logs, start_time=None):
+            "As in trl, without printing the answers as well."
+            if self.model.training: logs.update(self.phases.row(sum(self._metrics["train"].get("step_time", []))))
+            else:
+                self._metrics["eval"].update({k: batch_mean(v, self._sizes) for k, v in self._metrics["eval"].items() if len(v) == len(self._sizes)})
+                self._sizes = ()
+            wanted, self.log_completions = self.log_completions, False
+            super().log(logs, start_time)
+            self.log_completions = wanted
+            if wanted and self.model.training and len(self._logs["prompt"]) and self.accelerator.is_main_process: keep_answers(self, 10)
+    return Logged
+
+# %% ../nbs/04f_trainers.ipynb #763ce9d0
 def grpo_trainer():
     "The `GRPOTrainer` subclass of generank (made on call: trl takes seconds to import)."
     from trl import GRPOTrainer
 
-    class GenerankGRPOTrainer(kept(GRPOTrainer)):
+    class GenerankGRPOTrainer(logged(kept(GRPOTrainer))):
         "GRPO whose groups can be refilled, whose phases are timed, and whose answers are kept."
         _tag_names = ["trl", "grpo", "generank"]
         spare, spare_used, refill, timeout = None, 0, 0, None  # stream of stand-ins and its place, times to refill, seconds for sampling
@@ -223,17 +241,6 @@ def grpo_trainer():
         def _generate_and_score_completions(self, inputs):
             if self.model.training and self.refill: inputs, self._ready = refilled(self, inputs)
             return super()._generate_and_score_completions(inputs)
-
-        def log(self, logs, start_time=None):
-            "As in trl; the completions go to completions/ without being printed as well."
-            if not self.model.training:
-                self._metrics["eval"].update({k: batch_mean(v, self._sizes) for k, v in self._metrics["eval"].items() if len(v) == len(self._sizes)})
-                self._sizes = ()
-            if self.model.training: logs.update(self.phases.row(sum(self._metrics["train"].get("step_time", []))))
-            wanted, self.log_completions = self.log_completions, False
-            super().log(logs, start_time)
-            self.log_completions = wanted
-            if wanted and self.model.training and len(self._logs["prompt"]) and self.accelerator.is_main_process: keep_answers(self, 10)
 
     return GenerankGRPOTrainer
 
