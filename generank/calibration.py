@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError
-from .figures import COLOURS, GREY, Chart, _canvas, _points, interval_text, styled
+from .figures import COLOURS, GREY, Chart, canvas, draw_points, interval_text, styled
 from .statistics import bootstrap_means, cluster_interval, percentile_interval
 
 # %% ../nbs/07h_calibration.ipynb #526c58b1
@@ -153,11 +153,11 @@ def calibration_chart(
     labels = {"raw": "share of votes", "fitted": "after fitting"}
     table = pd.concat([pd.DataFrame(result[k]["bins"]).assign(panel="reliability", series=labels[k]) for k in kinds]
                       + [pd.DataFrame(result["coverage"]).assign(panel="coverage", series="share of votes")], ignore_index=True)
-    figure, (left, right) = _canvas(8.2, 3.7, 2)
+    figure, (left, right) = canvas(8.2, 3.7, 2)
     left.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
     for i, k in enumerate(kinds):
         rows = table[(table.panel == "reliability") & (table.series == labels[k])]
-        _points(left, rows.probability, rows.accuracy, rows.ci_low, rows.ci_high, dict(color=COLOURS[i], marker="os"[i], markerfacecolor=COLOURS[i] if i else "white"), vertical=True, label=labels[k])
+        draw_points(left, rows.probability, rows.accuracy, rows.ci_low, rows.ci_high, dict(color=COLOURS[i], marker="os"[i], markerfacecolor=COLOURS[i] if i else "white"), vertical=True, label=labels[k])
     left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="How sure", ylabel="How often right", title="Reliability")
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     rows = table[table.panel == "coverage"]
@@ -184,7 +184,7 @@ def votes_chart(
 )->Chart:
     "Top-1 accuracy of votes over m samples, by their number (left) and by tokens a locus (right)."
     ways = [w for w in VOTES if w in curve]
-    figure, axes = _canvas(8.2, 3.7, 2, sharey=True)
+    figure, axes = canvas(8.2, 3.7, 2, sharey=True)
     for axis, x, label in zip(axes, ("samples", "tokens"), ("Samples a locus", "Tokens a locus")):
         for i, way in enumerate(ways):
             axis.plot(curve[x], curve[way], color=COLOURS[i], marker="osD^"[i], markersize=4, linewidth=1.4, linestyle="--" if way == "pass" else "-", label=VOTES[way])

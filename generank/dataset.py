@@ -15,7 +15,7 @@ import pandas as pd
 
 from .audit import to_frame
 from .core import UserError
-from .figures import COLOURS, Chart, _canvas, save_chart, styled
+from .figures import COLOURS, Chart, canvas, save_chart, styled
 
 # %% ../nbs/07c_dataset.ipynb #5979adec
 TRAIT_CLASSES = {
@@ -45,7 +45,7 @@ def trait_chart(loci:pd.DataFrame)->Chart:
     kind = loci.evidence_class.astype(object).fillna("not given")
     table = pd.crosstab(loci.trait.map(trait_class), kind)
     table = table.loc[table.sum(axis=1).sort_values().index]
-    figure, axis = _canvas(7, 0.6 + 0.34 * len(table))
+    figure, axis = canvas(7, 0.6 + 0.34 * len(table))
     left = np.zeros(len(table))
     for colour, column in zip(COLOURS, table):
         axis.barh(table.index, table[column], left=left, color=colour, label=column); left += table[column].to_numpy()
@@ -56,7 +56,7 @@ def trait_chart(loci:pd.DataFrame)->Chart:
 # %% ../nbs/07c_dataset.ipynb #1612f5a0
 def _bars(name:str, values:pd.Series, xlabel:str, title:str, caption:str, labels=None)->Chart:
     "Bars of counts by a whole number or a bin."
-    figure, axis = _canvas(6, 2.6)
+    figure, axis = canvas(6, 2.6)
     axis.bar(range(len(values)), values, color=COLOURS[0], width=0.85)
     axis.set_xticks(range(len(values)), labels or list(values.index), fontsize=8)
     axis.set(xlabel=xlabel, ylabel="loci", title=title)

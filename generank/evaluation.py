@@ -19,10 +19,10 @@ import yaml
 
 from .baselines import BASELINES, available, fuse, list_values
 from .core import UserError, unknown_name, write_json
-from .comparisons import Resampled, adjust, comparison, decompose, decompose_shares, summarise
+from .comparisons import Resampled, adjust, comparison, decompose, decompose_shares, pooled_difference, summarise
 from .rewards import parse_answer
 from .scoring import _check_pairing, _named, answer_rates, credits, metric_names, read_responses, score_responses
-from .statistics import bootstrap_means, cluster_interval, cluster_se, cluster_sums, percentile_interval, sign_flip_p, training_slope, two_level_interval
+from .statistics import training_slope
 
 # %% ../nbs/08_evaluation.ipynb #1f5ff18f
 def value_scores(
@@ -325,7 +325,7 @@ def pool_pairs(
     values, found = [t.values.loc[index] for t in tables], {}
     for a, b in pairs:
         columns = {m: [np.column_stack([v[run, m] for v in values]) for run in (a, b)] for m in metrics or metric_names(k) if values[0][a, m].notna().all()}
-        measured = {m: _pool(one, two, clusters, labels, draws, seed, flips=10 * draws if m == "mrr" else draws) for m, (one, two) in columns.items()}   # Holm multiplies the primary test's own error
+        measured = {m: pooled_difference(one, two, clusters, labels, draws, seed, flips=10 * draws if m == "mrr" else draws) for m, (one, two) in columns.items()}   # Holm multiplies the primary test's own error
         found[a, b] = _plain({"a": a, "b": b, "split": split, "n": len(index), "n_clusters": tables[0].n_clusters, "seeds": labels, "metrics": measured})
     return found
 
@@ -338,34 +338,6 @@ def pool_seeds(
 )->dict:                       # {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
     "Paired difference of two arms for each training seed and pooled over seeds, with seed and locus variance apart."
     return pool_pairs(run_folders, [(a, b)], split, **kwargs)[a, b]
-
-# %% ../nbs/08_evaluation.ipynb #c43c4cc1
-def _pool(one, two, clusters, labels, draws, seed, flips)->dict:
-    "Per-seed and pooled statistics of one metric; `one` and `two` are loci x seeds, `flips` the draws of the pooled test."
-    d, n = one - two, len(pd.unique(clusters))
-    boot = bootstrap_means(np.column_stack([d, d.mean(1), one.mean(1), two.mean(1)]), clusters, draws, seed)
-    ends = percentile_interval(boot, n).T
-    for i, side in ((-2, one), (-1, two)):   # no draw differs where all is 0, or all is 1
-        if side.flat[0] in (0, 1) and (side == side.flat[0]).all(): ends[i] = cluster_interval(side[:, 0], clusters)
-    low, high = two_level_interval(d, clusters, draws, seed)
-    seeds = [{"seed": s, "a": float(x), "b": float(y), "difference": float(x - y), "ci_low": l, "ci_high": h, "cluster_p": sign_flip_p(d[:, i], clusters, draws, seed)}
-             for i, (s, x, y, (l, h)) in enumerate(zip(labels, one.mean(0), two.mean(0), ends))]
-    pooled, of_a, of_b = ends[-3:]
-    return {"per_seed": seeds, "difference": float(d.mean()), "ci_low": pooled[0], "ci_high": pooled[1],
-            "two_level_ci_low": low, "two_level_ci_high": high, "cluster_p": sign_flip_p(d.mean(1), clusters, flips, seed), "without": _without_heaviest(d.mean(1), clusters, draws, seed),
-            "locus_se": cluster_se(d.mean(1), clusters), "seed_sd": float(d.mean(0).std(ddof=1)) if d.shape[1] > 1 else None,
-            "a": float(one.mean()), "a_ci_low": of_a[0], "a_ci_high": of_a[1], "b": float(two.mean()), "b_ci_low": of_b[0], "b_ci_high": of_b[1]}
-
-# %% ../nbs/08_evaluation.ipynb #a3179616
-def _without_heaviest(d, clusters, draws, seed)->dict|None:
-    "The mean of `d` without the cluster that moves it most; None with fewer than three clusters."
-    (sums, sizes), names = cluster_sums(d, clusters), pd.unique(clusters)
-    if len(names) < 3: return None
-    heaviest = int(np.argmax(np.abs((sums.sum() - sums) / (len(d) - sizes) - d.mean())))
-    rest = clusters != names[heaviest]
-    low, high = percentile_interval(bootstrap_means(d[rest], clusters[rest], draws, seed)[:, 0], len(names) - 1)
-    return {"cluster": names[heaviest], "n": int(sizes[heaviest]), "difference": float(d[rest].mean()), "ci_low": float(low), "ci_high": float(high),
-            "cluster_p": sign_flip_p(d[rest], clusters[rest], draws, seed)}
 
 # %% ../nbs/08_evaluation.ipynb #e7cee368
 def _inputs(run_dir, config):
@@ -412,6 +384,7 @@ def run_figures(
 )->list:                 # of `generank.figures.Chart`
     "The figures of one run; differences are drawn for the declared family, and for all pairs where there is none."
     from generank import figures
+    from generank.curves import monitor_signs, reward_curve
     from generank.power import power_table
     charts = [figures.main_comparison(metrics["runs"], (metrics["primary"], "top_1") if metrics["primary"] != "top_1" else ("mrr", "top_1")),
               figures.top_k_lines([r for r in metrics["runs"] if r["kind"] in ("arm", "control") or r["name"] in TOP_K_BASELINES])]
@@ -428,9 +401,9 @@ def run_figures(
         first = [r for r in comparisons["by_part"] if (r["a"], r["b"]) == (declared[0]["a"], declared[0]["b"])]
         if first: charts.append(figures.gain_by_part(first, *size, xlabel=f"Difference in {name}"))
     if any(r.get("by_evidence_class") for r in metrics["runs"]): charts.append(figures.evidence_classes(metrics["runs"]))
-    if curves: charts.append(figures.reward_curve(curves, metrics["training"]))
+    if curves: charts.append(reward_curve(curves, metrics["training"]))
     watched = {arm: rows for arm, rows in curves.items() if any(r.get("monitor/list_length") is not None for r in rows)}
-    return charts + [figures.monitor_signs(rows, arm, name=f"monitor_{arm}") for arm, rows in watched.items()]
+    return charts + [monitor_signs(rows, arm, name=f"monitor_{arm}") for arm, rows in watched.items()]
 
 # %% ../nbs/08_evaluation.ipynb #29d507c6
 def probe_answers(run_dir, config:dict)->list[tuple]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from .core import UserError, read_json
-from .figures import COLOURS, GREY, Chart, _canvas, styled
+from .figures import COLOURS, GREY, Chart, canvas, styled
 from .manifest import REPOSITORY
 
 # %% ../nbs/08g_gpu.ipynb #0d6812ff
@@ -87,7 +87,7 @@ def speed_chart(
     table = speed_table(speed)
     shown = table[table.failed == ""].reset_index(drop=True)
     if shown.empty: raise UserError("No way of sampling was timed: there is no speed to draw.")
-    figure, axis = _canvas(6.4, 1.3 + 0.75 * len(shown))
+    figure, axis = canvas(6.4, 1.3 + 0.75 * len(shown))
     for i, r in shown.iterrows():
         axis.barh(i - 0.17, r.generate, 0.3, color=COLOURS[0], label="generate" if i == 0 else None)
         axis.barh(i - 0.17, r.train, 0.3, left=r.generate, color=COLOURS[1], label="train" if i == 0 else None)

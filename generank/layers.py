@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError
-from .figures import Chart, _canvas, interval_text, looks, styled
+from .figures import Chart, canvas, interval_text, looks, styled
 from .statistics import bootstrap_means, percentile_interval
 
 # %% ../nbs/07j_layers.ipynb #9800be6a
@@ -56,7 +56,7 @@ def layer_chart(
     "Area under the ROC curve over the layers, a line for each arm."
     table = pd.concat([pd.DataFrame(found["layers"]).assign(arm=arm) for arm, found in summary["arms"].items()], ignore_index=True)
     look = looks([{"name": a} for a in summary["arms"]])
-    figure, axis = _canvas(6.8, 3.6)
+    figure, axis = canvas(6.8, 3.6)
     axis.axhline(0.5, color="black", linewidth=0.9)
     for arm, rows in table.groupby("arm", sort=False):
         axis.plot(rows.layer, rows.auc, color=look[arm]["color"], marker=look[arm]["marker"], markersize=4, linewidth=1.6, label=arm)

@@ -181,7 +181,7 @@ def monitor_text(numbers:Numbers, trained:str)->str:
 def monitor_figure(numbers:Numbers, trained:str)->Block:
     "The signs over the steps of one training, flagged as the monitor of today would flag them."
     from generank.evaluation import training_curves
-    from generank.figures import monitor_signs
+    from generank.curves import monitor_signs
     from generank.monitor import watched
     return chart_figure(monitor_signs(watched(training_curves(numbers.run_dir, [trained])[trained]), trained, name=f"monitor_{trained}"))
 
