@@ -1120,4 +1120,11 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'generank.vllm_backend.server_command': ('vllm.html#server_command', 'generank/vllm_backend.py'),
                                        'generank.vllm_backend.serving': ('vllm.html#serving', 'generank/vllm_backend.py'),
                                        'generank.vllm_backend.stop_engine': ('vllm.html#stop_engine', 'generank/vllm_backend.py'),
-                                       'generank.vllm_backend.vllm_answers': ('vllm.html#vllm_answers', 'generank/vllm_backend.py')}}}
+                                       'generank.vllm_backend.vllm_answers': ('vllm.html#vllm_answers', 'generank/vllm_backend.py')},
+            'generank.ways': { 'generank.ways._how': ('ways.html#_how', 'generank/ways.py'),
+                               'generank.ways._rewards': ('ways.html#_rewards', 'generank/ways.py'),
+                               'generank.ways._tokens': ('ways.html#_tokens', 'generank/ways.py'),
+                               'generank.ways.ways': ('ways.html#ways', 'generank/ways.py'),
+                               'generank.ways.ways_chart': ('ways.html#ways_chart', 'generank/ways.py'),
+                               'generank.ways.ways_table': ('ways.html#ways_table', 'generank/ways.py'),
+                               'generank.ways.ways_text': ('ways.html#ways_text', 'generank/ways.py')}}}
