@@ -147,12 +147,15 @@ def _warm_start(config, loci, validation, model, tokenizer, out_dir, callbacks):
 
 # %% ../nbs/05_grpo.ipynb #c11f46cf
 SET_BY = {  # settings of trl that other parts of a profile set
+    "model_init_kwargs": "`model`: its name, revision, dtype and quantization",
+    "trust_remote_code": "this library: models load without remote code",
+    **dict.fromkeys(("num_completions_to_print", "log_unique_prompts", "log_completions_hub_repo"), "this library: answers go into completions/, all of them, as tables and as pages"),
     "reward_weights": "the arm's reward: write the weights there, as in reward: {rank: 1.0, format: 0.2}",
     "resume_from_checkpoint": "the folder: a training goes on from its newest whole checkpoint",
     **dict.fromkeys(("use_vllm", "use_transformers_continuous_batching", "use_transformers_paged"), "`grpo.backend`"),
     **dict.fromkeys(("eval_strategy", "eval_steps", "num_generations_eval", "per_device_eval_batch_size", "metric_for_best_model", "greater_is_better", "load_best_model_at_end"), "`grpo.select`"),
 }
-UNSHARED = {"top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0, "generation_kwargs": None, "entropy_coef": 0.0, "use_adaptive_entropy": False}  # what the backend shared does without
+UNSHARED = {"top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0, "generation_kwargs": None, "cache_implementation": None, "entropy_coef": 0.0, "use_adaptive_entropy": False}  # what the backend shared does without
 
 CHOICES = ("loss_type", "scale_rewards", "importance_sampling_level", "multi_objective_aggregation")   # settings that trl looks at after sampling only
 

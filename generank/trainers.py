@@ -8,6 +8,7 @@ __all__ = ['log', 'LOWER', 'deadline', 'memory_advice', 'peak_memory', 'group_va
 
 # %% ../nbs/04f_trainers.ipynb #cbb88f24
 import logging, resource, signal, sys, threading, time
+from collections import defaultdict, deque
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -163,13 +164,14 @@ def keep_answers(
     trainer,       # a GRPOTrainer
     every:int,     # steps between two pages
 ):
-    "Write the step's answers as parquet, and every so many steps as a page, into completions/."
+    "Write the answers that were sampled since the last table as parquet, and every so many steps as a page, into completions/."
     import pandas as pd
     step, folder = trainer.state.global_step, Path(trainer.args.output_dir).parent/"completions"
+    before = max((s for f in folder.glob("step_*.parquet") if (s := int(f.stem.split("_")[1])) < step), default=None)
     table = pd.DataFrame({"step": step, "prompt": list(trainer._logs["prompt"]), "completion": list(trainer._logs["completion"]),
                           **{k: list(v) for k, v in trainer._logs["rewards"].items()}, "advantage": list(trainer._logs["advantages"])})
     with atomic_path(folder/f"step_{step:05d}.parquet") as f: table.to_parquet(f, index=False)
-    if step == 1 or step % every == 0: write_text(folder/f"step_{step:05d}.html", completions_page(table, step))
+    if before is None or before // every < step // every: write_text(folder/f"step_{step:05d}.html", completions_page(table, step))
 
 # %% ../nbs/04f_trainers.ipynb #58babcef
 def batch_mean(
@@ -197,6 +199,7 @@ def logged(
             super().log(logs, start_time)
             self.log_completions = wanted
             if wanted and self.model.training and len(self._logs["prompt"]) and self.accelerator.is_main_process: keep_answers(self, 10)
+            for column in self._logs.values(): column.clear()   # each answer stands in one table, and those of a validation in none
     return Logged
 
 # %% ../nbs/04f_trainers.ipynb #763ce9d0
@@ -213,6 +216,7 @@ def grpo_trainer():
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             self.phases = Phases()
+            if self.log_completions: self._logs |= {c: deque() for c in ("prompt", "completion", "advantages")} | {"rewards": defaultdict(deque)}   # of a step that samples more than once, trl keeps the last
 
         def _generate(self, prompts):
             "Sample, timed and within the time-out; or hand over what was sampled before."
