@@ -11,9 +11,8 @@ __all__ = ['ROWS', 'LEARNED', 'checks_of', 'probed', 'said_to_be_recorded', 'mea
 from pathlib import Path
 
 from .checkpoints import read_metrics
-from .core import read_json
+from .core import read_json, read_yaml
 from .manifest import REPOSITORY
-from .profile import parse_yaml
 from .report import Numbers, interval, p_value, shown
 from .story import standing, verdict
 
@@ -197,7 +196,7 @@ def positive_control(
     "What the recorded positive control shows."
     said = []
     for run in sorted(Path(folder or REPOSITORY/"results"/"laptop-planted").glob("seed-*")):
-        arm = next(a["name"] for a in parse_yaml((run/"config.yaml").read_text(encoding="utf-8"), "config.yaml")["arms"] if a["training"] == "grpo")
+        arm = next(a["name"] for a in read_yaml(run/"config.yaml")["arms"] if a["training"] == "grpo")
         rewards = [r["reward"] for r in read_metrics(run/"models"/arm/"metrics.jsonl") if r.get("phase") == "grpo" and r.get("reward") is not None]
         means = [sum(rewards[i:i + 5]) / 5 for i in range(len(rewards) - 4)]
         there = next((i + 5 for i, m in enumerate(means) if m > LEARNED), None)

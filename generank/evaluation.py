@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from .baselines import BASELINES, available, fuse, list_values
-from .core import UserError, unknown_name, write_json
+from .core import UserError, read_yaml, unknown_name, write_json
 from .comparisons import Resampled, adjust, comparison, decompose, decompose_shares, pooled_difference, summarise
 from .rewards import parse_answer
 from .scoring import _check_pairing, _named, answer_rates, credits, metric_names, read_responses, score_responses
@@ -264,7 +263,7 @@ def _recorded_scores(
     "(seed, Resampled without draws) of a recorded run's arms and baselines, after a check of its split."
     folders, configs = [Path(f) for f in ([folder] if isinstance(folder, (str, Path)) else folder)], []
     for f in folders:
-        configs.append(yaml.safe_load((f/"config.yaml").read_text(encoding="utf-8")) if (f/"config.yaml").exists() else {})
+        configs.append(read_yaml(f/"config.yaml") if (f/"config.yaml").exists() else {})
         recorded = (configs[-1].get("inference") or {}).get("split")
         if split and recorded and recorded != split: raise UserError(f"{f} holds responses for the {recorded} split, not the {split} split.")
     if len(folders) > 1: check_parts(folders)
@@ -282,7 +281,7 @@ def check_parts(
     "Raise a `UserError` unless the runs have one seed, and gave the same answers wherever they asked the same arm."
     seeds, answers = {}, {}
     for folder in map(Path, folders):
-        seeds[folder] = (yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8")) or {}).get("seed")
+        seeds[folder] = (read_yaml(folder/"config.yaml") or {}).get("seed")
         for file in sorted((folder/"responses").glob("*.parquet")):
             table = pd.read_parquet(file, columns=["locus_id", "sample", "completion"]).sort_values(["locus_id", "sample"], ignore_index=True)
             first, known = answers.setdefault(file.name, (folder, table))

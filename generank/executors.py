@@ -9,8 +9,7 @@ __all__ = ['EXECUTORS', 'Executor', 'Processes', 'Command', 'slurm_settings', 'J
 import os, signal, subprocess, threading, time
 from pathlib import Path
 
-from .core import UserError, unknown_name
-from .profile import parse_yaml
+from .core import UserError, parse_yaml, unknown_name
 
 # %% ../nbs/08f_executors.ipynb #56c43bfa
 class Executor:

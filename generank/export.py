@@ -10,9 +10,7 @@ __all__ = ['OUTTYPES', 'MODEL_CARD', 'base_model', 'check_name', 'merge', 'conve
 import os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
-import yaml
-
-from .core import UserError, atomic_path, read_json, unknown_name, write_json, write_text
+from .core import UserError, atomic_path, read_json, read_yaml, unknown_name, write_json, write_text
 from .models import hub_name, is_llama, licence_of, load_model, run_of, smollm2_gguf
 from .prompts import as_style, asked_as
 from .publish import push_folder
@@ -25,7 +23,7 @@ def base_model(
 )->dict:               # name, revision, dtype, as `load_model` takes them
     "The model that an adapter belongs to."
     run = run_of(adapter)
-    known = yaml.safe_load((run/"config.yaml").read_text(encoding="utf-8"))["model"] if run else None
+    known = read_yaml(run/"config.yaml")["model"] if run else None
     if model is None and known is None: raise UserError(f"{adapter} lies in no run, so its base model is unknown: name it by --model.")
     return {**known, "dtype": "float32", "quantization": None} if model is None else {"name": model, "revision": None, "dtype": "float32"}
 
@@ -180,7 +178,7 @@ def model_card(
     "The card of an adapter."
     facts, config, arm = Path(adapter)/"training.json", Path(adapter).resolve().parents[1]/"config.yaml", Path(adapter).resolve().name
     told = {k: v for k, v in read_json(facts).items() if k in ("arm", "training", "reward", "seed", "steps", "loci", "tokens", "dtype", "trainable_parameters")} if facts.exists() else {}
-    profile = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    profile = read_yaml(config) if config.is_file() else {}
     asked = asked_as(profile, next((a for a in profile.get("arms", []) if a["name"] == arm), None)) if "prompts" in profile else {}
     style = as_style(asked["style"]) if asked else None
     shown = hub_name(base["name"])

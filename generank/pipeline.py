@@ -18,12 +18,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from .checkpoints import MARK
-from .core import UserError, atomic_path, differences, flatten, sha256_file, sha256_json, write_json, write_text
+from .core import UserError, atomic_path, differences, flatten, read_yaml, sha256_file, sha256_json, write_json, write_text
 from .energy import Meter
 from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, file_problem, log, preloading, watching
 from .manifest import REPOSITORY, code_parts, file_hashes, git_state, now, read_manifest, scrub, write_manifest
 from .models import trained_weights
-from .profile import parse_yaml, resolve
+from .profile import resolve
 
 # %% ../nbs/09_pipeline.ipynb #ff32c166
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def open_run(
     run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks), reuse=Path(reuse) if reuse else None)
     check_folder(run.dir, resume, clean)
     if resume and (run.dir/"config.yaml").exists():
-        old = parse_yaml((run.dir/"config.yaml").read_text(encoding="utf-8"), str(run.dir/"config.yaml"))
+        old = read_yaml(run.dir/"config.yaml")
         if old.get("profile") != config["profile"]:
             raise UserError(f"{run.dir} holds a run of profile {old.get('profile')!r}, not {config['profile']!r}: choose another --out, or add --clean instead of --resume.")
         run.changed, run.manifest = differences(old, config), read_manifest(run.dir)

@@ -5,20 +5,19 @@
 # %% auto #0
 __all__ = ['FOREIGN', 'PROFILES', 'Part', 'Model', 'Limit', 'Data', 'Prompts', 'Arm', 'WarmStart', 'Sft', 'Select', 'PassRate',
            'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference', 'Evaluation', 'Report', 'Cost', 'Profile',
-           'parameters', 'foreign_fields', 'parse_yaml', 'profile_names', 'find_profile', 'merge', 'read_profile',
-           'override', 'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles',
+           'parameters', 'foreign_fields', 'profile_names', 'find_profile', 'merge', 'read_profile', 'override',
+           'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles',
            'without_warm_start', 'asked_probes', 'resolve']
 
 # %% ../nbs/08a_profile.ipynb #93d9bfb4
-import ast, importlib.util, re, typing
+import ast, importlib.util, typing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .core import UserError, unknown_name
+from .core import UserError, parse_yaml, read_yaml, unknown_name
 
 # %% ../nbs/08a_profile.ipynb #4b25f11f
 class Part(BaseModel):
@@ -273,23 +272,6 @@ def foreign_fields(
     "The settings that trl or peft know, without importing them."
     return frozenset().union(*(_class_fields(*place) for place in FOREIGN[section]))
 
-# %% ../nbs/08a_profile.ipynb #eb92cf16
-class _Loader(yaml.SafeLoader):
-    "PyYAML's safe loader with YAML 1.2's floats."
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
-
-# %% ../nbs/08a_profile.ipynb #0940eb7d
-def parse_yaml(
-    text:str,         # YAML
-    where:str,        # what to call it in an error
-):                    # its value
-    "Read YAML; a syntax error is one sentence with the line."
-    try: return yaml.load(text, _Loader)
-    except yaml.YAMLError as e:
-        line = f", line {e.problem_mark.line + 1}" if getattr(e, "problem_mark", None) else ""
-        raise UserError(f"{where}{line} is not valid YAML: {getattr(e, 'problem', None) or e}.") from None
-
 # %% ../nbs/08a_profile.ipynb #4ea0f621
 PROFILES = Path(__file__).parent/"profiles" if "__file__" in globals() else Path(importlib.util.find_spec("generank").origin).parent/"profiles"
 
@@ -327,7 +309,7 @@ def read_profile(
     "Read a profile's YAML and what it extends."
     path = find_profile(name, beside)
     if path.resolve() in seen: raise UserError(f"{path} extends itself.")
-    content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    content = read_yaml(path)
     if not isinstance(content, dict): raise UserError(f"{path} is not a profile: it must be a mapping such as `seed: 1`.")
     base = content.pop("extends", None)
     return merge(read_profile(base, path.parent, (*seen, path.resolve())), content) if base else content

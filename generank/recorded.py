@@ -13,10 +13,8 @@ __all__ = ['PROBED', 'EXPERIMENT', 'WHOLE', 'KS', 'MARKS', 'recorded_probes', 'u
 import html
 from pathlib import Path
 
-import yaml
-
 from .checks import checks_of, told
-from .core import UserError, write_text
+from .core import UserError, read_yaml, write_text
 from .manifest import REPOSITORY
 from .report import Block, Numbers, duration, figure_block, interval, p_value, shown, table
 from .story import YARDSTICKS, claim, extent, gained_controls, held_out, hinted, interval_side, is_control, listed, main_arm, moved, other_when_completed, p_of, paired, standing, tested, training_failed, verdict, who_did, with_interval
@@ -108,8 +106,8 @@ def heaviest(recorded:dict)->str:
     for region, rows in said.items():
         genes = sorted(loci.causal_gene[loci[run.get("config.evaluation.cluster_by", "region_id")] == region].unique())
         n = rows[0][2]["n"]
-        left = "; ".join(f"in {name} {shown(whole['difference'], '+.3f')} becomes {extent(rest)}" for name, whole, rest in rows)
-        sentences.append(f"One region, of {n} loc{'us' if n == 1 else 'i'} (causal gene{'s' * (len(genes) > 1)} {listed(genes)}), moves the difference in {listed([r[0] for r in rows])} most. Without it {left}.")
+        left = listed([f"{extent(rest)}, in {name} (with it {shown(whole['difference'], '+.3f')})" for name, whole, rest in rows])
+        sentences.append(f"One region, of {n} loc{'us' if n == 1 else 'i'} (causal gene{'s' * (len(genes) > 1)} {listed(genes)}), moves the difference in {listed([r[0] for r in rows])} most. Without it the difference is {left}.")
     return " ".join(sentences)
 
 # %% ../nbs/09i_recorded.ipynb #dcd952a3
@@ -181,7 +179,7 @@ def experiment(
     parts, arms, seeds = {}, {}, {}
     for folder in (f for profile in EXPERIMENT for f in sorted(Path(root or REPOSITORY/"results", profile).glob("seed-*"))):
         parts.setdefault(folder.name, []).append(folder)
-        for arm in yaml.safe_load((folder/"config.yaml").read_text(encoding="utf-8"))["arms"]:
+        for arm in read_yaml(folder/"config.yaml")["arms"]:
             arms.setdefault(arm["name"], arm)
             if folder.name not in (held := seeds.setdefault(arm["name"], [])): held.append(folder.name)
     if not arms: return None

@@ -15,9 +15,7 @@ from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
-import yaml
-
-from .core import UserError, atomic_path, read_json, write_text
+from .core import UserError, atomic_path, read_json, read_yaml, write_text
 from .execution import Stop, execute
 from .manifest import PACKAGE, REPOSITORY
 from .navigation import furnish
@@ -61,7 +59,7 @@ class Numbers:
         "The content of a file of the run, read once; relative to the run folder."
         if name not in self._read:
             path = self.run_dir/name
-            if path.suffix == ".yaml" and path.exists(): self._read[name] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if path.suffix == ".yaml" and path.exists(): self._read[name] = read_yaml(path)
             else: self._read[name] = read_json(path)
         return self._read[name]
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .core import UserError, differences, read_json
+from .core import UserError, differences, read_json, read_yaml
 from .execution import duration
 from .manifest import REPOSITORY, hardware, read_manifest
 from .pipeline import Run, plan, settings_of, units
-from .profile import parse_yaml
 
 # %% ../nbs/09g_runs.ipynb #4d5e9520
 def find_runs(
@@ -39,7 +38,7 @@ def read_config(run_dir)->dict:
     "A run's resolved configuration; one that can't be read is a `UserError`."
     path = Path(run_dir)/"config.yaml"
     if not path.is_file(): raise UserError(f"{run_dir} is not a run folder: it has no config.yaml.")
-    return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    return read_yaml(path)
 
 # %% ../nbs/09g_runs.ipynb #c87e8dfc
 def _busy(run_dir:Path)->bool:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import yaml
 
-from .core import UserError, atomic_path, read_json, write_text
+from .core import UserError, atomic_path, parse_yaml, read_json, read_yaml, write_text
 from .execution import STOPPED, Display, Interrupted, RunFailed
 from .executors import Processes, choose_executor
 from .pipeline import check_folder, empty, find_notebooks, locked
-from .profile import parse_yaml, resolve
+from .profile import resolve
 
 # %% ../nbs/09c_sweep.ipynb #bfb77b1c
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_sweep(folder)->dict:
     "What a sweep's folder was made for: `profile`, `overrides`, `sweep`."
     path = Path(folder)/"sweep.yaml"
     if not path.exists(): raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
-    return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    return read_yaml(path)
 
 # %% ../nbs/09c_sweep.ipynb #a185b1e5
 def save_plan(folder, profile, overrides, sweeps):

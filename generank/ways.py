@@ -9,8 +9,8 @@ __all__ = ['BASE', 'WAYS', 'ways', 'ways_text', 'ways_table', 'ways_chart']
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
+from .core import read_yaml
 from .evaluation import pool_pairs, training_curves
 from .figures import accuracy_against_tokens
 from .manifest import REPOSITORY
@@ -36,7 +36,7 @@ def ways(
         if not (seeds := [s for s in runs if s in base]):
             found["missing"].append(arm)
             continue
-        config = yaml.safe_load((base[seeds[0]]/"config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(base[seeds[0]]/"config.yaml")
         found["main"] = main_arm({a["name"]: a for a in config["arms"]})
         pairs = [(arm, start), (arm, found["main"][0]), found["main"]]
         pooled = pool_pairs([[base[s], runs[s]] for s in seeds], pairs, metrics=["mrr", "mrr_completed", "answered"])
