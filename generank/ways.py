@@ -6,6 +6,7 @@
 __all__ = ['BASE', 'WAYS', 'ways', 'ways_text', 'ways_table', 'ways_chart']
 
 # %% ../nbs/09j_ways.ipynb #b4df00a7
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from .manifest import REPOSITORY
 from .profile import resolve
 from .prompts import as_style, asked_as
 from .report import Block, p_value, shown, table
+from .rewards import parse_answer
 from .statistics import holm
 from .story import claim, extent, listed, main_arm, moved, p_of, with_interval
 
@@ -41,6 +43,7 @@ def ways(
         pairs = [(arm, start), (arm, found["main"][0]), found["main"]]
         pooled = pool_pairs([[base[s], runs[s]] for s in seeds], pairs, metrics=["mrr", "mrr_completed", "answered"])
         found["ways"][arm] = {"profile": profile, "start": start, "how": _how(declared, arm), "seeds": len(seeds), "pooled": pooled, "rewards": _rewards([runs[s] for s in seeds], arm),
+                              "said": _said([runs[s] for s in seeds], arm), "listed": {a: _listed([base[s] for s in seeds] + [runs[s] for s in seeds], a) for a in (arm, found["main"][0])},
                               "tokens": {a: _tokens([base[s] for s in seeds] + [runs[s] for s in seeds], a) for pair in pairs for a in pair}}
     if not found["ways"]: return None
     rows = [w["pooled"][arm, other]["metrics"]["mrr"] for arm, w in found["ways"].items() for other in (w["start"], found["main"][0])]
@@ -53,11 +56,22 @@ def _how(config, arm)->str:
     reasoning = as_style(asked_as(config, arm)["style"]).reasoning
     return listed([words for words in (f'asked for reasoning first ("{reasoning}")' * bool(reasoning), "without a warm start" * (not arm.get("start_from"))) if words] or ["from another warm start"])
 
+def _answers(folders, arm)->list[pd.DataFrame]: return [pd.read_parquet(path) for f in folders if (path := Path(f)/f"responses/{arm}.parquet").exists()]
+
 def _tokens(folders, arm)->float|None:
     "Mean tokens of an arm's answers; None where they weren't counted."
-    tables = [pd.read_parquet(path) for f in folders if (path := Path(f)/f"responses/{arm}.parquet").exists()]
-    counted = [t.n_tokens.mean() for t in tables if "n_tokens" in t]
+    counted = [t.n_tokens.mean() for t in _answers(folders, arm) if "n_tokens" in t]
     return float(sum(counted) / len(counted)) if counted else None
+
+def _listed(folders, arm)->float:
+    "Mean genes in an arm's lists."
+    lengths = [len(parse_answer(text).genes) for t in _answers(folders, arm) for text in t.completion]
+    return sum(lengths) / len(lengths)
+
+def _said(folders, arm)->tuple[str, int, int]:
+    "The commonest reasoning of an arm's answers, how many have it, and how many answers there are."
+    texts = [parse_answer(text).reasoning.strip() for t in _answers(folders, arm) for text in t.completion]
+    return (*Counter(texts).most_common(1)[0], len(texts))
 
 def _rewards(folders, arm)->tuple[float, float]:
     "Mean training reward of the first and of the last tenth of the steps, mean over seeds."
@@ -77,9 +91,12 @@ def ways_text(
         first, last = way["rewards"]
         taught = "No sampled answer earned anything in its training, so there was nothing to learn from." if first == last == 0 else f"Its mean training reward went from {shown(first, '.2f')} in the first tenth of the steps to {shown(last, '.2f')} in the last."
         tokens = way["tokens"]
+        said, times, answers = way["said"]
+        same = f' In {times} of {answers} answers the reasoning is one and the same, "{said}": the model learned to write it, and not to reason.' if said and times > answers / 2 else ""
+        genes = f" Its lists hold {shown(way['listed'][arm], '.1f')} genes, those of {main} {shown(way['listed'][main], '.1f')}."
         long = f" An answer takes {shown(tokens[arm], '.0f')} tokens, one of {main} {shown(tokens[main], '.0f')}." if tokens[arm] and tokens[main] else ""
         lines.append(f"- *{arm}*, {way['how']}: {claim(against['mrr'], 'the model trained so', f'the one of {main}')} On completed lists {extent(against['mrr_completed'])}. Against its own start, {way['start']}, it {moved(own['mrr'])} "
-                     f"({extent(own['mrr'])}). {taught}{long} {way['seeds']} seed{'s' * (way['seeds'] > 1)}; nothing is known of other{' seeds' * (way['seeds'] < 2)}{'s' * (way['seeds'] > 1)}.")
+                     f"({extent(own['mrr'])}). {taught}{long}{genes}{same} {way['seeds']} seed{'s' * (way['seeds'] > 1)}; nothing is known of other{' seeds' * (way['seeds'] < 2)}{'s' * (way['seeds'] > 1)}.")
     if found["missing"]: lines.append(f"Not recorded: {listed(found['missing'])}.")
     return "\n".join([lines[0], "", *(l for l in lines[1:] if l.startswith("-")), "", *(l for l in lines[1:] if not l.startswith("-"))]).strip()
 
@@ -101,7 +118,7 @@ def ways_chart(found:dict):
     entries = {}
     for arm, way in found["ways"].items():
         for pair in (found["main"], (arm, way["start"])):
-            for name, side in zip(pair, "ab"):
+            for name, side in zip(reversed(pair), "ba"):
                 if way["tokens"][name] is None: return None
                 pooled = way["pooled"][pair]
                 values = {f"{m}{end}": pooled["metrics"][m][f"{side}{end}"] for m in ("mrr", "mrr_completed") for end in ("", "_ci_low", "_ci_high")}
