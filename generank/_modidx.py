@@ -1130,5 +1130,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.ways._tokens': ('ways.html#_tokens', 'generank/ways.py'),
                                'generank.ways.ways': ('ways.html#ways', 'generank/ways.py'),
                                'generank.ways.ways_chart': ('ways.html#ways_chart', 'generank/ways.py'),
+                               'generank.ways.ways_lesson': ('ways.html#ways_lesson', 'generank/ways.py'),
                                'generank.ways.ways_table': ('ways.html#ways_table', 'generank/ways.py'),
                                'generank.ways.ways_text': ('ways.html#ways_text', 'generank/ways.py')}}}
