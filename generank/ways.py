@@ -50,6 +50,7 @@ def ways(
     for row, p in zip(rows, holm([r["cluster_p"] for r in rows] + [1.0] * (2 * len(WAYS) - len(rows)))): row["holm_p"] = p
     return found
 
+# %% ../nbs/09j_ways.ipynb #c56186dd
 def _how(config, arm)->str:
     "What is other in an arm's training than in the main one's, in words."
     arm = next(a for a in config["arms"] if a["name"] == arm)
@@ -78,7 +79,7 @@ def _rewards(folders, arm)->tuple[float, float]:
     curves = [pd.Series([r["reward"] for r in training_curves(f, [arm])[arm] if r.get("reward") is not None]) for f in folders]
     return tuple(float(sum(part(c, max(1, len(c) // 10)).mean() for c in curves) / len(curves)) for part in (pd.Series.head, pd.Series.tail))
 
-# %% ../nbs/09j_ways.ipynb #c56186dd
+# %% ../nbs/09j_ways.ipynb #1d5705dd
 def ways_text(
     found:dict|None,    # as `ways` gives
 )->str:
@@ -100,6 +101,7 @@ def ways_text(
     if found["missing"]: lines.append(f"Not recorded: {listed(found['missing'])}.")
     return "\n".join([lines[0], "", *(l for l in lines[1:] if l.startswith("-")), "", *(l for l in lines[1:] if not l.startswith("-"))]).strip()
 
+# %% ../nbs/09j_ways.ipynb #17f3b8bc
 def ways_lesson(
     found:dict|None,    # as `ways` gives
 )->str:
@@ -109,6 +111,7 @@ def ways_lesson(
         if said and times > answers / 2: return f"- **Asked for reasoning, it recites.** In {times} of {answers} answers of {arm} the reasoning is the same sentence. A reward for the rank alone does not ask for more.\n"
     return ""
 
+# %% ../nbs/09j_ways.ipynb #b45308b2
 def ways_table(found:dict)->Block:
     "Each way, what an answer costs and what it is worth, against its own start and against the main arm."
     (main, start), rows = found["main"], []
@@ -122,6 +125,7 @@ def ways_table(found:dict)->Block:
     return table(rows, f"Other ways to train, on {first['n']} held-out loci in {first['n_clusters']} regions; below each difference its 95 % interval (whole regions drawn anew). Holm's adjustment is that of the comparison with {main}; "
                  "lists completed, too, compares with it.", [main])
 
+# %% ../nbs/09j_ways.ipynb #826b0c92
 def ways_chart(found:dict):
     "What an answer costs and what it is worth, before and after each training: a `generank.figures.Chart`, or None where tokens weren't counted."
     entries = {}
