@@ -203,12 +203,12 @@ def main_comparison(
     table, look = metric_table(runs, metrics), looks(runs)
     order = [r["name"] for r in runs]
     figure, axes = canvas(3.1 * len(metrics) + 1.4, 0.36 * len(order) + 1.1, len(metrics), sharey=True, squeeze=False)
+    right = min(1, table.ci_high.fillna(table.value).max() * 1.08)
     for axis, metric in zip(axes[0], metrics):
         for row in table[table.metric == metric].itertuples():
             y = order.index(row.run)
             draw_points(axis, [row.value], [y], [row.ci_low], [row.ci_high], look[row.run])
-            axis.annotate(f"{row.value:.3f}", (row.value, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
-        right = min(1, table.ci_high.fillna(table.value).max() * 1.08)
+            axis.annotate(f"{row.value:.3f}", (row.value, y), xytext=(0, 6), textcoords="offset points", ha="left" if row.value < 0.05 * right else "center", fontsize=8)   # beside the axis, not across it
         axis.set(title=METRIC_NAMES.get(metric, metric), xlim=(-0.03 * right, right),   # a mark at 0 is drawn whole
                  ylim=(len(order) - 0.5, -0.7), yticks=range(len(order)), yticklabels=order)
         axis.grid(axis="y", visible=False)
