@@ -1048,6 +1048,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'generank.story.paired': ('story.html#paired', 'generank/story.py'),
                                 'generank.story.part_of': ('story.html#part_of', 'generank/story.py'),
                                 'generank.story.place': ('story.html#place', 'generank/story.py'),
+                                'generank.story.pooled_change': ('story.html#pooled_change', 'generank/story.py'),
                                 'generank.story.quoted': ('story.html#quoted', 'generank/story.py'),
                                 'generank.story.read_answers': ('story.html#read_answers', 'generank/story.py'),
                                 'generank.story.reading': ('story.html#reading', 'generank/story.py'),

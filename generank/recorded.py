@@ -17,7 +17,7 @@ from .checks import checks_of, told
 from .core import UserError, read_yaml, write_text
 from .manifest import REPOSITORY
 from .report import Block, Numbers, duration, figure_block, interval, p_value, shown, table
-from .story import YARDSTICKS, claim, extent, gained_controls, held_out, hinted, interval_side, is_control, listed, main_arm, moved, other_when_completed, p_of, paired, standing, tested, training_failed, verdict, who_did, with_interval
+from .story import YARDSTICKS, claim, extent, gained_controls, held_out, hinted, interval_side, is_control, listed, main_arm, moved, other_when_completed, p_of, paired, pooled_change, standing, tested, training_failed, verdict, who_did, with_interval
 
 # %% ../nbs/09i_recorded.ipynb #9ce5fb91
 PROBED = "laptop-probes"    # the profile whose runs ask a recorded model in other ways
@@ -263,11 +263,10 @@ def experiment_table(found:dict)->Block:
     for arm in (a for a, b in found["pooled"] if b == found["start"]):
         own, how = found["pooled"][arm, found["start"]], found["arms"][arm]
         against = found["pooled"].get((found["main"], arm))
-        change = lambda pooled, metric: with_interval({"d": (m := pooled["metrics"][metric])["difference"], "d_ci_low": m["ci_low"], "d_ci_high": m["ci_high"]}, "d", "+.3f")
         p = found["holm"].get((arm, found["start"]))
         taught = "right answers shown" if how["training"] == "sft" else f"{how['reward']} reward"
-        rows.append({"": f"{arm}\n{taught}, {_seeds(own)}", "MRR": shown(own["metrics"]["mrr"]["a"], ".3f"), f"Against {found['start']}": change(own, "mrr"), "Holm": "" if p is None else p_value(p),
-                     "Lists completed": change(own, "mrr_completed"), f"{found['main']} against it": change(against, "mrr") if against else ""})
+        rows.append({"": f"{arm}\n{taught}, {_seeds(own)}", "MRR": shown(own["metrics"]["mrr"]["a"], ".3f"), f"Against {found['start']}": pooled_change(own, "mrr"), "Holm": "" if p is None else p_value(p),
+                     "Lists completed": pooled_change(own, "mrr_completed"), f"{found['main']} against it": pooled_change(against, "mrr") if against else ""})
     n = found["pooled"][found["main"], found["start"]]
     return table(rows, f"Recorded arms on {n['n']} held-out loci in {n['n_clusters']} regions; below each difference its 95 % interval (whole regions drawn anew). Intervals and p-values take the seeds as they are; Holm's adjustment runs over the "
                  f"{found['declared']} comparisons that the profile {WHOLE} declares, recorded or not.", [rows[0][""]])

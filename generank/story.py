@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['LEVEL', 'TRUTH', 'YARDSTICKS', 'made_up_run', 'p_of', 'interval_side', 'verdict', 'border', 'hinted', 'moved',
-           'flipped', 'paired', 'extent', 'claim', 'with_interval', 'results_table', 'training_text', 'monitor_text',
-           'monitor_figure', 'is_control', 'main_arm', 'training_failed', 'other_arms', 'gained_controls', 'listed',
-           'who_did', 'held_out', 'standing', 'other_when_completed', 'tested', 'does_it_help', 'taken_apart',
-           'part_of', 'cut_off', 'form_or_knowledge', 'evidence_text', 'nearness', 'nearness_chart', 'example_locus',
-           'locus_figure', 'read_answers', 'telling_answers', 'place', 'reading', 'stage_times', 'quoted']
+           'flipped', 'paired', 'extent', 'claim', 'with_interval', 'pooled_change', 'results_table', 'training_text',
+           'monitor_text', 'monitor_figure', 'is_control', 'main_arm', 'training_failed', 'other_arms',
+           'gained_controls', 'listed', 'who_did', 'held_out', 'standing', 'other_when_completed', 'tested',
+           'does_it_help', 'taken_apart', 'part_of', 'cut_off', 'form_or_knowledge', 'evidence_text', 'nearness',
+           'nearness_chart', 'example_locus', 'locus_figure', 'read_answers', 'telling_answers', 'place', 'reading',
+           'stage_times', 'quoted']
 
 # %% ../nbs/09b_story.ipynb #b227a0d5
 import html, json, re
@@ -135,6 +136,14 @@ def with_interval(entry:dict, name:str, spec:str=".3f")->str:
     "A metric of a run, and on a line of its own its interval, where it has one."
     value, low, high = entry[name], entry.get(f"{'ci' if name == 'accuracy' else name + '_ci'}_low"), entry.get(f"{'ci' if name == 'accuracy' else name + '_ci'}_high")
     return shown(value, spec) + ("" if low is None else f"\n{interval(low, high, spec)}")
+
+def pooled_change(
+    pooled:dict,     # as `generank.evaluation.pool_pairs` gives for a pair
+    metric:str,
+)->str:
+    "A pooled difference with its interval, for a table."
+    m = pooled["metrics"][metric]
+    return with_interval({"d": m["difference"], "d_ci_low": m["ci_low"], "d_ci_high": m["ci_high"]}, "d", "+.3f")
 
 # %% ../nbs/09b_story.ipynb #b5a54a8f
 def results_table(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .core import read_yaml
-from .evaluation import pool_pairs, training_curves
+from .core import read_json, read_yaml
+from .evaluation import pool_pairs
 from .figures import accuracy_against_tokens
 from .manifest import REPOSITORY
 from .profile import resolve
@@ -20,7 +20,7 @@ from .prompts import as_style, asked_as
 from .report import Block, p_value, shown, table
 from .rewards import parse_answer
 from .statistics import holm
-from .story import claim, extent, listed, main_arm, moved, p_of, with_interval
+from .story import claim, extent, listed, main_arm, moved, p_of, pooled_change
 
 # %% ../nbs/09j_ways.ipynb #4d72fab3
 BASE = "laptop-long"
@@ -76,8 +76,8 @@ def _said(folders, arm)->tuple[str, int, int]:
 
 def _rewards(folders, arm)->tuple[float, float]:
     "Mean training reward of the first and of the last tenth of the steps, mean over seeds."
-    curves = [pd.Series([r["reward"] for r in training_curves(f, [arm])[arm] if r.get("reward") is not None]) for f in folders]
-    return tuple(float(sum(part(c, max(1, len(c) // 10)).mean() for c in curves) / len(curves)) for part in (pd.Series.head, pd.Series.tail))
+    kept = [read_json(f/f"models/{arm}/training.json")["mean_reward"] for f in folders]
+    return tuple(sum(k[end] for k in kept) / len(kept) for end in ("first", "last"))
 
 # %% ../nbs/09j_ways.ipynb #1d5705dd
 def ways_text(
@@ -116,9 +116,8 @@ def ways_table(found:dict)->Block:
     "Each way, what an answer costs and what it is worth, against its own start and against the main arm."
     (main, start), rows = found["main"], []
     for arm, way in found["ways"].items():
-        change = lambda a, b, metric: with_interval({"d": (m := way["pooled"][a, b]["metrics"][metric])["difference"], "d_ci_low": m["ci_low"], "d_ci_high": m["ci_high"]}, "d", "+.3f")
-        row = lambda a, b, against: {"": a, "Tokens": "" if way["tokens"][a] is None else shown(way["tokens"][a], ".0f"), "MRR": shown(way["pooled"][a, b]["metrics"]["mrr"]["a"], ".3f"), "Against its start": f"{b}\n{change(a, b, 'mrr')}",
-                                     f"Against {main}": change(a, main, "mrr") if against else "", "Lists completed": change(a, main, "mrr_completed") if against else "", "Holm": p_value(p_of(way["pooled"][a, main]["metrics"]["mrr"])) if against else ""}
+        row = lambda a, b, against: {"": a, "Tokens": "" if way["tokens"][a] is None else shown(way["tokens"][a], ".0f"), "MRR": shown(way["pooled"][a, b]["metrics"]["mrr"]["a"], ".3f"), "Against its start": f"{b}\n{pooled_change(way['pooled'][a, b], 'mrr')}",
+                                     f"Against {main}": pooled_change(way["pooled"][a, main], "mrr") if against else "", "Lists completed": pooled_change(way["pooled"][a, main], "mrr_completed") if against else "", "Holm": p_value(p_of(way["pooled"][a, main]["metrics"]["mrr"])) if against else ""}
         if not rows: rows.append(row(main, start, False))
         rows.append(row(arm, way["start"], True))
     first = next(iter(found["ways"].values()))["pooled"][found["main"]]
