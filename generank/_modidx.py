@@ -503,6 +503,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'generank.library.documented': ('library.html#documented', 'generank/library.py'),
                                   'generank.library.dressed': ('library.html#dressed', 'generank/library.py'),
                                   'generank.library.exported': ('library.html#exported', 'generank/library.py'),
+                                  'generank.library.folded': ('library.html#folded', 'generank/library.py'),
                                   'generank.library.library_list': ('library.html#library_list', 'generank/library.py'),
                                   'generank.library.library_notebooks': ('library.html#library_notebooks', 'generank/library.py'),
                                   'generank.library.library_page': ('library.html#library_page', 'generank/library.py'),

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['addresses', 'written', 'called', 'meanings', 'prose', 'documented', 'symbols_of', 'library_notebooks', 'exported',
-           'public', 'linked', 'dressed', 'code_cell', 'library_page', 'written_page', 'summary', 'library_list',
-           'speed_page', 'library_pages', 'render_site']
+           'public', 'linked', 'dressed', 'code_cell', 'folded', 'library_page', 'written_page', 'summary',
+           'library_list', 'speed_page', 'library_pages', 'render_site']
 
 # %% ../nbs/09h_library.ipynb #ff7c8c22
 import ast, html, inspect, re, typing, webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,7 @@ from .core import UserError, read_json
 from .gpu import gpu_results, gpu_text, speed_chart, speed_table
 from .manifest import REPOSITORY
 from .pipeline import find_notebooks
-from .report import Block, cell_options, chart_figure, check_engine, executed_page, figure_block, from_run, picture, run_pages, save_pages, table
+from .report import Block, cell_options, chart_figure, check_engine, check_run, executed_page, figure_block, from_run, picture, run_pages, save_pages, table
 
 # %% ../nbs/09h_library.ipynb #a9dcc698
 def addresses(
@@ -142,9 +143,11 @@ def linked(
     symbols:dict[str, str],   # as of `symbols_of`
     own:str="",               # the page that the text stands on
 )->str:
-    "The text with symbols between backticks, and notebooks that it links to, leading to their pages."
+    "The text with symbols between backticks, and notebooks that it links to, leading to their pages; a plain word is a symbol only on its own page or with brackets."
     def link(m):
-        place = symbols.get(m[1].removesuffix("()").split(".")[-1] if m[1].startswith("generank.") else m[1].removesuffix("()"))
+        name = m[1].removesuffix("()")
+        place = symbols.get(name.split(".")[-1] if name.startswith("generank.") else name)
+        if m[1].isalpha() and m[1].islower() and place and place.partition(".html")[0] != own: place = None   # `answer` may be a column, `run` a command
         return f"[{m[0]}]({place.removeprefix(f'{own}.html')})" if place else m[0]
     parts = re.split(r"(^```.*?^```|\[[^\]]*\]\([^)]*\)|^#[^\n]*$)", text, flags=re.S | re.M)
     text = "".join(p if i % 2 else re.sub(r"`([A-Za-z_][\w.]*(?:\(\))?)`", link, p) for i, p in enumerate(parts))
@@ -179,7 +182,19 @@ def code_cell(
     new.outputs = [v4.new_output("display_data", {"text/html": "\n".join(blocks)})] if blocks else []
     return new
 
-# %% ../nbs/09h_library.ipynb #5983dd7d
+# %% ../nbs/09h_library.ipynb #e0658325
+def folded(
+    cells,   # of a page
+)->list:
+    "The cells, neighbours of one kind of code without outputs joined to one."
+    made, silent = [], lambda c: c.cell_type == "code" and not c.outputs
+    for cell in cells:
+        before = made[-1] if made else None
+        if before and silent(cell) and silent(before) and cell.metadata.report_folds == before.metadata.report_folds: before.source += f"\n\n\n{cell.source}"
+        else: made.append(cell)
+    return made
+
+# %% ../nbs/09h_library.ipynb #263fbfeb
 def library_page(
     path,                         # a notebook of the library
     symbols:dict[str, str]=None,  # as of `symbols_of`; None: no links between pages
@@ -201,6 +216,7 @@ def library_page(
             cells.append(v4.new_markdown_cell(linked(cell.source, symbols or {}, name)))
             words = re.sub(r"\s+", " ", re.sub(r"[#>`*]", "", cell.source)).strip()[:200]
         elif made := code_cell(cell, module, source_of, words): cells.append(made)
+    cells = folded(cells)
     top = [f"<a href=\"{html.escape(a, quote=True)}\">{w}</a>" for w, a in places.items()]
     head = f'<p class="links"><code>generank.{named}</code>{"".join(f" · {t}" for t in top)}</p>' if named else ""
     turn = "".join(f'<a href="{n}.html">{w.format(n)}</a>' if n else "<span></span>" for n, w in zip(around, ("← {}", "{} →")))
@@ -214,10 +230,10 @@ def written_page(text:str):
     return v4.new_notebook(cells=[v4.new_markdown_cell(text)], metadata={"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}})
 
 def summary(path)->tuple[str, str]:
-    "A notebook's title, and the line below it."
+    "A notebook's title, and the words quoted below it."
     import nbformat
     text = nbformat.read(path, as_version=4).cells[0].source
-    return re.search(r"^# (.+)$", text, re.M)[1], (re.search(r"^> (.+)$", text, re.M) or ["", ""])[1]
+    return re.search(r"^# (.+)$", text, re.M)[1], " ".join(re.findall(r"^> ?(.+)$", text, re.M))
 
 # %% ../nbs/09h_library.ipynb #60794e11
 def library_list(folder=None):
@@ -246,7 +262,7 @@ def speed_page(
             missing.append(f"- {purpose}: `{command} --save`")
             continue
         told = read_json(file)
-        nb.cells.append(v4.new_markdown_cell(f"## {purpose}\n\n{told['said']}\n\nMeasured on {told['date']} on {told['machine']}. Again: `{told['command']}`"))
+        nb.cells.append(v4.new_markdown_cell(f"## {purpose}\n\n{told['said']}\n\nMeasured on {told['date']} on {told['machine']}, by\n\n```\n{told['command']}\n```"))
         nb.cells.append(v4.new_code_cell("#| echo: false", outputs=[v4.new_output("display_data", {"text/html": table([dict(zip(told["columns"], row)) for row in told["rows"]]).content})]))
     found, drawn = gpu_results(cards), lambda *blocks: v4.new_code_cell("#| echo: false", outputs=[v4.new_output("display_data", {"text/html": b.content}) for b in blocks])
     nb.cells.append(v4.new_markdown_cell("## On a graphics card\n\n" + gpu_text(found)))
@@ -280,8 +296,12 @@ def render_site(
 )->Path:                      # the report's page
     "Render all at once: the report of a run and its data, the first published run anew, the library, its speed, its log."
     check_engine(engine)
-    told, library = run_pages(run_dir, **parameters), library_pages()
-    pages = {**told, "published": executed_page("published"), **library}
+    check_run(run_dir)
+    with ThreadPoolExecutor() as pool:
+        running, first = pool.submit(run_pages, run_dir, **parameters), pool.submit(executed_page, "published")
+        library = library_pages()
+        told = running.result()
+    pages = {**told, "published": first.result(), **library}
     page = save_pages(pages, site or Path(run_dir)/"site", engine, {name: from_run(run_dir) if name in told else "Rendered by generank." for name in pages}, shared=list(library))
     if open_browser: webbrowser.open(page.resolve().as_uri())
     return page
