@@ -137,6 +137,14 @@ def meaning_similarity(
     return [alike[[row[g] for g in c], column[t]] for c, t in zip(loci.candidates, loci.trait)]
 
 # %% ../nbs/07g_baselines.ipynb #9997de28
+@lru_cache(maxsize=4)
+def _fitted_prior(about:tuple, causal:tuple):
+    "The model of the gene prior, fitted once for training loci that several runs share."
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    return make_pipeline(_vectorizer(), LogisticRegression(class_weight="balanced", max_iter=1000)).fit(about, causal)
+
+# %% ../nbs/07g_baselines.ipynb #9b8daf32
 def gene_prior(
     loci,              # `candidates`
     training=None,     # training loci, with `candidates` and `causal_gene`
@@ -144,12 +152,10 @@ def gene_prior(
     **kwargs,
 )->list:
     "Logistic regression on symbol and description (TF-IDF, balanced classes, scikit-learn's defaults), fitted on the training loci; blind to the trait."
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
     if training is None or not len(training): raise UserError("The baseline 'gene prior' needs training loci.")
+    genes = gene_table(genes)
     shown = [(g, g == causal) for c, causal in zip(training.candidates, training.causal_gene) for g in c]
-    model = make_pipeline(_vectorizer(), LogisticRegression(class_weight="balanced", max_iter=1000))
-    model.fit(_about([g for g, _ in shown], genes), [causal for _, causal in shown])
+    model = _fitted_prior(tuple(_about([g for g, _ in shown], genes)), tuple(causal for _, causal in shown))
     names = sorted({g for c in loci.candidates for g in c})
     value = dict(zip(names, model.decision_function(_about(names, genes)).round(9)))
     return [np.array([value[g] for g in c]) for c in loci.candidates]

@@ -20,7 +20,7 @@ from .core import UserError, read_json
 from .gpu import gpu_results, gpu_text, speed_chart, speed_table
 from .manifest import REPOSITORY
 from .pipeline import find_notebooks
-from .report import Block, cell_options, chart_figure, check_engine, check_run, executed_page, figure_block, from_run, picture, run_pages, save_pages, table
+from .report import PAGES, Block, cell_options, chart_figure, check_engine, check_run, executed_page, figure_block, from_run, picture, run_pages, save_pages, table
 
 # %% ../nbs/09h_library.ipynb #a9dcc698
 def addresses(
@@ -108,7 +108,7 @@ def documented(
     methods = [{"Method": called(n.name, written(n)), "Meaning": ast.get_docstring(n) or ""} for n in inside]
     link = f'<a href="{html.escape(address, quote=True)}">source</a>' if address else ""
     parts = [re.sub(r"`([^`<]+)`", r"<code>\1</code>", table(r).content) for r in (rows, methods) if r]
-    return Block(f'<section class="symbol"><h3 id="{node.name}">{link}<code>{node.name}</code></h3><code class="signature">{html.escape(called(node.name, parameters))}</code>'
+    return Block(f'<section class="symbol"><h3 id="{node.name}" class="anchored">{link}<code>{node.name}</code></h3><code class="signature">{html.escape(called(node.name, parameters))}</code>'
                  f'{prose(ast.get_docstring(node) or "")}{"".join(parts)}</section>')
 
 # %% ../nbs/09h_library.ipynb #67d14593
@@ -300,8 +300,7 @@ def render_site(
     with ThreadPoolExecutor() as pool:
         running, first = pool.submit(run_pages, run_dir, **parameters), pool.submit(executed_page, "published")
         library = library_pages()
-        told = running.result()
-    pages = {**told, "published": first.result(), **library}
-    page = save_pages(pages, site or Path(run_dir)/"site", engine, {name: from_run(run_dir) if name in told else "Rendered by generank." for name in pages}, shared=list(library))
+        footers = {**dict.fromkeys(PAGES, from_run(run_dir)), **dict.fromkeys(["published", *library], "Rendered by generank.")}
+        page = save_pages(library, site or Path(run_dir)/"site", engine, footers, list(library), lambda: {**running.result(), "published": first.result()})
     if open_browser: webbrowser.open(page.resolve().as_uri())
     return page
