@@ -19,7 +19,7 @@ from .execution import Stop, execute
 from .manifest import PACKAGE, REPOSITORY
 from .navigation import furnish
 from .pipeline import find_notebooks
-from .quarto import complaints, quarto_pages
+from .quarto import PiecesLost, complaints, quarto_pages
 from .references import cite
 
 # %% ../nbs/09a_report.ipynb #0021ff72
@@ -356,7 +356,7 @@ def save_pages(
     if engine == "quarto" or engine == "auto" and shutil.which("quarto"):
         ready = lambda notebooks: {name: for_quarto(nb) for name, nb in notebooks.items()}
         try: made = quarto_pages(ready(pages), site, shared, lambda: ready(awaited()))
-        except (subprocess.CalledProcessError, FileNotFoundError) as e:
+        except (subprocess.CalledProcessError, FileNotFoundError, PiecesLost) as e:
             said = getattr(e, "stderr", None) or str(e)
             log.warning("Quarto failed, so nbconvert renders the page; Quarto said: %s", " ".join(complaints(said)) or said.strip()[-400:])
     pages = {**awaited(), **pages}
