@@ -40,7 +40,7 @@ def main():
         run = shutil.copytree(options.run, folder/Path(options.run).resolve().name, ignore=shutil.ignore_patterns("site", "checkpoint-*"))
         cache = folder/"cache"
         for engine in engines:
-            for turn in ("", ", the next run's")[:1 + (engine == "quarto")]:
+            for turn in (" from nothing", " for the next run")[:1 + (engine == "quarto")] if engine == "quarto" else [""]:
                 for page in cache.glob("quarto/*/*.html"):
                     if page.stat().st_size > 1e6: page.unlink()   # a page that carries all it needs: the library's don't
                 spent = cost([sys.executable, "-c", WHOLE, str(run), engine, str(folder/f"site-{len(rows)}")], env={**os.environ, "GENERANK_CACHE": str(cache)})
@@ -49,10 +49,10 @@ def main():
         notebooks = own + [p for p in sorted((REPOSITORY/"nbs").glob("*.ipynb")) if p.name not in {o.name for o in own}]
         rows.append(("plain jupyter nbconvert", folder/"peer", *cost([sys.executable, "-m", "nbconvert", "--to", "html", "--output-dir", str(folder/"peer"), *map(str, notebooks)])))
         text = [[what, str(len(list(site.glob("*.html")))), f"{size(site):.1f}", f"{seconds:.1f}", f"{processor:.1f}", f"{seconds / rows[-1][2]:.2f}"] for what, site, seconds, processor in rows]
-    said = "; ".join(f"{what} took {seconds:.0f} s (target {TARGET} s), {seconds / rows[-1][2]:.2f} times what plain nbconvert takes for the same notebooks" for what, _, seconds, _ in rows[:-1])
-    said = said[0].upper() + said[1:] + "."
+    times = ", ".join(f"{what.removeprefix('the site ')} {seconds:.0f} s ({seconds / rows[-1][2]:.2f} times as long as plain nbconvert)" for what, _, seconds, _ in rows[:-1])
+    said = f"All pages of a site took {times}; the target is {TARGET} s. Plain `jupyter nbconvert` of the notebooks behind them took {rows[-1][2]:.0f} s; the list of the library, the speed, the log and the search have no notebook."
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}: {said}")
-    columns = ["What", "Pages", "MB", "Seconds", "Processor seconds", "Of the peer's time"]
+    columns = ["What", "Pages", "MB", "Seconds", "Processor seconds", "Of plain nbconvert's time"]
     for row in text: print("  {:<34}{:>5} pages {:>7} MB {:>7} s {:>7} s {:>7}".format(*row))
     if options.save: print(save("pages", said, columns, text))
 

@@ -38,7 +38,7 @@ def said_to_be_recorded(run_dir, probed)->str:
     "A sentence where what is told comes from another run than the one at hand; else empty."
     if Path(probed) == Path(run_dir): return ""
     told_of = Numbers(probed)
-    return f" This run did not ask; what follows is **recorded**, of the profile `{told_of('config.profile')}`, seed {told_of('config.seed')}, on {told_of('metrics.n_loci')} held-out loci."
+    return f" This run asked nothing of the kind; what follows is **recorded**, of the profile `{told_of('config.profile')}`, seed {told_of('config.seed')}, on {told_of('metrics.n_loci')} held-out loci."
 
 # %% ../nbs/09f_checks.ipynb #1e252bd9
 def measured(

@@ -50,7 +50,7 @@ def reward_curve(
     import seaborn as sns
     figure, axis = canvas(6.8, 3.6)
     palette, said = dict(zip(dict.fromkeys(table.label), COLOURS * 9)), []
-    sns.scatterplot(table, x="step", y="value", hue="label", palette=palette, ax=axis, legend=False, s=14, alpha=0.35, linewidth=0)
+    sns.scatterplot(table, x="step", y="value", hue="label", palette=palette, ax=axis, legend=False, s=14, alpha=0.6, linewidth=0)
     for label, part in table.groupby("label", sort=False):
         slope = slopes.get(label)
         text = label + (f": {interval_text(slope['per_100_steps'], slope['ci_low'], slope['ci_high'], signed=True)}" if slope else "")

@@ -127,8 +127,9 @@ def learning_drawing(
         arrows = [f"M{x} {y + 27} h26 m-7 -5 l7 5 l-7 5" for x in (140, 424)] if across else [f"M{width/2} {y + 57 + 80*j} v20 m-5 -7 l5 7 l5 -7" for j in range(2)]
         marks += [text(0, y - 8, name, "start", 13, font_weight=600), *(f'<path d="{a}" fill="none" stroke="currentColor"/>' for a in arrows),
                   *(_box(*spot, lines, marks_it) for spot, lines, marks_it in zip(at, (["trait and", "candidates"], middle, end), (False, marked, False)))]
-    height = 24 + 2 * step + (-20 if across else 0)
-    marks.append(text(295 if across else width / 2, height - 10, "answers of the model's own, and the score of each"))
+    height = 24 + 2 * step - 20
+    own = ("answers of the model's own,", "and the score of each")   # where boxes stand below each other, on either side of the arrow
+    marks += [text(295, height - 10, " ".join(own))] if across else [text(width / 2 + 12 * way, 24 + step + 80 + 71, words, anchor, 11) for way, words, anchor in zip((-1, 1), own, ("end", "start"))]
     said = ", ".join(f"{a} ({r:.2f})" for a, r in zip(answers, rewards))
     return drawing("".join(marks), width, height, f"Two ways to learn from one question. Supervised: the model is shown the answer {right}, and each of its words becomes more likely. "
                    f"Reinforced: it writes answers of its own, each is scored, {said}, and what scored well becomes more likely, the rest less.")

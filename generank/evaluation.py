@@ -116,7 +116,8 @@ def locus_parts(
     if "confidence" in loci: parts["high_confidence",] = loci.confidence.astype(str).str.lower().eq("high").to_numpy()
     if {"chrom", "pos"} <= set(loci.columns):
         chrom, start, end = MHC
-        parts["without_mhc",] = ~(loci.chrom.astype(str).str.removeprefix("chr").eq(chrom) & loci.pos.between(start, end)).to_numpy()
+        inside = (loci.chrom.astype(str).str.removeprefix("chr").eq(chrom) & loci.pos.between(start, end)).to_numpy()
+        if inside.any(): parts["without_mhc",] = ~inside   # else it is all of them again
     return {name: rows for name, rows in parts.items() if rows.any()}
 
 # %% ../nbs/08_evaluation.ipynb #e4dc18bf

@@ -9,7 +9,7 @@ __all__ = ['COLOURS', 'MARKERS', 'GREY', 'STYLE', 'METRIC_NAMES', 'FEW', 'DECOMP
            'differences_over_k', 'accuracy_against_tokens', 'power_lines', 'seed_differences', 'evidence_classes']
 
 # %% ../nbs/07_figures.ipynb #bcf0786f
-import io, textwrap
+import io, math, textwrap
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -183,7 +183,7 @@ def interval_kinds(
     rows = table[table.ci_low.notna()]
     if rows.empty: return "no interval is shown, since one cluster has none"
     top, edge, few = rows.metric.str.startswith("top_"), rows.value.isin((0, 1)), rows.n_clusters < FEW
-    means = "/".join(dict.fromkeys(METRIC_NAMES.get(m, m) for m in rows.metric[~top]))
+    means = " and ".join(dict.fromkeys(METRIC_NAMES.get(m, m) for m in rows.metric[~top]))
     kinds = [f"whole-cluster bootstrap for {means}" * bool((~top & ~edge & ~few).any()), f"Student's t on the bootstrap's spread for {means} below {FEW} clusters" * bool((~top & ~edge & few).any()),
              "logit scale for top-k" * bool((top & ~edge).any()), "Wilson's for the effective number of loci at 0 and 1" * bool(edge.any())]
     return f"95 % intervals are cluster-robust ({clusters or counted(int(rows.n_clusters.iloc[0]), 'cluster')}: {', '.join(k for k in kinds if k)})"
@@ -213,7 +213,8 @@ def main_comparison(
                  ylim=(len(order) - 0.5, -0.7), yticks=range(len(order)), yticklabels=order)
         axis.grid(axis="y", visible=False)
     first = table.iloc[0]
-    caption = (f"Arms (filled) and baselines (hollow) on the same {first.n} held-out loci; "
+    kinds = {r.get("kind", "arm") == "baseline" for r in runs}
+    caption = (f"{'Arms (filled) and baselines (hollow)' if len(kinds) > 1 else 'Arms'} on the same {first.n} held-out loci; "
                f"{interval_kinds(table)}.")
     said = "; ".join(f"{r.run} {interval_text(r.value, r.ci_low, r.ci_high)}" for r in table[table.metric == metrics[0]].itertuples())
     return Chart(name, figure, table, caption, f"{METRIC_NAMES.get(metrics[0], metrics[0])} with 95 % intervals: {said}.")
@@ -228,17 +229,17 @@ def top_k_lines(
     ks = sorted({int(k) for r in runs for k in r["top_k"]})
     table, look = metric_table(runs, [f"top_{k}" for k in ks]), looks(runs)
     table.insert(2, "k", table.metric.str.removeprefix("top_").astype(int))
-    figure, axis = canvas(6.4, 3.6)
+    figure, axis = canvas(6.4, 3.4 + 0.2 * math.ceil(len(runs) / 2))
     for i, run in enumerate(runs):
         rows = table[table.run == run["name"]]
         arm = run.get("kind", "arm") == "arm"
         draw_points(axis, rows.k + 0.09 * (i - (len(runs) - 1) / 2), rows.value, rows.ci_low, rows.ci_high, look[run["name"]], vertical=True,
                 linestyle="-" if arm else ":", linewidth=1.6 if arm else 1, label=run["name"])
-    axis.set(xticks=ks, xlabel="k", ylabel="Top-k accuracy", ylim=(0, 1))
+    axis.set(xticks=ks, xlabel="k", ylabel="Top-k accuracy", ylim=(-0.02, 1))   # a mark at 0 is drawn whole
     axis.grid(axis="x", visible=False)
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside upper left", ncols=2)   # in sight where a narrow page shows the left part
     caption = (f"Share of {runs[0]['n']} held-out loci whose causal gene is among the first k of the list. "
-               f"{interval_kinds(table)}; baselines are dotted.")
+               f"{interval_kinds(table)}{'; baselines are dotted' * any(r.get('kind', 'arm') != 'arm' for r in runs)}.")
     said = "; ".join(f"{r['name']} " + ", ".join(f"{r['top_k'][str(k)]['accuracy']:.2f}" for k in ks) for r in runs)
     return Chart(name, figure, table.drop(columns="metric"), caption, f"Top-k accuracy at k = {', '.join(map(str, ks))}: {said}.")
 
@@ -309,7 +310,7 @@ def gain_by_part(
     "Forest plot of one contrast in each part of the loci."
     words = lambda r: f"{r['group'].removeprefix('by_').replace('_', ' ').replace('mhc', 'the MHC')}{': ' + r['part'] if r['part'] else ''} ({counted(r['n'], 'locus', 'loci')}, {counted(r['n_clusters'], 'cluster')})"
     shown = [{"label": words(r), "metric": r.get("metric", "mrr"), **{c: r[c] for c in ("difference", "ci_low", "ci_high", "cluster_p")}} for r in rows]
-    note = f"Each part on its own; a part with one cluster has no interval, below {FEW} it is Student's t. Exploratory: p-values are not adjusted."
+    note = f"Each part on its own; a part with one cluster has no interval, one with fewer than {FEW} has Student's t. Exploratory: p-values are not adjusted."
     return paired_differences(shown, n, clusters, name, f"{xlabel}, {rows[0]['a']} − {rows[0]['b']}", note)
 
 # %% ../nbs/07_figures.ipynb #62bf1880
@@ -422,7 +423,7 @@ def evidence_classes(
              for r in runs for c, part in r["by_evidence_class"].items()]
     table = pd.concat(parts, ignore_index=True)
     classes = list(table.groupby("evidence_class").n.first().sort_values(ascending=False, kind="stable").index)
-    figure, axis = canvas(6.8, (0.17 * len(runs) + 0.3) * len(classes) + 0.9)
+    figure, axis = canvas(6.8, (0.17 * len(runs) + 0.3) * len(classes) + 0.9 + 0.2 * math.ceil(len(runs) / 2))
     for i, run in enumerate(runs):
         rows = table[table.run == run["name"]]
         y = [classes.index(c) + 0.75 * ((i + 0.5) / len(runs) - 0.5) for c in rows.evidence_class]
@@ -432,7 +433,7 @@ def evidence_classes(
              ylim=(len(classes) - 0.5, -0.5), xlim=(-0.02, 1.02), xlabel=METRIC_NAMES.get(metric, metric))
     for y in range(1, len(classes)): axis.axhline(y - 0.5, color="#C8C8C8", linewidth=0.8)
     axis.grid(axis="y", visible=False)
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside upper left", ncols=2)
     caption = (f"{METRIC_NAMES.get(metric, metric)} by the evidence that names the causal gene. {interval_kinds(table, 'the shown number of clusters')}; "
                "classes with one cluster have no interval.")
     said = "; ".join(f"{r.evidence_class}, {r.run}: {interval_text(r.value, r.ci_low, r.ci_high, 2)}" for r in table.itertuples())

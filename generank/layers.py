@@ -56,14 +56,14 @@ def layer_chart(
     "Area under the ROC curve over the layers, a line for each arm."
     table = pd.concat([pd.DataFrame(found["layers"]).assign(arm=arm) for arm, found in summary["arms"].items()], ignore_index=True)
     look = looks([{"name": a} for a in summary["arms"]])
-    figure, axis = canvas(6.8, 3.6)
+    figure, axis = canvas(6.8, 3.9)
     axis.axhline(0.5, color="black", linewidth=0.9)
     for arm, rows in table.groupby("arm", sort=False):
         axis.plot(rows.layer, rows.auc, color=look[arm]["color"], marker=look[arm]["marker"], markersize=4, linewidth=1.6, label=arm)
         low, high = (rows[c].astype(float).fillna(rows.auc).to_numpy() for c in ("ci_low", "ci_high"))
         axis.fill_between(rows.layer.to_numpy(), low, high, color=look[arm]["color"], alpha=0.12, linewidth=0)
     axis.set(xlabel="Layer (0: embeddings)", ylabel="AUC of the causal gene")
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside upper left", ncols=3)
     caption = (f"How well likeness to the trait tells the causal gene from the other candidates, layer by layer: mean area under the ROC curve within {summary['n']} loci, 0.5 is chance. "
                f"Bands: 95 % whole-region bootstrap intervals over {summary['n_clusters']} regions, each layer by itself.")
     said = "; ".join(f"{arm} {interval_text(*(f['mean'][c] for c in ('auc', 'ci_low', 'ci_high')))}" for arm, f in summary["arms"].items())

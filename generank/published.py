@@ -158,7 +158,7 @@ def _shares(row:dict)->str:
     return listed([f"{shown(row[p], '+.3f')} ({interval(row[f'{p}_ci_low'], row[f'{p}_ci_high'], '+.3f')}) from {words}" for p, words in of.items()])
 
 def _discordant(row:dict)->str:
-    return f"{row['only_a']} loci only the former, {row['only_b']} only the latter; McNemar's {p_value(row['mcnemar_p'])} taken as independent, {p_value(row['cluster_p'])} by clusters"
+    return f"{row['only_a']} loci are right by “{RUNS[row['a']]}” alone, {row['only_b']} by “{RUNS[row['b']]}” alone; McNemar's {p_value(row['mcnemar_p'])} taken as independent, {p_value(row['cluster_p'])} by clusters"
 
 # %% ../nbs/09e_published.ipynb #e57c0a56
 def on_training(result:dict)->tuple[str, str]:

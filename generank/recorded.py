@@ -241,7 +241,7 @@ def experiment_text(found:dict|None)->str:
         last = {end: pooled["metrics"][f"top_{KS[-1]}{end}"] for end in ("", "_completed")}
         far = "" if how["training"] == "sft" else f"In top-{KS[-1]} accuracy, which a longer list raises whatever it knows, as listed {extent(last[''])}; on completed lists {extent(last['_completed'])}. "
         lines.append(f"- {claim(row, ours, what)} On completed lists {extent(pooled['metrics']['mrr_completed'])}. {far}{_seeds(pooled).capitalize()}"
-                     + (f"; allowing for seeds that were not run, {interval(row['two_level_ci_low'], row['two_level_ci_high'], '+.3f')}." if many else "; nothing is known of other seeds."))
+                     + (f"; allowing for seeds that were not run, the difference in MRR is {interval(row['two_level_ci_low'], row['two_level_ci_high'], '+.3f')}." if many else "; nothing is known of other seeds."))
     for arm in (n for n, a in arms.items() if is_control(a)):
         pooled = found["pooled"][arm, start]
         row = pooled["metrics"]["mrr_completed"]
@@ -264,7 +264,7 @@ def experiment_table(found:dict)->Block:
         own, how = found["pooled"][arm, found["start"]], found["arms"][arm]
         against = found["pooled"].get((found["main"], arm))
         p = found["holm"].get((arm, found["start"]))
-        taught = "right answers shown" if how["training"] == "sft" else f"{how['reward']} reward"
+        taught = "right answers shown" if how["training"] == "sft" else f"{how['reward'].replace('_', ' ')} reward"
         rows.append({"": f"{arm}\n{taught}, {_seeds(own)}", "MRR": shown(own["metrics"]["mrr"]["a"], ".3f"), f"Against {found['start']}": pooled_change(own, "mrr"), "Holm": "" if p is None else p_value(p),
                      "Lists completed": pooled_change(own, "mrr_completed"), f"{found['main']} against it": pooled_change(against, "mrr") if against else ""})
     n = found["pooled"][found["main"], found["start"]]
@@ -315,7 +315,7 @@ def limited(
     if gained := controls_that_gained(found): return f"But without any knowledge of the causal gene {who_did(gained)} as well, on completed lists. {against_controls(found)}"
     if not (longer := controls_that_gained(found, "mrr")): return against_controls(found)
     gains, own = "; ".join(f"{f'{n}: ' * (len(longer) > 1)}{extent(found['pooled'][n, found['start']]['metrics']['mrr'])}" for n in longer), found["pooled"][found["main"], found["start"]]["metrics"]
-    return (f"A part of that can be length instead of knowledge: as listed, {who_did(longer)} without any knowledge of the causal gene ({gains}). On completed lists, "
+    return (f"A part of the gain can be length instead of knowledge: as listed, {who_did(longer)} without any knowledge of the causal gene ({gains}). On completed lists, "
             f"where the genes that an answer left out follow in random order and length earns nothing, no control is shown to have gained, and {found['main']} {moved(own['mrr_completed'])} ({extent(own['mrr_completed'])}). {against_controls(found)}")
 
 # %% ../nbs/09i_recorded.ipynb #98d34d1a
@@ -331,7 +331,7 @@ def _own_answer(numbers:Numbers, trained:str, start:str, briefly:bool=False)->li
     against = {n: paired(numbers, trained, n) for n in (a["name"] for a in numbers("config.arms") if is_control(a)) if n != trained}
     apart = f"Held against the control{'s' * (len(against) > 1)} it is {listed([standing(r, n) for n, r in against.items()])}. " if against else ""
     return [f"{f'{failed} ' if failed else ''}{short_answer(row, *(numbers(f'metrics.runs.{x}.mrr') for x in (trained, start)), briefly)}, {where}.{gained}",
-            f"{apart}After it the model is {stands}. One run: profile {profile}, seed {numbers('config.seed')}."]
+            f"{apart}After the training the model is {stands}. One run: profile {profile}, seed {numbers('config.seed')}."]
 
 # %% ../nbs/09i_recorded.ipynb #30b62707
 def answer_figure(
@@ -371,9 +371,9 @@ def answer(
         stands = yardsticks(against(recorded, "mrr"), against(recorded, "mrr_completed"))
         more, blind = limited(found), controls_that_gained(found)   # what takes the headline back stands in it, what limits it below
         lines = [f"{short_answer(mrr, mrr['a'], mrr['b'])}, {held_out(recorded['runs'][0])}.{' ' * bool(blind)}{more if blind else ''}", *([more] if more and not blind else []), uses_the_trait(recorded), heaviest(recorded),
-                 f"After it the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
+                 f"After the training the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
                  f"This page's own run, a demonstration ({numbers('config.profile')}): {own[0].lower()}{own[1:]}"]
-    elif recorded and (cautions := [said for said in (limited(found), uses_the_trait(recorded)) if said]): lines.insert(1, f"The recorded runs of this profile add: {' '.join(cautions)}")
+    elif recorded and (cautions := [said for said in (limited(found), uses_the_trait(recorded)) if said]): lines.insert(1, f"Pooled over the recorded runs of this profile, {len(recorded['seeds'])} seed{'s' * (len(recorded['seeds']) > 1)}: {cautions[0][0].lower()}{' '.join(cautions)[1:]}")
     first, *more = (f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines if l)
     return Block(f'<div class="answer">{first}{answer_figure(numbers, trained, start, shows).content}{"".join(more)}</div>')
 

@@ -321,7 +321,7 @@ def cut_off(numbers:Numbers, arms)->str:
         naming = sum(bool(parse_answer(c, list(genes)).genes) for c, genes in zip(cut["completion"], cut["candidates"]))
         if len(cut): said.append(f"of {arm} {len(cut)} of {len(answers)} ({naming} of them with genes listed)")
     if not said: return ""
-    return f"The token limit cut off answers: {'; '.join(said)}. Its part holds all that such answers lost, also where they list genes; length counts the others."
+    return f"The token limit cut off answers: {'; '.join(said)}. That part holds all that such answers lost, even where they list genes; the part for lists that reach far enough counts only answers that ended by themselves."
 
 # %% ../nbs/09b_story.ipynb #951bf79a
 def form_or_knowledge(numbers:Numbers, trained:str, start:str)->str:
@@ -367,10 +367,11 @@ def nearness(
 # %% ../nbs/09b_story.ipynb #f362b3c8
 def nearness_chart(loci):
     "How often the causal gene is the nearest, the second nearest, and so on: a `generank.figures.Chart`."
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
     from generank.figures import COLOURS, GREY, Chart, styled
-    places = nearness(loci).round().astype(int).clip(upper=9)
+    places = np.ceil(nearness(loci)).astype(int).clip(upper=9)
     table = pd.DataFrame({"place": range(10)}).assign(loci=lambda t: [int((places == p).sum()) for p in t.place])
     table["share"] = (table.loci / len(loci)).round(4)
     names = ["nearest", *(f"{p + 1}" for p in range(1, 9)), "10 and\nfurther"]
@@ -383,7 +384,7 @@ def nearness_chart(loci):
         axis.set(xlabel="Place of the causal gene by distance from the lead variant", ylabel="Share of loci")
         axis.grid(axis="x", visible=False)
         alt = f"In {table.loci[0]} of {len(loci)} loci the causal gene is the nearest, in {table.loci[1]} the second, in {table.loci[9]} the tenth or further."
-        return Chart("nearness", figure, table.assign(place=[n.replace("\n", " ") for n in names]), f"Place of the causal gene by distance, {len(loci)} loci; numbers are loci.", alt)
+        return Chart("nearness", figure, table.assign(place=[n.replace("\n", " ") for n in names]), f"Place of the causal gene by distance, {len(loci)} loci; numbers are loci. Ties take their mean place, rounded up.", alt)
     return draw()
 
 # %% ../nbs/09b_story.ipynb #8387b360
@@ -428,11 +429,12 @@ def telling_answers(
 )->dict[str, str]:   # "right", "wrong", "faulty" -> locus id; a kind that does not occur is absent
     "Three answers worth reading, picked by rule."
     gain = (before["rank"].clip(upper=99) - after["rank"].clip(upper=99)).reindex(after.index)
-    clean = after["problems"].map(len) == 0
+    faults, lists = after["problems"].map(len), after["genes"].map(len) > 0
+    cleanest = lambda some: some & (faults == faults[some].min())
     found = {}
-    if (clean & (after["rank"] == 1)).any(): found["right"] = gain[clean & (after["rank"] == 1)].idxmax()
-    if (clean & (after["rank"] > 1)).any(): found["wrong"] = gain[clean & (after["rank"] > 1)].idxmin()
-    if not clean.all(): found["faulty"] = after["problems"].map(len).idxmax()
+    if (right := cleanest(after["rank"] == 1)).any(): found["right"] = gain[right].idxmax()
+    if (wrong := cleanest(lists & (after["rank"] > 1))).any(): found["wrong"] = gain[wrong].idxmin()
+    if (faulty := (faults > 0) & ~after.index.isin(list(found.values()))).any(): found["faulty"] = faults[faulty].idxmax()
     return found
 
 # %% ../nbs/09b_story.ipynb #aeff4b36

@@ -116,13 +116,13 @@ def ways_table(found:dict)->Block:
     "Each way, what an answer costs and what it is worth, against its own start and against the main arm."
     (main, start), rows = found["main"], []
     for arm, way in found["ways"].items():
-        row = lambda a, b, against: {"": a, "Tokens": "" if way["tokens"][a] is None else shown(way["tokens"][a], ".0f"), "MRR": shown(way["pooled"][a, b]["metrics"]["mrr"]["a"], ".3f"), "Against its start": f"{b}\n{pooled_change(way['pooled'][a, b], 'mrr')}",
+        row = lambda a, b, against: {"": f"{a}\nfrom {b}", "Tokens": "" if way["tokens"][a] is None else shown(way["tokens"][a], ".0f"), "MRR": shown(way["pooled"][a, b]["metrics"]["mrr"]["a"], ".3f"), "Against its start": pooled_change(way["pooled"][a, b], "mrr"),
                                      f"Against {main}": pooled_change(way["pooled"][a, main], "mrr") if against else "", "Lists completed": pooled_change(way["pooled"][a, main], "mrr_completed") if against else "", "Holm": p_value(p_of(way["pooled"][a, main]["metrics"]["mrr"])) if against else ""}
         if not rows: rows.append(row(main, start, False))
         rows.append(row(arm, way["start"], True))
     first = next(iter(found["ways"].values()))["pooled"][found["main"]]
     return table(rows, f"Other ways to train, on {first['n']} held-out loci in {first['n_clusters']} regions; below each difference its 95 % interval (whole regions drawn anew). Holm's adjustment is that of the comparison with {main}; "
-                 "lists completed, too, compares with it.", [main])
+                 "lists completed, too, compares with it.", [rows[0][""]])
 
 # %% ../nbs/09j_ways.ipynb #826b0c92
 def ways_chart(found:dict):

@@ -455,5 +455,5 @@ def test_the_first_runs_page_needs_no_run_and_no_network(tmp_path):
     images = re.findall(r"<img\b[^>]*>", html)
     assert len(images) == 7 and all(re.search(r'\balt="[^"]{60,}"', i) for i in images)
     assert html.count("The table behind it.") == 7
-    for told in ("34 loci only the former, 28 only the latter", "17 loci only the former, 38 only the latter", "0.2454", "0.5018", "0.4799", "0.3956"): assert told in html, told
+    for told in ("34 loci are right by “8B, rank reward” alone, 28 by “70B, untrained” alone", "17 loci are right by “8B, rank reward” alone, 38 by “70B, untrained” alone", "0.2454", "0.5018", "0.4799", "0.3956"): assert told in html, told
     assert str(ROOT) not in html and str(tmp_path) not in html
