@@ -40,7 +40,7 @@ def main():
         run = shutil.copytree(options.run, folder/Path(options.run).resolve().name, ignore=shutil.ignore_patterns("site", "checkpoint-*"))
         cache = folder/"cache"
         for engine in engines:
-            for turn in (" from nothing", " for the next run")[:1 + (engine == "quarto")] if engine == "quarto" else [""]:
+            for turn in (" from nothing", " for the next run") if engine == "quarto" else ("",):
                 for page in cache.glob("quarto/*/*.html"):
                     if page.stat().st_size > 1e6: page.unlink()   # a page that carries all it needs: the library's don't
                 spent = cost([sys.executable, "-c", WHOLE, str(run), engine, str(folder/f"site-{len(rows)}")], env={**os.environ, "GENERANK_CACHE": str(cache)})
