@@ -13,6 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+from pygments import highlight
+from pygments.formatters import HtmlFormatter   # here and not where it is used: two threads that import it at once get half of it
+from pygments.lexers import get_lexer_by_name
+from pygments.token import string_to_tokentype
+
 from .core import atomic_path, sha256_json, write_text
 from .manifest import PACKAGE, REPOSITORY
 from .models import cache_folder
@@ -51,8 +56,6 @@ KINDS = {"Comment": "co", "Keyword": "kw", "Keyword.Constant": "va", "Keyword.Na
 
 @cache
 def _formatter():
-    from pygments.formatters import HtmlFormatter
-    from pygments.token import string_to_tokentype
     kinds = {string_to_tokentype(name): kind for name, kind in KINDS.items()}
     class Words(HtmlFormatter):
         def _get_css_class(self, ttype): return next((kinds[t] for t in reversed(ttype.split()) if t in kinds), "")
@@ -62,8 +65,6 @@ def coloured(
     code:str,   # Python
 )->str:         # HTML, an element a line
     "Code in the colours of Quarto's page."
-    from pygments import highlight
-    from pygments.lexers import get_lexer_by_name
     return "\n".join(f"<span>{line}</span>" for line in highlight(code, get_lexer_by_name("ipython3", stripnl=False), _formatter()).rstrip("\n").split("\n"))
 
 # %% ../nbs/08j_quarto.ipynb #69a8701b
