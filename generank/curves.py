@@ -95,8 +95,8 @@ def monitor_signs(
     seen = table.groupby("label", sort=False).smoothed.max() > 0
     never = [label for label, any_of_it in seen.items() if not any_of_it]
     amounts = [a for a in AMOUNTS.values() if seen.get(a)]
-    figure = sheet(6.8, 5.2 if amounts else 3.2)
-    *above, below = figure.subfigures(2 if amounts else 1, 1, squeeze=False, height_ratios=[1, 1.4] if amounts else None)[:, 0]
+    figure = sheet(6.8, 6.2 if amounts else 4.2)
+    *above, below = figure.subfigures(2 if amounts else 1, 1, squeeze=False, height_ratios=[1, 2] if amounts else None)[:, 0]
     for axis, amount in zip(above[0].subplots(1, len(amounts), squeeze=False)[0] if above else (), amounts):
         _lines(axis, table[table.label == amount])
         axis.set(ylabel=amount, ylim=(0, 1.06 * table.smoothed[table.label == amount].max()))
@@ -105,7 +105,7 @@ def monitor_signs(
     flagged = sorted({r["step"] for r in rows if r.get("monitor/flags")})
     shares.plot(flagged, [-0.06] * len(flagged), linestyle="none", marker="|", color=GREY, label="a threshold is crossed")
     shares.set(ylabel="Share", ylim=(-0.1, 1.05))
-    shares.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    below.legend(loc="outside lower left", ncols=2)   # in sight where a narrow page shows the left part
     ends = "; ".join(f"{label} {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f}" for label, part in table.groupby("label", sort=False))
     words = f"Signs of a gamed reward{f' in {arm}' if arm else ''}, moving averages over a tenth of {counted(table.step.nunique(), 'logged step')}; {counted(len(flagged), 'step')} crossed a threshold."
     if never: words += f" Not seen at all: {', '.join(n.lower() for n in never)}."

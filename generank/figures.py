@@ -359,7 +359,7 @@ def accuracy_against_tokens(
             draw_points(axis, [row["tokens"]], [row["value"]], [row["ci_low"]], [row["ci_high"]], look[run["name"]], vertical=True, label=run["name"])
             rows.append(row)
         axis.set(xlabel="Tokens in an answer, mean", title=METRIC_NAMES.get(metric, metric))
-    for axis in axes[0]: axis.set(xlim=(0, None), ylim=(0, None))   # when all panels are drawn, since they share their scale
+    for axis in axes[0]: axis.set(xlim=(0, None), ylim=(-0.02 * axis.get_ylim()[1], None))   # when all panels are drawn, since they share their scale; a mark at 0 is drawn whole
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=min(len(runs), 3))
     table = pd.DataFrame(rows)
     said = "; ".join(f"{r.run}, {METRIC_NAMES.get(r.metric, r.metric)}: {interval_text(r.value, r.ci_low, r.ci_high, 2)} with {r.tokens:.0f} tokens" for r in table.itertuples())
