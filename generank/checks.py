@@ -117,7 +117,7 @@ def probe_sentence(r:dict)->str:
     if "confidence" in r:
         d = r["confidence"]["difference"]
         return (f"Without the causal gene among the candidates, the gene with most votes has {measured(r['confidence']['without'])} of them, and {measured(r['confidence']['with'])} with it: "
-                f"{told(d, 'it is surer without the right answer', 'it is less sure, as it should be', 'a drop was not shown, so it is as sure of a wrong answer as of the right one')} (difference {measured(d, '+.2f')}).")
+                f"{told(d, 'it is surer without the right answer', 'it is less sure, as it should be', 'a drop was not shown, so it is as sure of a wrong answer as of the right one')}; the difference is {measured(d, '+.2f')}.")
     return f"The probe `{r['perturbation']}` says nothing: {r['not_said']}." if "not_said" in r else ""
 
 # %% ../nbs/09f_checks.ipynb #3f71e30b

@@ -250,7 +250,7 @@ def test_the_library_pages_document_what_is_exported(site):
     import generank.rewards as rewards
     page = (site/"04_rewards.html").read_text(encoding="utf-8")
     for name in [n for n in rewards.__all__ if callable(getattr(rewards, n)) and getattr(rewards, n).__module__ == "generank.rewards"]: assert f'id="{name}"' in page, name
-    part = re.search(r'<section class="symbol"><h3 id="rank_reward">.*?</section>', page, re.S)[0]
+    part = re.search(r'<section class="symbol"><h3 id="rank_reward"[^>]*>.*?</section>', page, re.S)[0]
     for words in ("rank_reward(completions, answer, candidates=None, **kwargs)", "Reciprocal rank of the causal gene", "candidate genes of each completion", "1/rank of the causal gene, 0 where it is absent"): assert words in part, words
 
 
