@@ -44,7 +44,7 @@ def main():
                 for page in cache.glob("quarto/*/*.html"):
                     if page.stat().st_size > 1e6: page.unlink()   # a page that carries all it needs: the library's don't
                 spent = cost([sys.executable, "-c", WHOLE, str(run), engine, str(folder/f"site-{len(rows)}")], env={**os.environ, "GENERANK_CACHE": str(cache)})
-                rows.append((f"the site by {engine}{turn}", folder/f"site-{len(rows)}", *spent))
+                rows.append((f"the site by {engine.replace('q', 'Q')}{turn}", folder/f"site-{len(rows)}", *spent))
         own = [run/"notebooks"/f"{name}.ipynb" for name in ("index", "dataset")]
         notebooks = own + [p for p in sorted((REPOSITORY/"nbs").glob("*.ipynb")) if p.name not in {o.name for o in own}]
         rows.append(("plain jupyter nbconvert", folder/"peer", *cost([sys.executable, "-m", "nbconvert", "--to", "html", "--output-dir", str(folder/"peer"), *map(str, notebooks)])))

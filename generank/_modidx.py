@@ -1062,6 +1062,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'generank.story.results_table': ('story.html#results_table', 'generank/story.py'),
                                 'generank.story.stage_times': ('story.html#stage_times', 'generank/story.py'),
                                 'generank.story.standing': ('story.html#standing', 'generank/story.py'),
+                                'generank.story.standings': ('story.html#standings', 'generank/story.py'),
                                 'generank.story.taken_apart': ('story.html#taken_apart', 'generank/story.py'),
                                 'generank.story.telling_answers': ('story.html#telling_answers', 'generank/story.py'),
                                 'generank.story.tested': ('story.html#tested', 'generank/story.py'),

@@ -61,7 +61,7 @@ def told(
 ROWS = {
     "random order": "candidates in random order", "list order": "candidates in the order of the prompt",
     "nearest gene": "the gene nearest to the variant, which uses distances that the model is not told", "gene length": "the longest gene",
-    "most studied": "the gene that is best known, by an order of general and scholarly interest (the counts behind it are not to be had)",
+    "most studied": "the gene that is best known, by an order of general and scholarly interest",
     "TF-IDF": "looks for pieces of words that a gene's description shares with the trait",
     "MiniLM": "compares the meaning of the trait and of the gene's description by sentence embeddings",
     "gene prior": "a logistic regression that has seen the training loci's causal genes and never sees a trait: what it reaches can be learned without knowing anything about the trait",
@@ -73,9 +73,9 @@ def rows_text(
 )->str:              # Markdown
     "What the hollow marks of the main figure stand for, a line each, and which baselines are missing."
     names = [r["name"] for r in runs if r["kind"] == "baseline"]
-    text = "Hollow marks need no trained model:\n\n" + "\n".join(f"- *{n}*: {ROWS.get(n, n)}" for n in names) + "\n\n" if names else "No baseline was scored. "
+    text = "Baselines, with hollow marks, need no trained model:\n\n" + "\n".join(f"- *{n}*: {ROWS.get(n, n)}" for n in names) + "\n\n" if names else "No baseline was scored. "
     if any(r["kind"] == "control" for r in runs): text += "*Traits shuffled* is the same trained model, told the trait of another locus: what is left is what it thinks of genes, whatever the trait. "
-    if any(r["kind"] == "combination" for r in runs): text += "Two names with a plus are two rankings made one by reciprocal rank fusion. "
+    if any(r["kind"] == "combination" for r in runs): text += "Two names with a plus are two rankings joined, as is told below. "
     missing = "; ".join(f"{n} ({why})" for n, why in (not_run or {}).items())
     return (text + (f"Not scored in this run: {missing}." if missing else "")).strip()
 
@@ -108,16 +108,16 @@ def probe_sentence(r:dict)->str:
         return (f"Told the trait alone, without any candidates, its list names the causal gene in {measured(r['named'])} of the answers, and any other candidate in {measured(r['others_named'])}: "
                 f"{told(d, 'it remembers some pairs of trait and gene', 'it names the others more often', 'pairs of trait and gene that it remembers were not shown')}.")
     if "elsewhere" in r:
-        d = r["elsewhere"]["difference"]
-        return (f"Above a random order it earns {measured(r['elsewhere']['there'], '+.3f')} of completed MRR on {r['elsewhere']['there']['n']} {'training' if r['split'] == 'train' else r['split']} loci and {measured(r['elsewhere']['here'], '+.3f')} on the held-out ones, a difference of "
-                f"{measured(d, '+.3f')}: {told(d, 'it does better there', 'it does worse there', 'no difference was shown')}"
+        d, where = r["elsewhere"]["difference"], "training" if r["split"] == "train" else r["split"]
+        return (f"Above a random order it earns {measured(r['elsewhere']['there'], '+.3f')} of completed MRR on {r['elsewhere']['there']['n']} {where} loci and {measured(r['elsewhere']['here'], '+.3f')} on the held-out ones, a difference of "
+                f"{measured(d, '+.3f')}: {told(d, f'it does better on the {where} loci', f'it does worse on the {where} loci', 'no difference was shown')}"
                 f"{told(d, ', as a model does that has learned loci by heart', '', '') if r['split'] == 'train' else ''}.")
     if "agreement" in r:
         return (f"Asked {r['samples']} times at temperature {r['temperature']:g}, two answers put the same gene first in {measured(r['agreement'])} of cases; answers drawn by lot would in {shown(r['agreement_by_chance'], '.0%')}.")
     if "confidence" in r:
         d = r["confidence"]["difference"]
         return (f"Without the causal gene among the candidates, the gene with most votes has {measured(r['confidence']['without'])} of them, and {measured(r['confidence']['with'])} with it: "
-                f"{told(d, 'it is surer without the right answer', 'it is less sure, as it should be', 'a drop was not shown, so it is as sure of a wrong answer as of the right one')}; the difference is {measured(d, '+.2f')}.")
+                f"{told(d, 'it is surer without the right answer', 'it is less sure, as it should be', 'a drop was not shown: it may be as sure when it can only be wrong')}; the difference is {measured(d, '+.2f')}.")
     return f"The probe `{r['perturbation']}` says nothing: {r['not_said']}." if "not_said" in r else ""
 
 # %% ../nbs/09f_checks.ipynb #3f71e30b
@@ -168,7 +168,7 @@ def trait_limit(
 def reasoning_text(found:dict|None)->str:
     "Whether the reasoning is about the answer; plainly said where there is none."
     seen = {arm: r for arm, r in ((found or {}).get("reasoning") or {}).items() if r}
-    if not seen: return "The answers hold no reasoning, so whether it is about the gene that is ranked first can't be asked here."
+    if not seen: return "The answers hold no reasoning, so whether reasoning is about the gene that is ranked first can't be asked here."
     return "\n".join(f"- {arm}: the reasoning names the gene that is ranked first in {measured(r['first'])} of {r['answers']} answers with reasoning, and any other candidate in {measured(r['others'])}; "
                      f"{told(r['difference'], 'it is about the answer more than about the rest', 'it is about the others more than about the answer', 'it is not shown to be about the answer')}." for arm, r in seen.items())
 

@@ -11,12 +11,14 @@ import pandas as pd
 
 from .core import UserError
 from .figures import COLOURS, GREY, MARKERS, Chart, canvas, counted, interval_text, sheet, styled
+from .monitor import WINDOW
 
 # %% ../nbs/07k_curves.ipynb #273d84a0
 def curve_table(
     curves:dict[str, list[dict]],    # label -> rows of `metrics.jsonl`
     column:str="reward",
-    window:int=None,                 # steps of the centred moving average; a tenth of the curve (at least 5) where None
+    window:int=None,                 # steps of the moving average; a tenth of the curve (at least 5) where None
+    centred:bool=True,               # False: each mean is of the steps up to its own
 )->pd.DataFrame:                     # label, step, value, smoothed
     "The logged values and their moving average; rows without the column (a warm start's) are left out."
     parts = []
@@ -24,13 +26,13 @@ def curve_table(
         rows = [(r["step"], r[column]) for r in rows if r.get(column) is not None and r.get("phase", "grpo") == "grpo"]
         part = pd.DataFrame(rows, columns=["step", "value"], dtype=float).sort_values("step", kind="stable")
         width = window or max(5, len(part) // 10)
-        parts.append(part.assign(label=label, smoothed=part.value.rolling(width, center=True, min_periods=1).mean()))
+        parts.append(part.assign(label=label, smoothed=part.value.rolling(width, center=centred, min_periods=1).mean()))
     return pd.concat(parts, ignore_index=True)[["label", "step", "value", "smoothed"]]
 
 # %% ../nbs/07k_curves.ipynb #e86305fe
 def _slope_band(axis, part, slope, colour):
     "Draw the fitted line and the fan of slopes in its interval."
-    x = np.array([part.step.min(), part.step.max()])
+    x = np.array([part.step.min(), part.step.mean(), part.step.max()])   # all lines cross in the middle
     line = lambda per_100: part.value.mean() + per_100 / 100 * (x - part.step.mean())
     axis.plot(x, line(slope["per_100_steps"]), color=colour, linewidth=1.1, linestyle="--")
     low, high = line(slope["ci_low"]), line(slope["ci_high"])
@@ -62,7 +64,7 @@ def reward_curve(
     axis.locator_params(axis="x", integer=True)
     axis.legend(title="Slope per 100 steps" if slopes else None, loc="best", alignment="left")
     steps = ", ".join(f"{n} of {label}" for label, n in table.groupby("label", sort=False).size().items())
-    caption = (f"Training {column.replace('_', ' ')}: dots are logged steps ({steps}), lines a moving average over a tenth of the curve. "
+    caption = (f"Training {column.replace('_', ' ')}: dots are logged steps ({steps}), lines a moving average over a tenth of the curve, at least 5 steps. "
                + ("Dashed lines and bands: straight-line slope with its 95 % interval, errors robust to autocorrelation." if slopes else ""))
     return Chart(name, figure, table, caption.strip(), f"Training curve. {'; '.join(said)}.")
 
@@ -91,7 +93,7 @@ def monitor_signs(
 )->Chart:
     "Signs of a gamed reward over the steps of one training."
     if not any(r.get("monitor/list_length") is not None for r in rows): raise UserError("There is nothing of the monitor to draw: no logged row has a column monitor/list_length.")
-    table = pd.concat([curve_table({label: rows}, column) for column, label in (AMOUNTS | SIGNS).items()], ignore_index=True)
+    table = pd.concat([curve_table({label: rows}, column, WINDOW, centred=False) for column, label in (AMOUNTS | SIGNS).items()], ignore_index=True)
     seen = table.groupby("label", sort=False).smoothed.max() > 0
     never = [label for label, any_of_it in seen.items() if not any_of_it]
     amounts = [a for a in AMOUNTS.values() if seen.get(a)]
@@ -107,6 +109,6 @@ def monitor_signs(
     shares.set(ylabel="Share", ylim=(-0.1, 1.05))
     below.legend(loc="outside lower left", ncols=2)   # in sight where a narrow page shows the left part
     ends = "; ".join(f"{label} {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f}" for label, part in table.groupby("label", sort=False))
-    words = f"Signs of a gamed reward{f' in {arm}' if arm else ''}, moving averages over a tenth of {counted(table.step.nunique(), 'logged step')}; {counted(len(flagged), 'step')} crossed a threshold."
+    words = f"Signs of a gamed reward{f' in {arm}' if arm else ''}, each the mean of the last {WINDOW} of {counted(table.step.nunique(), 'logged step')}, as the monitor takes it; in {counted(len(flagged), 'step')} a threshold was crossed."
     if never: words += f" Not seen at all: {', '.join(n.lower() for n in never)}."
     return Chart(name, figure, table, words, f"{words} {ends}.")

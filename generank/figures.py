@@ -213,8 +213,10 @@ def main_comparison(
                  ylim=(len(order) - 0.5, -0.7), yticks=range(len(order)), yticklabels=order)
         axis.grid(axis="y", visible=False)
     first = table.iloc[0]
-    kinds = {r.get("kind", "arm") == "baseline" for r in runs}
-    caption = (f"{'Arms (filled) and baselines (hollow)' if len(kinds) > 1 else 'Arms'} on the same {first.n} held-out loci; "
+    kinds = {r.get("kind", "arm") for r in runs}
+    others = [words for kind, words in (("baseline", "baselines"), ("control", "controls"), ("combination", "fused rankings")) if kind in kinds]
+    apart = f" (filled), {', '.join(others)} (hollow)" if others else ""
+    caption = (f"Arms{apart} on the same {first.n} held-out loci; "
                f"{interval_kinds(table)}.")
     said = "; ".join(f"{r.run} {interval_text(r.value, r.ci_low, r.ci_high)}" for r in table[table.metric == metrics[0]].itertuples())
     return Chart(name, figure, table, caption, f"{METRIC_NAMES.get(metrics[0], metrics[0])} with 95 % intervals: {said}.")
@@ -239,7 +241,7 @@ def top_k_lines(
     axis.grid(axis="x", visible=False)
     figure.legend(loc="outside upper left", ncols=2)   # in sight where a narrow page shows the left part
     caption = (f"Share of {runs[0]['n']} held-out loci whose causal gene is among the first k of the list. "
-               f"{interval_kinds(table)}{'; baselines are dotted' * any(r.get('kind', 'arm') != 'arm' for r in runs)}.")
+               f"{interval_kinds(table)}{'; what is no arm is dotted' * any(r.get('kind', 'arm') != 'arm' for r in runs)}.")
     said = "; ".join(f"{r['name']} " + ", ".join(f"{r['top_k'][str(k)]['accuracy']:.2f}" for k in ks) for r in runs)
     return Chart(name, figure, table.drop(columns="metric"), caption, f"Top-k accuracy at k = {', '.join(map(str, ks))}: {said}.")
 

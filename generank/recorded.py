@@ -17,7 +17,7 @@ from .checks import checks_of, told
 from .core import UserError, read_yaml, write_text
 from .manifest import REPOSITORY
 from .report import Block, Numbers, duration, figure_block, interval, p_value, shown, table
-from .story import YARDSTICKS, claim, extent, gained_controls, held_out, hinted, interval_side, is_control, listed, main_arm, moved, other_when_completed, p_of, paired, pooled_change, standing, tested, training_failed, verdict, who_did, with_interval
+from .story import YARDSTICKS, claim, extent, gained_controls, held_out, hinted, interval_side, is_control, listed, main_arm, moved, other_when_completed, p_of, paired, pooled_change, standings, tested, training_failed, verdict, who_did, with_interval
 
 # %% ../nbs/09i_recorded.ipynb #9ce5fb91
 PROBED = "laptop-probes"    # the profile whose runs ask a recorded model in other ways
@@ -125,8 +125,8 @@ def recorded_text(recorded:dict|None)->str:
     mrr, apart = recorded["pooled"]["metrics"]["mrr"], other_when_completed(*(against(recorded, m) for m in ("mrr", "mrr_completed")))
     seeds, found = [interval_side(s) for s in mrr["per_seed"]], sum(verdict(s) != "no difference shown" for s in mrr["per_seed"])
     apart_by = "" if mrr["seed_sd"] is None else f"Between seeds the difference has a standard deviation of {shown(mrr['seed_sd'], '.3f')}; the choice of loci gives their mean a standard error of {shown(mrr['locus_se'], '.3f')}. "
-    stands = [f"The model after GRPO is {listed([standing(p['metrics']['mrr'], b) for b, p in recorded['against'].items()])}."
-              + (f" A baseline ranks all candidates, and an answer a few: with its lists completed, it is {listed([standing(r, b) for b, r in apart.items()])}." if apart else "")]
+    stands = [f"The model after GRPO is {standings({b: p['metrics']['mrr'] for b, p in recorded['against'].items()})}."
+              + (f" A baseline ranks all candidates, and an answer a few: with its lists completed, it is {standings(apart)}." if apart else "")]
     lines = [f"{tested(mrr)} Allowing for seeds that were not run as well, the interval is {interval(mrr['two_level_ci_low'], mrr['two_level_ci_high'], '+.3f')}.",
              f"Seed by seed the interval is above zero in {seeds.count('above')}, includes it in {seeds.count('astride')} and is below it in {seeds.count('below')}; the test agrees in {found} of {len(seeds)}. {apart_by}".strip(),
              heaviest(recorded), training_rose(recorded), margin_text(recorded), *stands]
@@ -220,7 +220,7 @@ def against_controls(
     "Where the main arm stands against the controls themselves on completed lists: one gain shown and another not shown are no difference shown. Empty without controls."
     rows = {n: found["pooled"][found["main"], n] for n, a in found["arms"].items() if is_control(a)} if found else {}
     if not rows: return ""
-    stands, seeds = listed([standing(p["metrics"]["mrr_completed"], n) for n, p in rows.items()]), dict.fromkeys(_seeds(p) for p in rows.values())
+    stands, seeds = standings({n: p["metrics"]["mrr_completed"] for n, p in rows.items()}), dict.fromkeys(_seeds(p) for p in rows.values())
     return f"Held against the control{'s' * (len(rows) > 1)} on completed lists, {found['main']} is {stands}; {listed(seeds)}{' each' * (len(seeds) == 1 < len(rows))}."
 
 # %% ../nbs/09i_recorded.ipynb #cb0af24b
@@ -241,7 +241,7 @@ def experiment_text(found:dict|None)->str:
         last = {end: pooled["metrics"][f"top_{KS[-1]}{end}"] for end in ("", "_completed")}
         far = "" if how["training"] == "sft" else f"In top-{KS[-1]} accuracy, which a longer list raises whatever it knows, as listed {extent(last[''])}; on completed lists {extent(last['_completed'])}. "
         lines.append(f"- {claim(row, ours, what)} On completed lists {extent(pooled['metrics']['mrr_completed'])}. {far}{_seeds(pooled).capitalize()}"
-                     + (f"; allowing for seeds that were not run, the difference in MRR is {interval(row['two_level_ci_low'], row['two_level_ci_high'], '+.3f')}." if many else "; nothing is known of other seeds."))
+                     + (f"; allowing for seeds that were not run, the interval of the difference in MRR is {interval(row['two_level_ci_low'], row['two_level_ci_high'], '+.3f')}." if many else "; nothing is known of other seeds."))
     for arm in (n for n, a in arms.items() if is_control(a)):
         pooled = found["pooled"][arm, start]
         row = pooled["metrics"]["mrr_completed"]
@@ -269,7 +269,7 @@ def experiment_table(found:dict)->Block:
                      "Lists completed": pooled_change(own, "mrr_completed"), f"{found['main']} against it": pooled_change(against, "mrr") if against else ""})
     n = found["pooled"][found["main"], found["start"]]
     return table(rows, f"Recorded arms on {n['n']} held-out loci in {n['n_clusters']} regions; below each difference its 95 % interval (whole regions drawn anew). Intervals and p-values take the seeds as they are; Holm's adjustment runs over the "
-                 f"{found['declared']} comparisons that the profile {WHOLE} declares, recorded or not.", [rows[0][""]])
+                 f"{found['declared']} comparisons that the profile {WHOLE} declares, recorded or not. Against an arm of one seed, {found['main']} stands with that seed alone.", [rows[0][""]])
 
 # %% ../nbs/09i_recorded.ipynb #af52f91d
 def experiment_chart(found:dict):
@@ -294,16 +294,16 @@ def rewards_chart(found:dict):
 
 # %% ../nbs/09i_recorded.ipynb #346165f8
 def short_answer(row:dict, a:float, b:float, briefly:bool=False)->str:
-    "Yes, no or not shown, with the number and its interval; `briefly` where it was said above what the number is."
-    word = {"better": "Yes", "worse": "No, it got worse", "no difference shown": "Not shown"}[verdict(row)]
-    what = "it" if briefly else "under reinforcement fine-tuning the mean reciprocal rank of the causal gene (1 = always first)"
+    "Better, worse or not shown, with the number and its interval; `briefly` where it was said above what the number is."
+    word = {"better": "It got better", "worse": "It got worse", "no difference shown": "Not shown"}[verdict(row)]
+    what = "its mean reciprocal rank" if briefly else "under reinforcement fine-tuning the mean reciprocal rank of the causal gene (1 = always first)"
     return (f"{word}: {what} went from {shown(b, '.2f')} to "
             f"{shown(a, '.2f')} ({extent(row, '+.2f')})")
 
 # %% ../nbs/09i_recorded.ipynb #f98f54c6
 def yardsticks(rows:dict, completed:dict)->str:
     "Where the trained model stands against baselines, in short: `rows` are comparisons by baseline; `completed`, the same on completed lists, are told where they say something else."
-    say = lambda some: listed([standing(r, f"{'the ' * (b != 'random order')}{b}", numbers=False) for b, r in some.items()])
+    say = lambda some: standings({f"{'the ' * (b != 'random order')}{b}": r for b, r in some.items()}, numbers=False)
     apart = other_when_completed(rows, completed)
     return say(rows) + (f" (with its lists completed, as those of a baseline are, {say(apart)})" if apart else "")
 
@@ -329,7 +329,7 @@ def _own_answer(numbers:Numbers, trained:str, start:str, briefly:bool=False)->li
     failed, controls = training_failed(numbers, trained, start), gained_controls(numbers)
     gained = f" But without any knowledge of the causal gene {who_did(controls)} as well." if controls else ""
     against = {n: paired(numbers, trained, n) for n in (a["name"] for a in numbers("config.arms") if is_control(a)) if n != trained}
-    apart = f"Held against the control{'s' * (len(against) > 1)} it is {listed([standing(r, n) for n, r in against.items()])}. " if against else ""
+    apart = f"Held against the control{'s' * (len(against) > 1)} it is {standings(against)}. " if against else ""
     return [f"{f'{failed} ' if failed else ''}{short_answer(row, *(numbers(f'metrics.runs.{x}.mrr') for x in (trained, start)), briefly)}, {where}.{gained}",
             f"{apart}After the training the model is {stands}. One run: profile {profile}, seed {numbers('config.seed')}."]
 
@@ -372,7 +372,7 @@ def answer(
         more, blind = limited(found), controls_that_gained(found)   # what takes the headline back stands in it, what limits it below
         lines = [f"{short_answer(mrr, mrr['a'], mrr['b'])}, {held_out(recorded['runs'][0])}.{' ' * bool(blind)}{more if blind else ''}", *([more] if more and not blind else []), uses_the_trait(recorded), heaviest(recorded),
                  f"After the training the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
-                 f"This page's own run, a demonstration ({numbers('config.profile')}): {own[0].lower()}{own[1:]}"]
+                 f"This page's own run is a demonstration ({numbers('config.profile')}). {own}"]
     elif recorded and (cautions := [said for said in (limited(found), uses_the_trait(recorded)) if said]): lines.insert(1, f"Pooled over the recorded runs of this profile, {len(recorded['seeds'])} seed{'s' * (len(recorded['seeds']) > 1)}: {cautions[0][0].lower()}{' '.join(cautions)[1:]}")
     first, *more = (f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines if l)
     return Block(f'<div class="answer">{first}{answer_figure(numbers, trained, start, shows).content}{"".join(more)}</div>')

@@ -6,10 +6,10 @@
 __all__ = ['LEVEL', 'TRUTH', 'YARDSTICKS', 'made_up_run', 'p_of', 'interval_side', 'verdict', 'border', 'hinted', 'moved',
            'flipped', 'paired', 'extent', 'claim', 'with_interval', 'pooled_change', 'results_table', 'training_text',
            'monitor_text', 'monitor_figure', 'is_control', 'main_arm', 'training_failed', 'other_arms',
-           'gained_controls', 'listed', 'who_did', 'held_out', 'standing', 'other_when_completed', 'tested',
-           'does_it_help', 'taken_apart', 'part_of', 'cut_off', 'form_or_knowledge', 'evidence_text', 'nearness',
-           'nearness_chart', 'example_locus', 'locus_figure', 'read_answers', 'telling_answers', 'place', 'reading',
-           'stage_times', 'quoted']
+           'gained_controls', 'listed', 'who_did', 'held_out', 'standing', 'standings', 'other_when_completed',
+           'tested', 'does_it_help', 'taken_apart', 'part_of', 'cut_off', 'form_or_knowledge', 'evidence_text',
+           'nearness', 'nearness_chart', 'example_locus', 'locus_figure', 'read_answers', 'telling_answers', 'place',
+           'reading', 'stage_times', 'quoted']
 
 # %% ../nbs/09b_story.ipynb #b227a0d5
 import html, json, re
@@ -267,6 +267,10 @@ def standing(row:dict, b:str, numbers:bool=True)->str:
     word = {"better": "above", "worse": "below", "no difference shown": "not shown to differ from"}[verdict(row)]
     return f"{word} {b} ({extent(row)})" if numbers else f"{word} {b}"
 
+def standings(rows:dict, numbers:bool=True)->str:
+    "Where a model stands against several others (name -> comparison), what is shown first."
+    return listed([standing(rows[b], b, numbers) for b in sorted(rows, key=lambda b: verdict(rows[b]) == "no difference shown")])
+
 def other_when_completed(rows:dict, completed:dict)->dict:
     "Of comparisons on completed lists, by baseline, those that say something else than the same comparison of the lists as they are."
     return {b: r for b, r in completed.items() if verdict(r) != verdict(rows[b])}
@@ -293,7 +297,7 @@ def does_it_help(
     yardsticks = [r["name"] for r in numbers("metrics.runs") if r["kind"] == "baseline"]
     stands = "\n".join(f"- {standing(paired(numbers, trained, b), b)}" for b in yardsticks)
     apart = other_when_completed({b: paired(numbers, trained, b) for b in yardsticks}, {b: paired(numbers, trained, b, "mrr_completed") for b in yardsticks})
-    fair = f"\n\nA baseline ranks all candidates, and an answer a few. With its lists completed, {trained} is {listed([standing(r, b) for b, r in apart.items()])}." if apart else ""
+    fair = f"\n\nA baseline ranks all candidates, and an answer a few. With its lists completed, {trained} is {standings(apart)}." if apart else ""
     return f"{text}Against what needs no trained model, {trained} is:\n\n{stands}{fair}"
 
 # %% ../nbs/09b_story.ipynb #f9ba06d4
@@ -337,8 +341,8 @@ def form_or_knowledge(numbers:Numbers, trained:str, start:str)->str:
              "length": "lists that reach as far as the causal gene"}
     pieces = "\n".join(f"- {names[p]}: {extent(ranking if p == 'ranking' else part_of(whole, p))}" for p in names if whole.get(p) is not None)
     cut = cut_off(numbers, (trained, start))
-    closing = {"better": "So it is not form alone: the order itself got better.", "worse": "The order itself got worse.",
-               "no difference shown": "So a better order of the genes was not shown."}[verdict(ranking)]
+    closing = {"better": "It is not form alone: the order itself got better.", "worse": "The order itself got worse.",
+               "no difference shown": "A better order of the genes was not shown."}[verdict(ranking)]
     return f"{text}The difference in MRR between {trained} and {start}, {shown(whole['difference'], '+.3f')}, is the sum of:\n\n{pieces}\n\n{cut}{' ' * bool(cut)}{closing}"
 
 # %% ../nbs/09b_story.ipynb #0b0aad61
@@ -446,7 +450,8 @@ def place(rank:float)->str:
 def reading(
     row,             # a row of `read_answers`
     title:str,       # what the answer is an example of
-    before:float,    # the causal gene's rank before the training
+    before:float,    # the causal gene's rank in the other arm's answer
+    other:str="before the training",   # what to call that
 )->Block:
     "One answer with its question in short, the causal gene marked."
     from generank.rewards import PROBLEMS
@@ -455,7 +460,7 @@ def reading(
     faults = "".join(f" Fault: {PROBLEMS[p]}." for p in row["problems"])
     return Block(f'<section class="reading"><h3>{html.escape(title)}</h3><p><strong>{html.escape(row["trait"])}</strong>, {len(row["candidates"])} candidates: '
                  f'{html.escape(", ".join(row["candidates"]))}.</p><pre>{said}</pre>'
-                 f'<p>The causal gene, {gene}, is {place(row["rank"])}; before the training it was {place(before)}.{html.escape(faults)}</p></section>')
+                 f'<p>The causal gene, {gene}, is {place(row["rank"])}; {html.escape(other)} it was {place(before)}.{html.escape(faults)}</p></section>')
 
 # %% ../nbs/09b_story.ipynb #0fe338ef
 def stage_times(numbers:Numbers)->Block:

@@ -121,7 +121,7 @@ def ways_table(found:dict)->Block:
         if not rows: rows.append(row(main, start, False))
         rows.append(row(arm, way["start"], True))
     first = next(iter(found["ways"].values()))["pooled"][found["main"]]
-    return table(rows, f"Other ways to train, on {first['n']} held-out loci in {first['n_clusters']} regions; below each difference its 95 % interval (whole regions drawn anew). Holm's adjustment is that of the comparison with {main}; "
+    return table(rows, f"Other ways to train, {main} with the same seed{'s' * (len(first['seeds']) > 1)} ({', '.join(first['seeds'])}), on {first['n']} held-out loci in {first['n_clusters']} regions; below each difference its 95 % interval (whole regions drawn anew). Holm's adjustment is that of the comparison with {main}; "
                  "lists completed, too, compares with it.", [rows[0][""]])
 
 # %% ../nbs/09j_ways.ipynb #826b0c92

@@ -113,16 +113,16 @@ def test_the_page_of_the_data_tells_of_faults_and_of_a_changed_table(tiny, tmp_p
 
 
 @pytest.mark.parametrize("difference, answer, sentence", [
-    (0.3, "Yes: under reinforcement", "ranks better than the one that it started from"),
+    (0.3, "It got better: under reinforcement", "ranks better than the one that it started from"),
     (0.0, "Not shown: under reinforcement", "No difference between"),
-    (-0.3, "No, it got worse: under reinforcement", "ranks worse than the one that it started from")])
+    (-0.3, "It got worse: under reinforcement", "ranks worse than the one that it started from")])
 def test_sentences_follow_the_result(tiny, tmp_path, difference, answer, sentence):
     def change(found):
         for row in found["primary"]:
             if {row["a"], row["b"]} == {"grpo-rank", "warm-start"}: row.update(measured(difference))
     html = render(changed(tiny, tmp_path/"run", change), engine="nbconvert", recorded_dir=str(tmp_path/"nothing")).read_text(encoding="utf-8")
     assert answer in html and sentence in html
-    answers = {"Yes: under reinforcement", "Not shown: under reinforcement", "No, it got worse: under reinforcement"}
+    answers = {"It got better: under reinforcement", "Not shown: under reinforcement", "It got worse: under reinforcement"}
     assert {a for a in answers if a in html} == {answer}
 
 
