@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+import pygments
 from pygments import highlight
 from pygments.formatters import HtmlFormatter   # here and not where it is used: two threads that import it at once get half of it
 from pygments.lexers import get_lexer_by_name
@@ -109,7 +110,7 @@ class Kept:
     "The pages that this version of Quarto made with these settings."
     def __init__(self, settings:dict[str, str]):
         said = subprocess.run(["quarto", "--version"], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
-        self.folder = kept_folder()/sha256_json([said.strip(), settings])
+        self.folder = kept_folder()/sha256_json([said.strip(), settings, KINDS, pygments.__version__])
         self.shared = self.folder/"shared"   # scripts and styles that pages load from files
 
     def path(self, notebook:str)->Path:
