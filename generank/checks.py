@@ -184,7 +184,7 @@ def layers_text(found:dict|None)->str:
         change = "" if arm == layers["reference"] else f"; against {layers['reference']} {measured({'value': auc['difference'], 'ci_low': auc['difference_ci_low'], 'ci_high': auc['difference_ci_high']}, '+.3f')}"
         lines.append(f"- {arm}: mean over the layers {measured({'value': auc['auc'], **auc}, '.3f')}, {knows}{change}. In the last layer the cosine similarity with the trait is {shown(last['causal'], '.3f')} for the "
                      f"causal gene and {shown(last['others'], '.3f')} for the other candidates.")
-    return ("While the model reads the question it holds something of the trait and of each candidate in every layer. If the causal gene is more like the trait than the others are, the area under the ROC "
+    return ("While the model reads the question, every layer turns each word into a list of numbers, a *hidden state*; those of the trait and of each candidate are compared here. If the causal gene is more like the trait than the others are, the area under the ROC "
             f"curve is above 0.5. On {layers['n']} loci:\n\n" + "\n".join(lines))
 
 # %% ../nbs/09f_checks.ipynb #86e1155d

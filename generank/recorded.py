@@ -221,7 +221,7 @@ def against_controls(
     rows = {n: found["pooled"][found["main"], n] for n, a in found["arms"].items() if is_control(a)} if found else {}
     if not rows: return ""
     stands, seeds = standings({n: p["metrics"]["mrr_completed"] for n, p in rows.items()}), dict.fromkeys(_seeds(p) for p in rows.values())
-    return f"Held against the control{'s' * (len(rows) > 1)} on completed lists, {found['main']} is {stands}; {listed(seeds)}{' each' * (len(seeds) == 1 < len(rows))}."
+    return f"Held against the control{'s' * (len(rows) > 1)}, trained by rewards that know nothing of the causal gene, on completed lists, {found['main']} is {stands}; {listed(seeds)}{' each' * (len(seeds) == 1 < len(rows))}."
 
 # %% ../nbs/09i_recorded.ipynb #cb0af24b
 def _seeds(pooled)->str: return f"{len(pooled['seeds'])} seed{'s' * (len(pooled['seeds']) > 1)}"
