@@ -355,7 +355,7 @@ def save_pages(
     site.mkdir(parents=True, exist_ok=True)
     if engine == "quarto" or engine == "auto" and shutil.which("quarto"):
         ready = lambda notebooks: {name: for_quarto(nb) for name, nb in notebooks.items()}
-        try: made = quarto_pages(ready(pages), site, shared, lambda: ready(awaited()))
+        try: made = quarto_pages(ready(pages), site, shared, later and (lambda: ready(awaited())))
         except (subprocess.CalledProcessError, FileNotFoundError, PiecesLost) as e:
             said = getattr(e, "stderr", None) or str(e)
             log.warning("Quarto failed, so nbconvert renders the page; Quarto said: %s", " ".join(complaints(said)) or said.strip()[-400:])
