@@ -58,7 +58,8 @@ class Stop:
         self.kinds.add(kind)
         if not again and not first: return
         if self.kernel is None: raise KeyboardInterrupt
-        self.kill() if again else os.kill(self.kernel, signal.SIGINT)
+        if again: return self.kill()
+        with suppress(ProcessLookupError): os.kill(self.kernel, signal.SIGINT)   # it may have ended by itself
 
     def enforce(self):
         "End a kernel that was asked to stop and did not; ask it when the process that started this one has ended."
@@ -273,6 +274,7 @@ def kernel_manager(
     output,              # open, named file for what the process itself prints
     threads:int=None,    # processor threads of torch and numpy in the kernel; None leaves it to them
     preloaded=None,      # a `Preloaded` to take kernels from
+    sockets:Path=None,   # folder for the sockets to speak to the kernel through; None: TCP ports
 ):                       # a class for nbclient
     "A kernel manager whose kernels run in the present environment."
     from jupyter_client.kernelspec import KernelSpec
@@ -287,6 +289,8 @@ def kernel_manager(
             return self.connection_info
     class Manager(AsyncKernelManager):
         kernel_spec = KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], display_name="Python 3", language="python")
+        def _transport_default(self): return "ipc" if sockets and os.name == "posix" and len(str(sockets)) < 90 else "tcp"   # a socket's name may have 104 bytes
+        def _ip_default(self): return f"{sockets}/kernel" if self.transport == "ipc" else super()._ip_default()
         async def start_kernel(self, **kwargs):
             if preloaded: self.provisioner = Provisioner(kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
             await super().start_kernel(**{"env": os.environ | thread_settings(threads), **kwargs}, stdout=output, stderr=output)
@@ -349,7 +353,8 @@ def failure(
     kind = type(error).__name__
     if stop.asked: return Interrupted(STOPPED)
     if kind == "CellTimeoutError": return RunFailed(f"A cell of {name} ran longer than the cell time-out allows.")
-    if kind in ("DeadKernelError", "RuntimeError"): return RunFailed(f"The kernel of {name} died; if the machine ran out of memory, lower the batch size (see run.log).")
+    if kind == "RuntimeError": return RunFailed(f"The kernel of {name} did not start (see run.log for what it printed).")
+    if kind == "DeadKernelError": return RunFailed(f"The kernel of {name} died; if the machine ran out of memory, lower the batch size (see run.log).")
     if kind != "PapermillExecutionError": return error
     if error.ename == "UserError": return UserError(error.evalue)
     full = next((code for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(code) in error.evalue), None)
@@ -374,12 +379,19 @@ def execute(
     papermill_engines.register("generank", engine())
     copy = output.with_name(f".{output.name}")
     name = os.path.relpath(output)
-    with tempfile.NamedTemporaryFile("w+") as printed:
-        try:
-            declared = prepare(notebook, copy)
+    with tempfile.TemporaryDirectory(prefix="generank-", ignore_cleanup_errors=True) as room, open(f"{room}/printed", "w+") as printed:
+        def attempt(sockets):
             papermill.execute_notebook(
                 os.path.relpath(copy), name, {k: v for k, v in parameters.items() if k in declared}, "generank", kernel_name="python3", language="python",
-                kernel_manager_class=kernel_manager(stop, printed, threads, _preloaded if wait else None), progress_bar=False, autosave_cell_every=30, execution_timeout=cell_timeout)
+                kernel_manager_class=kernel_manager(stop, printed, threads, _preloaded if wait else None, sockets), progress_bar=False, autosave_cell_every=30, execution_timeout=cell_timeout)
+        try:
+            declared = prepare(notebook, copy)
+            try: attempt(Path(room))
+            except RuntimeError as e:
+                if type(e) is not RuntimeError or stop.asked: raise   # of nbclient itself: the kernel did not start, so nothing has run yet
+                log.warning("The kernel of %s did not start (%s); it is started once more, through TCP ports.", name, e)
+                stop.kill()
+                attempt(None)
         except (KeyboardInterrupt, Exception) as e: raise failure(e, name, stop) from e
         finally:
             stop.kill()

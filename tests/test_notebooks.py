@@ -35,9 +35,9 @@ def test_notebook_runs(path, preloaded, tmp_path, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in NOTEBOOKS}
     source = tmp_path/path.name
     nbformat.write(runnable(path), source)
-    with tempfile.NamedTemporaryFile("w+") as printed:
+    with tempfile.TemporaryDirectory() as room, open(f"{room}/printed", "w+") as printed:
         papermill.execute_notebook(str(source), str(tmp_path/f"executed-{path.name}"), cwd=str(path.parent), kernel_name="python3", language="python",
-                                   kernel_manager_class=kernel_manager(Stop(), printed, preloaded=preloaded), progress_bar=False, execution_timeout=300)
+                                   kernel_manager_class=kernel_manager(Stop(), printed, preloaded=preloaded, sockets=Path(room)), progress_bar=False, execution_timeout=300)
     executed = nbformat.read(tmp_path/f"executed-{path.name}", as_version=4)
     assert all(c.execution_count for c in executed.cells if c.cell_type == "code" and c.source.strip())
     assert {p: p.stat().st_mtime_ns for p in NOTEBOOKS} == before, "a notebook wrote to nbs/"
