@@ -608,6 +608,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.models.load_unsloth': ('models.html#load_unsloth', 'generank/models.py'),
                                  'generank.models.model_folder': ('models.html#model_folder', 'generank/models.py'),
                                  'generank.models.run_of': ('models.html#run_of', 'generank/models.py'),
+                                 'generank.models.settle_functions': ('models.html#settle_functions', 'generank/models.py'),
                                  'generank.models.smollm2_folder': ('models.html#smollm2_folder', 'generank/models.py'),
                                  'generank.models.smollm2_gguf': ('models.html#smollm2_gguf', 'generank/models.py'),
                                  'generank.models.take_card': ('models.html#take_card', 'generank/models.py'),

