@@ -107,7 +107,7 @@ def documented(
     inside = [n for n in node.body if isinstance(n, ast.FunctionDef) and (not n.name.startswith("_") or n.name == "__call__")] if isinstance(node, ast.ClassDef) else []
     methods = [{"Method": called(n.name, written(n)), "Meaning": ast.get_docstring(n) or ""} for n in inside]
     link = f'<a href="{html.escape(address, quote=True)}">source</a>' if address else ""
-    parts = [re.sub(r"`((?:[^`<]|<wbr>)+)`", r"<code>\1</code>", table(r).content).replace("tabular", "tabular meant" if any("Meaning" in row for row in r) else "tabular", 1) for r in (rows, methods) if r]
+    parts = [re.sub(r"`((?:[^`<]|<wbr>)+)`", r"<code>\1</code>", table(r, kind="meant" if any("Meaning" in row for row in r) else "").content) for r in (rows, methods) if r]
     return Block(f'<section class="symbol"><h3 id="{node.name}" class="anchored">{link}<code>{node.name}</code></h3><code class="signature">{html.escape(called(node.name, parameters))}</code>'
                  f'{prose(ast.get_docstring(node) or "")}{"".join(parts)}</section>')
 

@@ -195,6 +195,7 @@ def table(
     rows,            # a list of dicts; their values are text, ready to be shown
     caption:str="",  # above the table
     strong=(),       # first-column texts whose rows stand out
+    kind:str="",     # a class of its own for the styles
 )->Block:
     "A table that scrolls by itself on a narrow screen, and is sorted by a click on a heading where it is long."
     columns = list(dict.fromkeys(c for row in rows for c in row))
@@ -205,8 +206,8 @@ def table(
         return f"<tr{mark}>{_cell('th', first)}{''.join(_cell('td', v) for v in others)}</tr>"
     title = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
     body = "\n".join(map(line, rows))
-    wide = " wide dense" if len(columns) > 8 else " wide" if len(columns) > 6 else ""
-    return Block(f'<div class="tabular{wide}">{title}<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption or "Table", quote=True)}">'
+    classes = " ".join(filter(None, ["tabular", kind, "wide" if len(columns) > 6 else "", "dense" if len(columns) > 8 else ""]))
+    return Block(f'<div class="{classes}">{title}<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption or "Table", quote=True)}">'
                  f"<table{_words(rows, columns)}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>{SORT if len(rows) >= LONG else ''}</div>")
 
 # %% ../nbs/09a_report.ipynb #3d400d67
