@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -397,6 +398,17 @@ def test_two_runs_on_one_page(tiny, tmp_path):
     assert re.search(r"grpo-rank of other <strong>ranks better than</strong> that of tiny", words)
     assert re.search(r"zero-shot of other <strong>is not shown to differ from</strong> that of tiny", words)
     assert is_sound((tmp_path/"page/index.html").resolve(), tmp_path) == {(tmp_path/"page/index.html").resolve()}
+
+
+def test_the_notebooks_of_a_site_are_executed_side_by_side(tiny, tmp_path, monkeypatch):
+    "One after the other, the first would wait for the second in vain."
+    class Met(Exception): pass
+    both = threading.Barrier(2, timeout=60)
+    def execute(*_, **__):
+        both.wait()
+        raise Met
+    monkeypatch.setattr("generank.report.execute", execute)
+    with pytest.raises(Met): render_site(tiny, engine="nbconvert", site=tmp_path/"site")
 
 
 @pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is no Python package and optional; without it nbconvert makes the same pages, which the tests above look at")
