@@ -601,6 +601,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'generank.models': { 'generank.models._download': ('models.html#_download', 'generank/models.py'),
                                  'generank.models._download_problem': ('models.html#_download_problem', 'generank/models.py'),
                                  'generank.models._random_llama': ('models.html#_random_llama', 'generank/models.py'),
+                                 'generank.models.adapter_settings': ('models.html#adapter_settings', 'generank/models.py'),
                                  'generank.models.cache_folder': ('models.html#cache_folder', 'generank/models.py'),
                                  'generank.models.choose_dtype': ('models.html#choose_dtype', 'generank/models.py'),
                                  'generank.models.convert_gguf': ('models.html#convert_gguf', 'generank/models.py'),

@@ -19,7 +19,7 @@ import numpy as np
 
 from .checkpoints import metrics_callback, newest_checkpoint, read_metrics, save_boundary
 from .core import UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name, write_json, write_text
-from .models import SHAPES, choose_dtype, hub_name, is_llama, licence_of, load_model, load_unsloth, take_card, trained_weights
+from .models import SHAPES, adapter_settings, choose_dtype, hub_name, is_llama, licence_of, load_model, load_unsloth, take_card, trained_weights
 from .monitor import monitor_callback, monitor_reward
 from .prompts import as_style, asked_as
 from .rewards import Configured, check_gold, rank_reward, reward_functions
@@ -292,6 +292,7 @@ def _save_trained(trainer, out_dir:Path):
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled: trainer.save_model(t)
         elif trainer.is_world_process_zero(): model.save_pretrained(t, **({"selected_adapters": model.active_adapters} if hasattr(model, "peft_config") else {}))   # not trl's copy of the start
         if not trainer.is_world_process_zero(): return
+        if (Path(t)/"adapter_config.json").exists(): write_json(Path(t)/"adapter_config.json", adapter_settings(t))
         names = [p.name for p in Path(t).iterdir() if p.name.startswith(("adapter_", "model", "config.json", "generation_config.json"))]
         for f in sorted(names, key=lambda n: n.endswith("config.json")): os.replace(Path(t)/f, out_dir/f)
 

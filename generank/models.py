@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'SMOLLM2', 'SHAPES', 'ELEMENTWISE', 'cache_folder', 'convert_gguf', 'smollm2_gguf', 'smollm2_folder',
            'choose_dtype', 'weights_place', 'take_card', 'model_folder', 'settle_functions', 'load_model',
-           'load_unsloth', 'run_of', 'trained_weights', 'hub_name', 'is_llama', 'licence_of']
+           'load_unsloth', 'run_of', 'trained_weights', 'adapter_settings', 'hub_name', 'is_llama', 'licence_of']
 
 # %% ../nbs/04b_models.ipynb #033ed47c
 import logging, os, re, tempfile
@@ -230,6 +230,12 @@ def trained_weights(
 )->Path|None:       # the file that identifies its weights
     "The weights in an arm's folder: a LoRA adapter's, or a whole model's (the index, where they lie in several files)."
     return next((p for name in ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json") if (p := Path(folder)/name).exists()), None)
+
+def adapter_settings(
+    folder,         # of an adapter
+)->dict:            # its `adapter_config.json`
+    "The settings of an adapter, lists of names in order: peft writes them from sets, which have another order in each process."
+    return {k: sorted(v) if isinstance(v, list) and all(isinstance(x, str) for x in v) else v for k, v in read_json(Path(folder)/"adapter_config.json").items()}
 
 # %% ../nbs/04b_models.ipynb #5e95a8e3
 def hub_name(name:str)->str:   # "smollm2-135m-instruct", a Hub id or a folder

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .core import UserError, read_json, sha256_file, sha256_json
-from .models import SMOLLM2, trained_weights
+from .core import UserError, sha256_file, sha256_json
+from .models import SMOLLM2, adapter_settings, trained_weights
 from .prompts import STYLES
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def adapter_hash(
     if adapter is None: return None
     if trained_weights(adapter) and (Path(adapter)/"config.json").exists(): return folder_hash(adapter)
     if not (Path(adapter)/"adapter_model.safetensors").exists(): raise UserError(f"{adapter} holds no adapter (adapter_model.safetensors): train one there first, or name another folder.")
-    settings = {k: sorted(v) if isinstance(v, list) and all(isinstance(x, str) for x in v) else v for k, v in read_json(Path(adapter)/"adapter_config.json").items()}
+    settings = adapter_settings(adapter)
     settings.pop("base_model_name_or_path", None)
     return sha256_json([sha256_file(Path(adapter)/"adapter_model.safetensors"), settings])
 

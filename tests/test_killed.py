@@ -42,9 +42,9 @@ ARMS = ("zero-shot", "warm-start", "grpo-rank")
 
 
 def results(run):
-    "What must not depend on how often a run was killed: the bytes of metrics, comparisons and answers, the figures' tables, the weights."
+    "What must not depend on how often a run was killed: the bytes of metrics, comparisons and answers, the figures' tables, the weights and their settings."
     files = ["evaluation/metrics.json", "evaluation/comparisons.json", "evaluation/robustness.json", "data/loci.parquet", *(f"responses/{a}.parquet" for a in ARMS)]
-    files += [p.relative_to(run).as_posix() for pattern in ("probes/*/*.parquet", "evaluation/figures/*.csv", "models/*/adapter_model.safetensors") for p in sorted(run.glob(pattern))]
+    files += [p.relative_to(run).as_posix() for pattern in ("probes/*/*.parquet", "evaluation/figures/*.csv", "models/*/adapter_*") for p in sorted(run.glob(pattern))]
     return {name: (run/name).read_bytes() for name in files}
 
 
