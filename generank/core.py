@@ -7,7 +7,7 @@ __all__ = ['UserError', 'unknown_name', 'atomic_path', 'write_text', 'write_json
            'sha256_file', 'sha256_json', 'stable_seed', 'flatten', 'differences', 'Progress']
 
 # %% ../nbs/00_core.ipynb #790ca331
-import hashlib, json, os, re, sys, time
+import hashlib, json, os, re, sys, threading, time
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -39,7 +39,7 @@ def atomic_path(
     "Write to the yielded path; the file appears at `path` only when the block ends without an error."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         yield temporary
         with open(temporary, "rb+") as f: os.fsync(f.fileno())

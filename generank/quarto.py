@@ -8,12 +8,14 @@ __all__ = ['log', 'SUMMARY', 'KINDS', 'HELD', 'MODULE', 'LOADED', 'ROOM', 'setti
            'shares', 'called', 'render_notebooks', 'share', 'quarto_pages']
 
 # %% ../nbs/08j_quarto.ipynb #76bd815d
-import copy, logging, os, re, shutil, subprocess, tempfile
+import copy, inspect, logging, os, re, shutil, subprocess, tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import pygments
+from filelock import FileLock
 from pygments import highlight
 from pygments.formatters import HtmlFormatter   # here and not where it is used: two threads that import it at once get half of it
 from pygments.lexers import get_lexer_by_name
@@ -110,7 +112,8 @@ class Kept:
     "The pages that this version of Quarto made with these settings."
     def __init__(self, settings:dict[str, str]):
         said = subprocess.run(["quarto", "--version"], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
-        self.folder = kept_folder()/sha256_json([said.strip(), settings, KINDS, pygments.__version__])
+        made_by = [inspect.getsource(x) for x in (held_back, coloured, put_back, type(get_lexer_by_name("ipython3")))]   # what is kept has its pieces back
+        self.folder = kept_folder()/sha256_json([said.strip(), settings, KINDS, pygments.__version__, made_by])
         self.shared = self.folder/"shared"   # scripts and styles that pages load from files
 
     def path(self, notebook:str)->Path:
@@ -119,20 +122,22 @@ class Kept:
 
     def find(self, notebook:str)->str|None:
         "The page of a notebook's text as Quarto made it; None where it is not kept, or where a file that it loads is gone."
-        if not (path := self.path(notebook)).exists(): return None
-        page = path.read_text(encoding="utf-8")
+        try: page = (path := self.path(notebook)).read_text(encoding="utf-8")
+        except OSError: return None
         if not all((self.shared/f).is_file() for f in LOADED.findall(page)): return None
-        os.utime(path)   # used now
+        with suppress(OSError): os.utime(path)   # used now
         return page
 
     def keep(self, site, pages:dict[str, str]):
         "Keep what Quarto wrote to `site`: first what pages share, then pages by their notebooks' texts."
-        for file in common(site):
-            place = self.shared/file.relative_to(site)
-            if not place.exists():
-                with atomic_path(place) as path: shutil.copyfile(file, path)
-        for notebook, page in pages.items(): write_text(self.path(notebook), page)
-        make_room()
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{kept_folder()}.lock"):   # others keep theirs meanwhile, or make room
+            for file in common(site):
+                place = self.shared/file.relative_to(site)
+                if not place.exists():
+                    with atomic_path(place) as path: shutil.copyfile(file, path)
+            for notebook, page in pages.items(): write_text(self.path(notebook), page)
+            make_room()
 
 # %% ../nbs/08j_quarto.ipynb #562dae7c
 LOADED = re.compile(r'<(?:script|link)\b[^>]*?\b(?:src|href)="([^":]+\.(?:js|css))"')   # files that a page loads
