@@ -4,7 +4,7 @@ Each process is a fork of one that has imported torch and computed nothing; it l
 Compared are `load_model` as it is, which calls each elementwise function once before threads share it, and the same without that call:
 there torch's wheel, with oneMKL 2024.2, now and then computes a thread's share of the first cosines with few correct digits
 (https://github.com/pytorch/pytorch/issues/188792). The rate depends on the machine; on one without the race both are 0."""
-import argparse, os
+import argparse, os, traceback
 
 import torch
 import transformers.models.llama.modeling_llama  # noqa: F401, so that no fork has to import it
@@ -25,6 +25,7 @@ def differs(settled:bool, model:str, threads:int)->bool:
             x = torch.arange(TOKENS)[None] % 200
             with torch.no_grad(): first, second = (loaded.eval()(input_ids=x).logits for _ in range(2))
             os.write(write, b"0" if torch.equal(first, second) else b"1")
+        except BaseException: traceback.print_exc()
         finally: os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as answer: said = answer.read()

@@ -349,11 +349,15 @@ def differences_over_k(
 def hidden_marks(
     runs:list[dict],     # `runs` of `metrics.json`, with `mean_tokens`
     metrics:list[str],   # what is drawn, a panel each
-)->str:                  # sentences for a caption; "" where every mark is seen
-    "Which runs lie exactly under another one."
-    same, place = {}, lambda r: (r["mean_tokens"], *(r[m] for m in metrics))
-    for run in runs: same.setdefault(place(run), []).append(run["name"])
-    return "".join(f" {' and '.join(names)} lie on one another." for names in same.values() if len(names) > 1)
+)->str:                  # sentences for a caption; "" where no mark lies exactly under another
+    "Which runs lie exactly under another one, and in which panel where it is not every one."
+    panels = {}   # names that share a place -> the metrics where they do
+    for metric in metrics:
+        same = {}
+        for run in runs: same.setdefault((run["mean_tokens"], run[metric]), []).append(run["name"])
+        for names in same.values():
+            if len(names) > 1: panels.setdefault(tuple(names), []).append(METRIC_NAMES.get(metric, metric))
+    return "".join(f" {' and '.join(names)} lie on one another{'' if len(where) == len(metrics) else f' in {where[0]}'}." for names, where in panels.items())
 
 @styled
 def accuracy_against_tokens(

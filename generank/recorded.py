@@ -373,7 +373,7 @@ def answer(
         lines = [f"{short_answer(mrr, mrr['a'], mrr['b'])}, {held_out(recorded['runs'][0])}.{' ' * bool(blind)}{more if blind else ''}", *([more] if more and not blind else []), uses_the_trait(recorded), heaviest(recorded),
                  f"After the training the model is {stands}. This is the recorded result: {in_runs(recorded)}.",
                  f"This page's own run is a demonstration ({numbers('config.profile')}). {own}"]
-    elif recorded and (cautions := [said for said in (limited(found), uses_the_trait(recorded)) if said]): lines.insert(1, f"Pooled over the recorded runs of this profile, {len(recorded['seeds'])} seed{'s' * (len(recorded['seeds']) > 1)}: {cautions[0][0].lower()}{' '.join(cautions)[1:]}")
+    elif recorded and (cautions := [said for said in (limited(found), uses_the_trait(recorded)) if said]): lines.insert(1, f"By all recorded runs, those of this profile and those beside it: {cautions[0][0].lower()}{' '.join(cautions)[1:]}")
     first, *more = (f"<p>{html.escape(l.replace('`', ''))}</p>" for l in lines if l)
     return Block(f'<div class="answer">{first}{answer_figure(numbers, trained, start, shows).content}{"".join(more)}</div>')
 
