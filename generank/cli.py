@@ -463,4 +463,7 @@ def main(
         if debug: raise
         message, code = told(error)
         print(f"Error: {message}" if code == 2 or not message.startswith("Stopped") else message, file=sys.stderr)
-    return {None: 0, 130: 1}.get(code, code if isinstance(code, int) else 0)
+    if code == 130:   # typer's word for Ctrl-C
+        print("Stopped.", file=sys.stderr)
+        return 1
+    return code if isinstance(code, int) else 0

@@ -68,6 +68,11 @@ class Stop:
             os.kill(os.getpid(), signal.SIGTERM)
         if self.asked and time.monotonic() - self.asked > self.grace: self.kill()
 
+    def end(self):
+        "Stop for good, from another thread: the kernel is ended now, and none is started for this stop any more."
+        self.asked = self.asked or time.monotonic()
+        self.kill()
+
     def kill(self):
         "End the kernel and its children."
         try:
@@ -295,6 +300,7 @@ def kernel_manager(
             if preloaded: self.provisioner = Provisioner(kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
             await super().start_kernel(**{"env": os.environ | thread_settings(threads), **kwargs}, stdout=output, stderr=output)
             stop.kernel = self.provisioner.pid
+            if stop.asked: stop.kill()   # while it was started
     return Manager
 
 # %% ../nbs/08c_execution.ipynb #e9236f8e
@@ -363,6 +369,8 @@ def failure(
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {(error.evalue.splitlines() or [''])[0][:300]}")
 
 # %% ../nbs/08c_execution.ipynb #8f936715
+def _told_by_failure(record)->bool: return "Kernel died" not in record.getMessage()   # nbclient's line for the same thing
+
 def execute(
     notebook:Path,              # a stage's notebook
     output:Path,                # the executed copy
@@ -377,10 +385,12 @@ def execute(
     import papermill
     from papermill.engines import papermill_engines
     papermill_engines.register("generank", engine())
+    logging.getLogger("papermill").addFilter(_told_by_failure)
     copy = output.with_name(f".{output.name}")
     name = os.path.relpath(output)
     with tempfile.TemporaryDirectory(prefix="generank-", ignore_cleanup_errors=True) as room, open(f"{room}/printed", "w+") as printed:
         def attempt(sockets):
+            if stop.asked: raise Interrupted(STOPPED)
             papermill.execute_notebook(
                 os.path.relpath(copy), name, {k: v for k, v in parameters.items() if k in declared}, "generank", kernel_name="python3", language="python",
                 kernel_manager_class=kernel_manager(stop, printed, threads, _preloaded if wait else None, sockets), progress_bar=False, autosave_cell_every=30, execution_timeout=cell_timeout)
@@ -388,9 +398,10 @@ def execute(
             declared = prepare(notebook, copy)
             try: attempt(Path(room))
             except RuntimeError as e:
-                if type(e) is not RuntimeError or stop.asked: raise   # of nbclient itself: the kernel did not start, so nothing has run yet
+                if type(e) is not RuntimeError: raise   # of nbclient itself: the kernel did not start, so nothing has run yet
                 log.warning("The kernel of %s did not start (%s); it is started once more, through TCP ports.", name, e)
                 stop.kill()
+                stop.kernel = None   # so that Ctrl-C ends the wait for the next
                 attempt(None)
         except (KeyboardInterrupt, Exception) as e: raise failure(e, name, stop) from e
         finally:

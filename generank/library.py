@@ -19,8 +19,9 @@ import pandas as pd
 from .core import UserError, read_json
 from .gpu import gpu_results, gpu_text, speed_chart, speed_table
 from .manifest import REPOSITORY
+from .execution import Stop
 from .pipeline import find_notebooks
-from .report import PAGES, Block, cell_options, chart_figure, check_engine, check_run, executed_page, figure_block, from_run, picture, run_pages, save_pages, table
+from .report import PAGES, Block, cell_options, chart_figure, check_engine, check_run, executed_page, figure_block, from_run, picture, run_pages, save_pages, table, without_options
 
 # %% ../nbs/09h_library.ipynb #a9dcc698
 def addresses(
@@ -188,9 +189,10 @@ def folded(
 )->list:
     "The cells, neighbours of one kind of code without outputs joined to one."
     made, silent = [], lambda c: c.cell_type == "code" and not c.outputs
+    shown_as = lambda c: (c.metadata.report_folds, cell_options(c.source).get("echo"))
     for cell in cells:
         before = made[-1] if made else None
-        if before and silent(cell) and silent(before) and cell.metadata.report_folds == before.metadata.report_folds: before.source += f"\n\n\n{cell.source}"
+        if before and silent(cell) and silent(before) and shown_as(cell) == shown_as(before): before.source += "\n\n\n" + without_options(cell.source)
         else: made.append(cell)
     return made
 
@@ -297,10 +299,15 @@ def render_site(
     "Render all at once: the report of a run and its data, the first published run anew, the library, its speed, its log."
     check_engine(engine)
     check_run(run_dir)
+    stops = Stop(), Stop()
     with ThreadPoolExecutor() as pool:
-        running, first = pool.submit(run_pages, run_dir, **parameters), pool.submit(executed_page, "published")
-        library = library_pages()
-        footers = {**dict.fromkeys(PAGES, from_run(run_dir)), **dict.fromkeys(["published", *library], "Rendered by generank.")}
-        page = save_pages(library, site or Path(run_dir)/"site", engine, footers, list(library), lambda: {**running.result(), "published": first.result()})
+        running, first = pool.submit(run_pages, run_dir, stop=stops[0], **parameters), pool.submit(executed_page, "published", stop=stops[1])
+        try:
+            library = library_pages()
+            footers = {**dict.fromkeys(PAGES, from_run(run_dir)), **dict.fromkeys(["published", *library], "Rendered by generank.")}
+            page = save_pages(library, site or Path(run_dir)/"site", engine, footers, list(library), lambda: {**running.result(), "published": first.result()})
+        except BaseException:   # Ctrl-C, or one of them failed: the others' kernels are not waited for
+            for stop in stops: stop.end()
+            raise
     if open_browser: webbrowser.open(page.resolve().as_uri())
     return page

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['log', 'FILES', 'LONG', 'SORT', 'HIDDEN_TAGS', 'TEMPLATES', 'PAGES', 'shown', 'Numbers', 'interval', 'p_value',
            'duration', 'data_link', 'Block', 'figure_block', 'picture', 'run_figure', 'chart_figure', 'table',
-           'cell_options', 'joined', 'for_readers', 'contents', 'to_page', 'loads', 'png', 'for_quarto', 'save_pages',
-           'check_engine', 'run_pages', 'check_run', 'from_run', 'render', 'save_pdf', 'executed_page', 'render_page']
+           'without_options', 'cell_options', 'joined', 'for_readers', 'contents', 'to_page', 'loads', 'png',
+           'for_quarto', 'save_pages', 'check_engine', 'run_pages', 'check_run', 'from_run', 'render', 'save_pdf',
+           'executed_page', 'render_page']
 
 # %% ../nbs/09a_report.ipynb #137840e3
 import base64, copy, html, logging, re, shutil, subprocess, tempfile, webbrowser
@@ -211,6 +212,10 @@ def table(
                  f"<table{_words(rows, columns)}><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>{SORT if len(rows) >= LONG else ''}</div>")
 
 # %% ../nbs/09a_report.ipynb #3d400d67
+def without_options(source:str)->str:
+    "The code of a cell below the options at its head."
+    return re.sub(r"^(?:#\|.*(?:\n|$))+\n*", "", source)
+
 def cell_options(source:str)->dict[str, str]:
     "The options at the head of a cell, lines such as `#| echo: false`."
     head = re.match(r"(?:#\|.*(?:\n|$))*", source)[0]
@@ -238,7 +243,7 @@ def for_readers(
     for c in nb.cells:
         if c.cell_type != "code": continue
         c.metadata["report_hides_code"] = cell_options(c.source).get("echo") == "false"
-        c.source = re.sub(r"^(?:#\|.*(?:\n|$))+\n*", "", c.source)
+        c.source = without_options(c.source)
         for o in c.get("outputs", []): joined(o.get("data", {}))
     for c in nb.cells:
         if c.cell_type == "markdown": joined(c)
@@ -352,12 +357,17 @@ def save_pages(
 )->Path:                 # the first page
     "Write notebooks as pages and give all pages of the folder their bar; where Quarto fails, nbconvert makes them and a warning tells what Quarto said."
     check_engine(engine)
-    site, made, awaited = Path(site), None, cache(later or dict)
+    site, made, failed = Path(site), None, []
+    @cache
+    def awaited():
+        try: return later() if later else {}
+        except BaseException as e: failed.append(e); raise
     site.mkdir(parents=True, exist_ok=True)
     if engine == "quarto" or engine == "auto" and shutil.which("quarto"):
         ready = lambda notebooks: {name: for_quarto(nb) for name, nb in notebooks.items()}
         try: made = quarto_pages(ready(pages), site, shared, later and (lambda: ready(awaited())))
         except (subprocess.CalledProcessError, FileNotFoundError, PiecesLost) as e:
+            if e in failed: raise   # it is not Quarto's
             said = getattr(e, "stderr", None) or str(e)
             log.warning("Quarto failed, so nbconvert renders the page; Quarto said: %s", " ".join(complaints(said)) or said.strip()[-400:])
     pages = {**awaited(), **pages}
@@ -377,6 +387,7 @@ PAGES = ("index", "dataset")  # the notebooks of a site: the report, and the dat
 def run_pages(
     run_dir,          # a run folder, finished or recorded
     notebook=None,    # a report's notebook, then the only page; None: those of `PAGES` in `nbs/`
+    stop=None,        # a `Stop` to end it with from another thread
     **parameters,     # further parameters of the report's notebook, such as `recorded_dir`
 )->dict:              # executed notebooks by their pages' names
     "Execute the notebooks that tell of a run; raises `UserError` where the run lacks a number or a figure that they need."
@@ -388,7 +399,7 @@ def run_pages(
     pages = {}
     for name, source in sources.items():
         executed = run_dir/"notebooks"/f"{name}.ipynb"
-        execute(source, executed, {"run_dir": str(run_dir.resolve()), **(parameters if name == "index" else {})}, run_dir, Stop(), threads=1)
+        execute(source, executed, {"run_dir": str(run_dir.resolve()), **(parameters if name == "index" else {})}, run_dir, stop or Stop(), threads=1)
         pages[name] = nbformat.read(executed, as_version=4)
     return pages
 
@@ -435,6 +446,7 @@ def save_pdf(
 def executed_page(
     name:str,        # of the notebook in nbs/, as in "published"
     notebook=None,   # another notebook
+    stop=None,       # a `Stop` to end it with from another thread
     **parameters,    # of the notebook
 ):                   # it, executed
     "Execute the notebook of a page that tells of no run."
@@ -443,7 +455,7 @@ def executed_page(
     if not source.exists(): raise UserError(f"{source} does not exist: pages are rendered from a clone of the project.")
     with tempfile.TemporaryDirectory() as d:
         executed = Path(d)/f"{name}.ipynb"
-        execute(source, executed, parameters, Path(d), Stop(), threads=1)
+        execute(source, executed, parameters, Path(d), stop or Stop(), threads=1)
         return nbformat.read(executed, as_version=4)
 
 # %% ../nbs/09a_report.ipynb #7e53e905

@@ -4,19 +4,23 @@ import html
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
 from generank.core import UserError, read_json, write_json, write_text
 from generank.library import addresses, library_pages, render_site
 from generank.report import SORT, TEMPLATES, loads, render, render_page, save_pages, save_pdf, table
+from test_run import GENERANK, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = {SORT, f"<script>\n{(TEMPLATES/'report/theme.js').read_text(encoding='utf-8').rstrip()}\n</script>"}   # what a page runs: the sorting of a table, the switch of light and dark
@@ -409,6 +413,26 @@ def test_the_notebooks_of_a_site_are_executed_side_by_side(tiny, tmp_path, monke
         raise Met
     monkeypatch.setattr("generank.report.execute", execute)
     with pytest.raises(Met): render_site(tiny, engine="nbconvert", site=tmp_path/"site")
+
+
+def test_what_fails_in_a_notebook_is_not_laid_to_quarto(tmp_path, monkeypatch, caplog):
+    def later(): raise FileNotFoundError("evaluation/metrics.json")
+    monkeypatch.setattr("generank.report.quarto_pages", lambda pages, site, shared, later: later())
+    with pytest.raises(FileNotFoundError, match="metrics.json"): save_pages({}, tmp_path/"site", "quarto", later=later)
+    assert not caplog.records
+
+
+def test_a_report_ends_at_once_when_it_is_stopped(tiny, tmp_path):
+    "Ctrl-C in a terminal, while both notebooks are executed: their kernels go too."
+    process = subprocess.Popen([GENERANK, "report", tiny, "--engine", "nbconvert"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    kernels = lambda: [p for p in psutil.Process(process.pid).children() if "ipykernel_launcher" in " ".join(p.cmdline())]
+    wait_for(lambda: len(kernels()) == 2, process)
+    time.sleep(1)   # they are at work
+    running = kernels()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and err == "Stopped.\n", err
+    wait_for(lambda: not any(k.is_running() for k in running), seconds=10)
 
 
 @pytest.mark.skipif(not shutil.which("quarto"), reason="Quarto is no Python package and optional; without it nbconvert makes the same pages, which the tests above look at")
