@@ -227,7 +227,7 @@ def test_without_a_kernel_a_run_says_so(mini):
     (mini.folder/"fake"/"ipykernel_launcher.py").write_text("raise ModuleNotFoundError(\"No module named 'ipykernel'\")\n")
     path = os.pathsep.join([str(mini.folder/"fake"), *filter(None, [os.environ.get("PYTHONPATH")])])
     none = mini.run(*TINY, PYTHONPATH=path)
-    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/02_data.ipynb died"), none.stderr
+    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/02_data.ipynb did not start ("), none.stderr
     assert "No module named 'ipykernel'" in (mini.out/"run.log").read_text()
 
 
@@ -238,7 +238,7 @@ def test_without_a_kernel_to_fork_a_run_says_so(mini):
     (mini.folder/"fake"/"ipykernel"/"__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'ipykernel'\")\n")
     path = os.pathsep.join([str(mini.folder/"fake"), *filter(None, [os.environ.get("PYTHONPATH")])])
     none = mini.run(*TINY, "--resume", PYTHONPATH=path, **FORKED)
-    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/05_grpo.warm-start.ipynb died"), none.stderr
+    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/05_grpo.warm-start.ipynb did not start ("), none.stderr
     assert "No module named 'ipykernel'" in (mini.out/"run.log").read_text() and not mini.left()
 
 
