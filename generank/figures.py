@@ -357,7 +357,8 @@ def hidden_marks(
         for run in runs: same.setdefault((run["mean_tokens"], run[metric]), []).append(run["name"])
         for names in same.values():
             if len(names) > 1: panels.setdefault(tuple(names), []).append(METRIC_NAMES.get(metric, metric))
-    return "".join(f" {' and '.join(names)} lie on one another{'' if len(where) == len(metrics) else f' in {where[0]}'}." for names, where in panels.items())
+    place = lambda where: "" if len(where) == len(metrics) else f" in {' and '.join(where)}"
+    return "".join(f" {' and '.join(names)} lie on one another{place(where)}." for names, where in panels.items())
 
 @styled
 def accuracy_against_tokens(

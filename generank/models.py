@@ -165,7 +165,7 @@ def settle_functions():
     "Call each elementwise function of torch once, on one number in one thread, so that its code is chosen before threads share it."
     import torch
     for dtype in (torch.float32, torch.float64):
-        for name in ELEMENTWISE: getattr(torch, name)(torch.full((1,), 0.5, dtype=dtype))
+        for name in ELEMENTWISE: getattr(torch, name)(torch.full((1,), 0.5, dtype=dtype, device="cpu"))
 
 # %% ../nbs/04b_models.ipynb #341834ec
 def load_model(
