@@ -424,7 +424,8 @@ def test_what_fails_in_a_notebook_is_not_laid_to_quarto(tmp_path, monkeypatch, c
 
 def test_a_report_ends_at_once_when_it_is_stopped(tiny, tmp_path):
     "Ctrl-C in a terminal, while both notebooks are executed: their kernels go too."
-    process = subprocess.Popen([GENERANK, "report", tiny, "--engine", "nbconvert"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([GENERANK, "report", tiny, "--engine", "nbconvert"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # as from a terminal: in the background a shell has its commands ignore it
     kernels = lambda: [p for p in psutil.Process(process.pid).children() if "ipykernel_launcher" in " ".join(p.cmdline())]
     wait_for(lambda: len(kernels()) == 2, process)
     time.sleep(1)   # they are at work
