@@ -794,6 +794,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.recorded.against_controls': ('recorded.html#against_controls', 'generank/recorded.py'),
                                    'generank.recorded.answer': ('recorded.html#answer', 'generank/recorded.py'),
                                    'generank.recorded.answer_figure': ('recorded.html#answer_figure', 'generank/recorded.py'),
+                                   'generank.recorded.answers_cut_off': ('recorded.html#answers_cut_off', 'generank/recorded.py'),
                                    'generank.recorded.between_marks': ('recorded.html#between_marks', 'generank/recorded.py'),
                                    'generank.recorded.controls_that_gained': ('recorded.html#controls_that_gained', 'generank/recorded.py'),
                                    'generank.recorded.experiment': ('recorded.html#experiment', 'generank/recorded.py'),

@@ -14,7 +14,7 @@ from .checkpoints import read_metrics
 from .core import read_json, read_yaml
 from .manifest import REPOSITORY
 from .report import Numbers, interval, p_value, shown
-from .story import standing, verdict
+from .story import border, standing, verdict
 
 # %% ../nbs/09f_checks.ipynb #eb951728
 def checks_of(
@@ -54,7 +54,7 @@ def told(
     found:dict,               # a difference: value, ci_low, ci_high
     above:str, below:str, neither:str,
 )->str:
-    "The sentence that the interval of a difference allows."
+    "The sentence that the interval of a difference, and its test where there is one, allow."
     return {"better": above, "worse": below, "no difference shown": neither}[verdict(found)]
 
 # %% ../nbs/09f_checks.ipynb #a7c7b7c8
@@ -73,7 +73,7 @@ def rows_text(
 )->str:              # Markdown
     "What the hollow marks of the main figure stand for, a line each, and which baselines are missing."
     names = [r["name"] for r in runs if r["kind"] == "baseline"]
-    text = "Baselines, with hollow marks, need no trained model:\n\n" + "\n".join(f"- *{n}*: {ROWS.get(n, n)}" for n in names) + "\n\n" if names else "No baseline was scored. "
+    text = "Of the hollow marks, these need no trained model:\n\n" + "\n".join(f"- *{n}*: {ROWS.get(n, n)}" for n in names) + "\n\n" if names else "No baseline was scored. "
     if any(r["kind"] == "control" for r in runs): text += "*Traits shuffled* is the same trained model, told the trait of another locus: what is left is what it thinks of genes, whatever the trait. "
     if any(r["kind"] == "combination" for r in runs): text += "Two names with a plus are two rankings joined, as is told below. "
     missing = "; ".join(f"{n} ({why})" for n, why in (not_run or {}).items())
@@ -97,7 +97,7 @@ def changed_question(r:dict)->str:
     if r["perturbation"] == "shuffled-traits":
         end = told(d, "so it ranks better when it is told the wrong trait.", "so it does use the trait.", "so nothing shows that it uses the trait: what it ranks by may be the genes alone.")
     return (f"{what}, it puts the same gene first in {measured(r['same_first'])} of the answers; on completed lists the MRR goes from {shown(r['mrr_completed']['own'], '.3f')} to "
-            f"{shown(r['mrr_completed']['changed'], '.3f')}, a difference of {measured(d, '+.3f')}, {end}")
+            f"{shown(r['mrr_completed']['changed'], '.3f')}, a difference of {measured(d, '+.3f')}{border(d)}, {end}")
 
 # %% ../nbs/09f_checks.ipynb #f98f54c6
 def probe_sentence(r:dict)->str:
@@ -155,13 +155,14 @@ def calibration_text(
 # %% ../nbs/09f_checks.ipynb #80749f8d
 def trait_limit(
     found:dict|None,    # as of `checks_of`
+    where:str="",       # the run, where it is not the page's own, as in "recorded, seed 1"
 )->str:                 # a line of a Markdown list; empty where the probe was not asked, or shows that the trait is used
     "What the report's limits have to say of a model that ranks as well without the right trait."
     rows = [r for r in ((found or {}).get("probes") or {}).values() if r.get("perturbation") == "shuffled-traits" and "mrr_completed" in r]
     blind = [r for r in rows if verdict(r["mrr_completed"]["difference"]) != "worse"]
     if not blind: return ""
     r = blind[0]
-    return (f"- **That the model reads the trait is not shown.** Told the trait of another locus, it puts the same gene first in {shown(r['same_first']['value'], '.0%')} of the answers and is not shown to rank worse: "
+    return (f"- **That the model reads the trait is not shown{f' ({where})' if where else ''}.** Told the trait of another locus, it puts the same gene first in {shown(r['same_first']['value'], '.0%')} of the answers and is not shown to rank worse: "
             f"on completed lists its MRR changes by {measured(r['mrr_completed']['difference'], '+.3f')}. What it learned may be which genes are often causal.\n")
 
 # %% ../nbs/09f_checks.ipynb #30b62707

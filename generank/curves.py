@@ -11,7 +11,7 @@ import pandas as pd
 
 from .core import UserError
 from .figures import COLOURS, GREY, MARKERS, Chart, canvas, counted, interval_text, sheet, styled
-from .monitor import WINDOW
+from .monitor import WINDOW, watched
 
 # %% ../nbs/07k_curves.ipynb #273d84a0
 def curve_table(
@@ -97,7 +97,7 @@ def monitor_signs(
     table = pd.concat([curve_table({label: rows}, column, 1 if column == GAP else WINDOW, centred=False) for column, label in (AMOUNTS | SIGNS).items()], ignore_index=True)
     seen = table.groupby("label", sort=False).smoothed.max() > 0
     never = [label for label, any_of_it in seen.items() if not any_of_it]
-    amounts = [a for a in AMOUNTS.values() if seen.get(a)]
+    amounts = [a for c, a in AMOUNTS.items() if seen.get(a) and not (c == "monitor/reasoning_words" and table.smoothed[table.label == a].max() < 1)]   # a stray word is no reasoning
     figure = sheet(6.8, 6.2 if amounts else 4.2)
     *above, below = figure.subfigures(2 if amounts else 1, 1, squeeze=False, height_ratios=[1, 2] if amounts else None)[:, 0]
     for axis, amount in zip(above[0].subplots(1, len(amounts), squeeze=False)[0] if above else (), amounts):
@@ -105,11 +105,11 @@ def monitor_signs(
         axis.set(ylabel=amount, ylim=(0, 1.06 * table.smoothed[table.label == amount].max()))
     shares = below.subplots()
     _lines(shares, table[~table.label.isin([*AMOUNTS.values(), *never])])
-    flagged = sorted({r["step"] for r in rows if r.get("monitor/flags")})
-    shares.plot(flagged, [-0.06] * len(flagged), linestyle="none", marker="|", color=GREY, label="a threshold is crossed")
+    flagged = sorted({r["step"] for r in watched(rows) if r.get("monitor/flags")})   # by today's thresholds, which a recorded run may not have known
+    if flagged: shares.plot(flagged, [-0.06] * len(flagged), linestyle="none", marker="|", color=GREY, label="a threshold is crossed")
     shares.set(ylabel="Share", ylim=(-0.1, 1.05))
     below.legend(loc="outside lower left", ncols=2)   # in sight where a narrow page shows the left part
     ends = "; ".join(f"{label} {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f}" for label, part in table.groupby("label", sort=False))
-    words = f"Signs of a gamed reward{f' in {arm}' if arm else ''}, each the mean of the last {WINDOW} of {counted(table.step.nunique(), 'logged step')}{' (the reward above validation as it is)' if SIGNS[GAP] in set(table.label) else ''}, as the monitor takes it; in {counted(len(flagged), 'step')} a threshold was crossed."
+    words = f"Signs of a gamed reward{f' in {arm}' if arm else ''}, each point the mean of the last {WINDOW} logged steps, of {table.step.nunique()}{' (the reward above validation as it is)' if SIGNS[GAP] in set(table.label) else ''}, as the monitor takes it; in {counted(len(flagged), 'step')} a threshold was crossed."
     if never: words += f" Not seen at all: {', '.join(n.lower() for n in never)}."
     return Chart(name, figure, table, words, f"{words} {ends}.")

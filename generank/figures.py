@@ -432,7 +432,8 @@ def seed_differences(
     return paired_differences(rows, pooled["n"], pooled["n_clusters"], name, f"{pooled['a']} − {pooled['b']}", note)
 
 # %% ../nbs/07_figures.ipynb #7f40471e
-EVIDENCE_MEANINGS = {"functional experimental": "an experiment on the gene", "functional observational": "an observation such as its expression", "expert curated": "the judgement of experts", "drug": "a drug for the trait that acts on it"}
+EVIDENCE_MEANINGS = {"functional experimental": "an experiment showed it", "functional observational": "an observation, such as the gene's expression, points to it", "expert curated": "experts named it",
+                     "drug": "a drug against the trait acts on its protein"}
 
 def _classes_in_words(classes)->str:
     "The meanings of the known classes in brackets, led by a blank; \"\" where none is known."

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PROBED', 'EXPERIMENT', 'WHOLE', 'KS', 'MARKS', 'recorded_probes', 'uses_the_trait', 'recorded_result', 'in_runs',
-           'training_rose', 'against', 'heaviest', 'margin_text', 'recorded_text', 'recorded_table', 'recorded_chart',
-           'experiment', 'controls_that_gained', 'against_controls', 'experiment_text', 'experiment_table',
-           'experiment_chart', 'rewards_chart', 'short_answer', 'yardsticks', 'limited', 'answer_figure', 'answer',
-           'recorded_caption', 'between_marks', 'save_recorded_figure', 'run_to_show']
+           'training_rose', 'against', 'heaviest', 'margin_text', 'answers_cut_off', 'recorded_text', 'recorded_table',
+           'recorded_chart', 'experiment', 'controls_that_gained', 'against_controls', 'experiment_text',
+           'experiment_table', 'experiment_chart', 'rewards_chart', 'short_answer', 'yardsticks', 'limited',
+           'answer_figure', 'answer', 'recorded_caption', 'between_marks', 'save_recorded_figure', 'run_to_show']
 
 # %% ../nbs/09i_recorded.ipynb #b1dcd7b4
 import html
@@ -118,6 +118,20 @@ def margin_text(recorded:dict)->str:
     return f"The margin of the equivalence tests in their tables, {margin:g}, was declared in the profile after these runs, so no equivalence is claimed of them." if later and margin else ""
 
 # %% ../nbs/09i_recorded.ipynb #ef023dc0
+def answers_cut_off(
+    recorded:dict,   # as `recorded_result` gives
+    much:float=0.1,  # a share of answers that is worth a sentence
+)->str:              # empty where no seed has so many, or the runs do not tell
+    "In which recorded seeds the trained model writes on until the token limit ends its answers."
+    of = lambda run, name: next(r for r in run("metrics.runs") if r["name"] == name)
+    seeds = [(run("config.seed"), of(run, recorded["trained"]), of(run, recorded["start"])) for run in recorded["runs"]]
+    cut = [f"{shown(after['truncated_rate'], '.0%')} of the answers of seed {seed} ({after['mean_list_length']:.1f} genes in a list, {before['mean_list_length']:.1f} before)"
+           for seed, after, before in seeds if (after.get("truncated_rate") or 0) >= much]
+    others = [shares for _, after, _ in seeds if (shares := after.get("truncated_rate") or 0) < much]
+    rest = f", and {shown(max(others), '.0%')} or fewer in the other seed{'s' * (len(others) > 1)}" if others else ""
+    return f"After GRPO the token limit ends {listed(cut)}{rest}." if cut else ""
+
+# %% ../nbs/09i_recorded.ipynb #71ce9e67
 def recorded_text(recorded:dict|None)->str:
     "The recorded result in words; plainly said where there is none."
     if recorded is None: return ("No recorded result is present in this clone: `results/laptop-long` is empty. `generank run --profile laptop-long` makes such a run; "
@@ -128,8 +142,8 @@ def recorded_text(recorded:dict|None)->str:
     stands = [f"The model after GRPO is {standings({b: p['metrics']['mrr'] for b, p in recorded['against'].items()})}."
               + (f" A baseline ranks all candidates, and an answer a few: with its lists completed, it is {standings(apart)}." if apart else "")]
     lines = [f"{tested(mrr)} Allowing for seeds that were not run as well, the interval is {interval(mrr['two_level_ci_low'], mrr['two_level_ci_high'], '+.3f')}.",
-             f"Seed by seed the interval is above zero in {seeds.count('above')}, includes it in {seeds.count('astride')} and is below it in {seeds.count('below')}; the test agrees in {found} of {len(seeds)}. {apart_by}".strip(),
-             heaviest(recorded), training_rose(recorded), margin_text(recorded), *stands]
+             f"Seed by seed the interval is above zero in {seeds.count('above')}, includes it in {seeds.count('astride')} and is below it in {seeds.count('below')}; the permutation test reaches 0.05 in {found} of {len(seeds)}. {apart_by}".strip(),
+             heaviest(recorded), training_rose(recorded), answers_cut_off(recorded), margin_text(recorded), *stands]
     return (f"What follows was **recorded** and not computed for this page: {in_runs(recorded)}. The answers word for word lie in `results/`, and the numbers are computed "
             f"from them here.\n\n{claim(mrr, 'the model after GRPO', 'its start')} MRR went from {shown(mrr['b'], '.3f')} to {shown(mrr['a'], '.3f')} on {recorded['pooled']['n']} held-out loci in "
             f"{recorded['pooled']['n_clusters']} regions, mean of {len(seeds)} seeds.\n\n" + "\n".join(f"- {line}" for line in lines if line))
@@ -252,7 +266,7 @@ def experiment_text(found:dict|None)->str:
     elif any(map(is_control, arms.values())): lines.append("No control is shown to have gained on completed lists.")
     lines.append(against_controls(found))
     if longer := {n: word for n, word in controls_that_gained(found, "mrr").items() if n not in gained}:
-        lines.append(f"**As listed {who_did(longer)} without knowing the causal gene:** more genes in a list, or fewer lists cut off, earn that much, and what {main} gained as listed can in part be of this kind.")
+        lines.append(f"**As listed {who_did(longer)} without knowing the causal gene:** how many genes a list names, and how it ends, can earn that much, and what {main} gained as listed can in part be of this kind.")
     if found["missing"]: lines.append(f"Not recorded: {listed(found['missing'])}.")
     return "\n".join(lines[:1] + [""] + [l for l in lines[1:] if l.startswith("-")] + [""]) + "\n" + " ".join(l for l in lines[1:] if l and not l.startswith("-"))
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .calibration import calibrate
 from .rewards import parse_answer
-from .statistics import bootstrap_means, cluster_interval, percentile_interval
+from .statistics import bootstrap_means, cluster_interval, percentile_interval, sign_flip_p
 
 # %% ../nbs/07i_robustness.ipynb #7f625c07
 def first_choices(
@@ -73,12 +73,13 @@ def against_own(
     own:pd.DataFrame,        # scores of the arm's own answers
     clusters:pd.Series,
     draws:int, seed:int,
-)->dict:                     # for mrr and mrr_completed: own, changed, and the paired difference changed - own
+)->dict:                     # for mrr and mrr_completed: own, changed, and the paired difference changed - own with its sign-flip test
     "What the change does to the ranking."
     out = {}
     for metric in ("mrr", "mrr_completed"):
         a, b = own[metric], changed[metric].reindex(own.index)
         out[metric] = {"own": float(a.mean()), "changed": float(b.mean()), "difference": interval_of(b - a, clusters, draws, seed)}
+        out[metric]["difference"]["cluster_p"] = sign_flip_p((b - a).to_numpy(), clusters.reindex(own.index).to_numpy(), draws, seed)
     return out
 
 # %% ../nbs/07i_robustness.ipynb #f29bb1cf

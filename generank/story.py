@@ -341,7 +341,7 @@ def form_or_knowledge(numbers:Numbers, trained:str, start:str)->str:
              "length": "lists that reach as far as the causal gene"}
     pieces = "\n".join(f"- {names[p]}: {extent(ranking if p == 'ranking' else part_of(whole, p))}" for p in names if whole.get(p) is not None)
     cut = cut_off(numbers, (trained, start))
-    closing = {"better": "It is not form alone: the order itself got better.", "worse": "The order itself got worse.",
+    closing = {"better": "It is not form alone: the order itself got better." if verdict(paired(numbers, trained, start)) == "better" else "Taken by itself the order got better; that the whole did is not shown.", "worse": "The order itself got worse.",
                "no difference shown": "A better order of the genes was not shown."}[verdict(ranking)]
     return f"{text}The difference in MRR between {trained} and {start}, {shown(whole['difference'], '+.3f')}, is the sum of:\n\n{pieces}\n\n{cut}{' ' * bool(cut)}{closing}"
 
