@@ -163,7 +163,7 @@ def trait_limit(
     if not blind: return ""
     r = blind[0]
     return (f"- **That the model reads the trait is not shown{f' ({where})' if where else ''}.** Told the trait of another locus, it puts the same gene first in {shown(r['same_first']['value'], '.0%')} of the answers and is not shown to rank worse: "
-            f"on completed lists its MRR changes by {measured(r['mrr_completed']['difference'], '+.3f')}. What it learned may be which genes are often causal.\n")
+            f"on completed lists its MRR changes by {measured(r['mrr_completed']['difference'], '+.3f')}{border(r['mrr_completed']['difference'])}. What it learned may be which genes are often causal.\n")
 
 # %% ../nbs/09f_checks.ipynb #30b62707
 def reasoning_text(found:dict|None)->str:
