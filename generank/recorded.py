@@ -123,11 +123,10 @@ def answers_cut_off(
     much:float=0.1,  # a share of answers that is worth a sentence
 )->str:              # empty where no seed has so many, or the runs do not tell
     "In which recorded seeds the trained model writes on until the token limit ends its answers."
-    of = lambda run, name: next(r for r in run("metrics.runs") if r["name"] == name)
-    seeds = [(run("config.seed"), of(run, recorded["trained"]), of(run, recorded["start"])) for run in recorded["runs"]]
+    seeds = [(run("config.seed"), *(run(f"metrics.runs.{recorded[which]}") for which in ("trained", "start"))) for run in recorded["runs"]]
     cut = [f"{shown(after['truncated_rate'], '.0%')} of the answers of seed {seed} ({after['mean_list_length']:.1f} genes in a list, {before['mean_list_length']:.1f} before)"
            for seed, after, before in seeds if (after.get("truncated_rate") or 0) >= much]
-    others = [shares for _, after, _ in seeds if (shares := after.get("truncated_rate") or 0) < much]
+    others = [share for _, after, _ in seeds if (share := after.get("truncated_rate") or 0) < much]
     rest = f", and {shown(max(others), '.0%')} or fewer in the other seed{'s' * (len(others) > 1)}" if others else ""
     return f"After GRPO the token limit ends {listed(cut)}{rest}." if cut else ""
 
