@@ -47,7 +47,7 @@ check: setup  ## fail when the library and the notebooks differ, or when a noteb
 	  echo "nbdev_export or nbdev_clean changed the files above: commit notebooks cleaned, together with the library exported from them" >&2; exit 1; fi
 
 address: setup  ## set the repository's address in settings.ini, the notebooks and the links: make address URL=https://github.com/OWNER/NAME
-	@$(PY) -c 'import sys; from generank.colab import set_address; print(*set_address(sys.argv[1] or None), sep="\n")' "$(URL)"
+	@$(PY) -c 'import sys; from generank.machines import set_address; print(*set_address(sys.argv[1] or None), sep="\n")' "$(URL)"
 	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; nbdev_export
 
 record: setup  ## copy the small artefacts of a finished run into results/: make record RUN=runs/NAME

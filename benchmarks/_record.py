@@ -3,7 +3,7 @@ import os, platform, sys
 from pathlib import Path
 
 from generank.core import write_json
-from generank.manifest import REPOSITORY, hardware, now
+from generank.execution import REPOSITORY, hardware, now
 
 
 def save(name:str, said:str, columns:list[str], rows:list[list[str]])->Path:

@@ -12,10 +12,10 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 from _record import save
 from generank.core import stable_seed
 from generank.data import load_loci
-from generank.endpoint import endpoint_answers
+from generank.backends import endpoint_answers
 from generank.inference import questions
-from generank.local import answer_batch, continuous_batch, prompt_tokens
-from generank.vllm_backend import Engine, engine_answers, running_engine, serving, stop_engine
+from generank.backends import answer_batch, continuous_batch, prompt_tokens
+from generank.backends import Engine, engine_answers, running_engine, serving, stop_engine
 
 ENGINE = Engine(enforce_eager=True, max_model_len=2048)
 

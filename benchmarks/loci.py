@@ -12,10 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pandas as pd
 
 from _record import save
-from generank.audit import check_loci
+from generank.data import check_loci
 from generank.data import build_bundled
 from generank.genes import candidate_genes, load_genes, of_biotypes
-from generank.loci import near, read_gold
+from generank.sources import near, read_gold
 
 SECONDS, MEGABYTES = 20, 1024  # limits
 

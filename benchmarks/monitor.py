@@ -1,6 +1,6 @@
 """How often the monitor flags a healthy policy, and how much gaming it takes to be flagged: python benchmarks/monitor.py [--runs 300]
 
-Three sides of each threshold of generank.monitor. The recorded runs of results/: what each sign reached, and what is flagged. A run
+Three sides of each threshold of generank.rewards. The recorded runs of results/: what each sign reached, and what is flagged. A run
 counts as healthy when fewer than half of its held-out answers were cut off, which is seen in its responses and not by the monitor.
 Healthy policies, simulated: whole trainings of steps drawn from the answers of the healthy runs' arms and from a policy that
 ranks three candidates by lot; every locus of a step gives the same answer eight times, so that a step varies as much as its groups can
@@ -16,8 +16,8 @@ import pandas as pd
 from scipy.stats import beta
 
 from generank.data import load_table
-from generank.monitor import THRESHOLDS, WINDOW, answer_signs, watched
-from generank.rewards import format_answer
+from generank.rewards import THRESHOLDS, WINDOW, answer_signs, watched
+from generank.parsing import format_answer
 
 RESULTS = Path(__file__).resolve().parents[1]/"results"
 STEPS, GROUPS, COPIES = 60, 8, 8  # of a training, as in the profile laptop-long

@@ -9,7 +9,7 @@ from pathlib import Path
 from _record import save
 from tiny import timed
 
-from generank.manifest import REPOSITORY
+from generank.execution import REPOSITORY
 
 TARGET = 60  # seconds, on two cores
 WHOLE = "import sys; from generank.library import render_site; render_site(sys.argv[1], engine=sys.argv[2], site=sys.argv[3])"

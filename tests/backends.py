@@ -18,7 +18,7 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 
 from generank.data import load_loci
 from generank.inference import generate
-from generank.vllm_backend import serving, stop_engine
+from generank.backends import serving, stop_engine
 
 MODEL = {"name": os.environ.get("GENERANK_MODEL", "smollm2-135m-instruct"), "dtype": "float32"}
 ENGINE = {"enforce_eager": True, "max_model_len": 2048}
@@ -44,7 +44,7 @@ def adapter(tmp_path_factory):
 def gap(model, tokenizer, prompt, one:str, other:str):
     "Where two answers part: tokens in common, and by how much their next tokens differ in transformers' logits."
     import torch
-    from generank.local import prompt_tokens
+    from generank.backends import prompt_tokens
     a, b = (tokenizer(t, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for t in (one, other))
     same = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
     with torch.inference_mode(): logits = model(torch.tensor([prompt_tokens(tokenizer, prompt) + a[:same]])).logits[0, -1]
@@ -91,7 +91,7 @@ def test_the_adapter_matters(adapter):
 def test_one_engine_serves_several_adapters(adapter, tmp_path):
     "An engine that runs already takes a further adapter, and tells it from the first, although both folders have one name."
     import torch
-    from generank import vllm_backend
+    from generank import backends
     from generank.store import adapter_hash
     from safetensors.torch import load_file, save_file
     other = tmp_path/adapter.name
@@ -102,7 +102,7 @@ def test_one_engine_serves_several_adapters(adapter, tmp_path):
     engines, said = [], {}
     for lora in (adapter, other, adapter):
         said[adapter_hash(lora)] = ask(lora, "vllm", vllm=ENGINE)
-        engines.append(id(next(iter(vllm_backend._RUNNING.values()))))
+        engines.append(id(next(iter(backends._RUNNING.values()))))
     assert len(set(engines)) == 1 and len(said) == 2
     for lora in (adapter, other): assert sum(a == b for a, b in zip(said[adapter_hash(lora)], ask(lora, "transformers"))) >= 7, "more than one near-tie tipped over, or the engine took the wrong adapter"
 
@@ -113,7 +113,7 @@ def test_the_servers_words_are_known():
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
-    from generank.vllm_backend import Engine, engine_arguments, server_command
+    from generank.backends import Engine, engine_arguments, server_command
     engine = Engine(tensor_parallel_size=8, pipeline_parallel_size=2, data_parallel_size=4, max_model_len=4096, extra={"max_num_seqs": 64, "enable_chunked_prefill": False, "hf_overrides": {"a": 1}})
     arguments = engine_arguments({"name": "m", "revision": "abc", "dtype": "float32", "quantization": "4bit"}, "m", None, engine) | {"enable_lora": True, "max_lora_rank": 32}
     known = {f.name for f in dataclasses.fields(AsyncEngineArgs)}

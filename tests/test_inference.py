@@ -22,14 +22,14 @@ def loaded_once():
     import torch
     import tqdm
     import generank.inference
-    import generank.local
+    import generank.backends
     torch.set_num_threads(1)
     tqdm.tqdm.set_lock(threading.RLock())
     tqdm.tqdm.monitor_interval = 0  # no thread beside the one that forks
-    load = generank.local.load_model
-    generank.local.load_model = functools.cache(load)
+    load = generank.backends.load_model
+    generank.backends.load_model = functools.cache(load)
     yield
-    generank.local.load_model = load
+    generank.backends.load_model = load
 
 
 def ask(path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from peft import LoraConfig
 
-from generank import grpo, vllm_backend
+from generank import backends, grpo
 from generank.profile import profile_names, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,13 +80,13 @@ def test_vllm_takes_what_trl_tells_it_in_training():
 
 def test_vllm_takes_what_we_tell_it_in_inference(tmp_path):
     (tmp_path/"adapter_config.json").write_text('{"r": 32}')
-    engine, call = vllm_backend.Engine(tensor_parallel_size=2, data_parallel_size=2, max_model_len=2048), VLLM["arguments"]
-    made = vllm_backend.engine_arguments({"name": "m", "revision": "c" * 40, "dtype": "bfloat16", "quantization": "4bit"}, "m", tmp_path, engine)
+    engine, call = backends.Engine(tensor_parallel_size=2, data_parallel_size=2, max_model_len=2048), VLLM["arguments"]
+    made = backends.engine_arguments({"name": "m", "revision": "c" * 40, "dtype": "bfloat16", "quantization": "4bit"}, "m", tmp_path, engine)
     assert {"quantization", "enable_lora", "revision"} <= set(made) <= {*call["LLM"], *call["EngineArgs"]}
     served = {f for name in ("EngineArgs", "AsyncEngineArgs", "BaseFrontendArgs", "FrontendArgs") for f in call[name]}
-    flags = {w.removeprefix("--").removeprefix("no-").replace("-", "_") for w in vllm_backend.server_command(made, tmp_path, engine, 8000) if w.startswith("--")}
+    flags = {w.removeprefix("--").removeprefix("no-").replace("-", "_") for w in backends.server_command(made, tmp_path, engine, 8000) if w.startswith("--")}
     assert {"port", "lora_modules", "data_parallel_size"} <= flags <= served
-    source = inspect.getsource(vllm_backend)
+    source = inspect.getsource(backends)
     assert keywords(source, "SamplingParams") <= set(call["SamplingParams"]) and call["LoRARequest"][:3] == ["lora_name", "lora_int_id", "lora_path"]
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from generank.core import UserError
 from generank.data import load_table
 from generank.genes import CHROMOSOMES, load_genes, table_fingerprint
-from generank.loci import LOCUS_COLUMNS
+from generank.sources import LOCUS_COLUMNS
 from generank.sources import SPLITS, parse_gene_string, read_hub, read_loci, read_pairs
-from generank.symbols import Names, load_synonyms, rename_row
+from generank.genes import Names, load_synonyms, rename_row
 
 GENES, NAMES = load_genes(), Names()
 symbols = st.from_regex(r"[A-Z][A-Z0-9]{1,6}(-[A-Z0-9]{1,3})?", fullmatch=True)

@@ -241,11 +241,11 @@ def test_every_page_of_the_site_is_whole(site):
         assert str(ROOT) not in html and str(Path.home()) + "/" not in html and ('href="https://colab' in html) <= bool(addresses(name)), name
 
 
-@pytest.mark.parametrize("hurt, said", [("<a href='nowhere.html'>x</a>", "nowhere.html, which is not there"), ("<a href='04_rewards.html#no_such_reward'>x</a>", "a place that is not there"),
+@pytest.mark.parametrize("hurt, said", [("<a href='nowhere.html'>x</a>", "nowhere.html, which is not there"), ("<a href='22_rewards.html#no_such_reward'>x</a>", "a place that is not there"),
                                         ("<img src='data:,'>", "picture without words"), ("<img alt='words enough for a picture' src='https://example.invalid/x.png'>", "loads https")])
 def test_a_broken_page_of_the_site_is_seen(site, tmp_path, hurt, said):
     folder = Path(shutil.copytree(site, tmp_path/"site"))
-    page = folder/"05_grpo.html"
+    page = folder/"34_grpo.html"
     page.write_text(page.read_text(encoding="utf-8").replace("</main>", hurt.replace("'", '"') + "</main>"), encoding="utf-8")
     assert len(found := broken(folder)) == 1 and said in found[0]
 
@@ -253,13 +253,13 @@ def test_a_broken_page_of_the_site_is_seen(site, tmp_path, hurt, said):
 def test_the_library_pages_document_what_is_exported(site):
     "Every public function and class stands on the page of its notebook, with its docstring and its parameters."
     import generank.rewards as rewards
-    page = (site/"04_rewards.html").read_text(encoding="utf-8")
+    page = (site/"22_rewards.html").read_text(encoding="utf-8")
     for name in [n for n in rewards.__all__ if callable(getattr(rewards, n)) and getattr(rewards, n).__module__ == "generank.rewards"]: assert f'id="{name}"' in page, name
     part = re.search(r'<section class="symbol"><h3 id="rank_reward"[^>]*>.*?</section>', page, re.S)[0]
     for words in ("rank_reward(completions, answer, candidates=None, **kwargs)", "Reciprocal rank of the causal gene", "candidate genes of each completion", "1/rank of the causal gene, 0 where it is absent"): assert words in part, words
 
 
-@pytest.mark.parametrize("name", ["search", "library", "02_data", "08a_profile", "speed", "log"])
+@pytest.mark.parametrize("name", ["search", "library", "12_data", "02_profile", "speed", "log"])
 def test_pages_of_the_site_in_a_browser(site, tmp_path, name):
     is_right(site/f"{name}.html", tmp_path)
 
@@ -268,7 +268,7 @@ def test_the_search_finds(site, tmp_path):
     browser = chromium()
     done = subprocess.run([browser, *FLAGS, f"--user-data-dir={tmp_path/'profile'}", "--virtual-time-budget=3000", "--dump-dom", f"{(site/'search.html').as_uri()}?q=rank_reward"], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     hits = re.findall(r'<li><a href="([^"]+)">([^<]+)</a>', done.stdout.partition('id="hits"')[2])
-    assert hits[0] == ("04_rewards.html#rank_reward", "rank_reward · Rewards") and "CONSOLE" not in done.stderr
+    assert hits[0] == ("22_rewards.html#rank_reward", "rank_reward · Rewards") and "CONSOLE" not in done.stderr
     assert re.search(r'<p id="count"[^>]*>\d+ parts found', done.stdout)
 
 
@@ -309,7 +309,7 @@ def looked_at(page, folder, width=1280, dark=False, turn=""):
     return json.loads(html.unescape(found[1])) | {"console": [l for l in done.stderr.splitlines() if "CONSOLE" in l]}
 
 
-@pytest.mark.parametrize("name", ["index", "search", "03_prompts"])
+@pytest.mark.parametrize("name", ["index", "search", "20_prompts"])
 @pytest.mark.parametrize("system", ["light", "dark"])
 def test_the_switch_turns_light_and_dark_and_is_remembered(site, tmp_path, name, system):
     "Against what the system says, on the page that is loaded again after the switch was used: paper, text, code and figures."
@@ -454,8 +454,8 @@ def test_quarto_renders_the_whole_site(tiny, tmp_path, caplog):
     assert broken(site) == []
     assert {p.stem for p in (ROOT/"nbs").glob("*.ipynb")} | {"library", "speed", "log", "search"} == {p.stem for p in site.glob("*.html")}
     assert all('<meta name="generator" content="quarto' in p.read_text(encoding="utf-8") for p in site.glob("*.html") if p.stem != "search")
-    assert (site/"index.html").stat().st_size > 2e6 > 1e6 > (site/"03_prompts.html").stat().st_size
-    for name in ("03_prompts", "08a_profile", "speed", "log", "library"): is_right(site/f"{name}.html", tmp_path)
+    assert (site/"index.html").stat().st_size > 2e6 > 1e6 > (site/"20_prompts.html").stat().st_size
+    for name in ("20_prompts", "02_profile", "speed", "log", "library"): is_right(site/f"{name}.html", tmp_path)
 
 
 def luminance(colour):

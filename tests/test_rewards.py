@@ -1,4 +1,4 @@
-"""Properties of the parser and the rewards that hold for every answer, and not only for the table in 04_rewards.ipynb."""
+"""Properties of the parser and the rewards that hold for every answer, and not only for the table in 22_rewards.ipynb."""
 import inspect, pickle
 
 import pytest
@@ -6,7 +6,8 @@ from hypothesis import example, given, settings, strategies as st
 
 from generank.core import UserError
 from generank.data import load_loci
-from generank.rewards import PROBLEMS, REWARDS, Configured, _names, _tidy_lines, _untangle, check_gold, format_answer, parse_answer, rank_reward, reward_functions
+from generank.parsing import PROBLEMS, _names, _tidy_lines, _untangle, format_answer, parse_answer
+from generank.rewards import REWARDS, Configured, check_gold, rank_reward, reward_functions
 
 CANDIDATES = ["A1", "B2", "C3", "HLA-B", "C9orf7", "T"]
 WRONG = ["Z9", "GENE1", "ENSG00000012345", "HLA-C", "Akirin"]

@@ -25,7 +25,7 @@ SWEEP = ("--profile", "tiny", "--out", "runs/grid", "--sweep", "seed=1,2", "--sw
 def stages(tmp_path_factory):
     folder, cell = tmp_path_factory.mktemp("sweep-nbs"), nbformat.v4.new_code_cell
     from test_run import BODY
-    for name, body in {**STAGES, "05_grpo": GRPO, "06_inference": INFERENCE, "08_evaluation": EVALUATION}.items():
+    for name, body in {**STAGES, "34_grpo": GRPO, "42_inference": INFERENCE, "55_evaluation": EVALUATION}.items():
         cells = [cell('run_dir = ""\nconfig = {}\narms = []', metadata={"tags": ["parameters"]}), cell(BODY), cell(body)]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder/f"{name}.ipynb")

@@ -1,6 +1,6 @@
 """Make results/gpu/<date>/ of what came back: manifest.json, metrics.json, figures, and each finished seed as a recorded run.
 
-The contract is in nbs/08g_gpu.ipynb, and `generank.gpu.gpu_results` reads it. A run whose answers are all there and whose evaluation is not is
+The contract is in nbs/61i_gpu.ipynb, and `generank.gpu.gpu_results` reads it. A run whose answers are all there and whose evaluation is not is
 evaluated here; one whose training is not finished is named under `unfinished` and left out. What was made in miniature, or without a graphics card,
 goes to no results/gpu/: give --results another folder to look at it.
 """

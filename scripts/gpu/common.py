@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 from generank.core import UserError, read_json, write_json  # noqa: E402
-from generank.manifest import git_state, hardware, now, scrub  # noqa: E402
+from generank.execution import git_state, hardware, now, scrub  # noqa: E402
 
 log = logging.getLogger("gpu")
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy", "pandas", "vllm", "unsloth", "bitsandbytes")

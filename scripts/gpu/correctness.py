@@ -49,7 +49,7 @@ def rewards(seeds)->dict:
 
 def sample_batch(tokenizer, loci, groups:int, answers:int):
     "Prompts with answers to score: lists of candidates, as `group_logps` takes them."
-    from generank.rows import pack_rows, warm_start_rows
+    from generank.groups import pack_rows, warm_start_rows
     return pack_rows(tokenizer, warm_start_rows(loci, groups, answers, 1, style="brief", descriptions=False))
 
 
@@ -136,7 +136,7 @@ def greedy(models, loci, how:str, dtype:str, count:int, tokens:int)->list[list[i
     "Token ids of greedy answers, up to and with the end token."
     import torch
     from generank.groups import left_pad, sample_groups
-    from generank.local import end_tokens, prompt_tokens
+    from generank.backends import end_tokens, prompt_tokens
     from generank.prompts import build_prompt
     from transformers import GenerationConfig
     model, tokenizer = models.get(dtype, device())

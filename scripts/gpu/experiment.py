@@ -29,7 +29,7 @@ def do_units(profile, out:Path, overrides=(), stages=("data", "grpo", "inference
     "Do what is not done yet of some stages of a run, as `generank run` would; every unit's state."
     import yaml
     from generank.core import write_text
-    from generank.manifest import write_manifest
+    from generank.execution import write_manifest
     from generank.pipeline import begin, end, locked, open_run, units, why
     run = open_run(profile, out, overrides, resume=(out/"config.yaml").exists())
     todo, works = [u for group in units(run.config) for u in group if u.stage in stages], stage_work()
@@ -55,7 +55,7 @@ def do_units(profile, out:Path, overrides=(), stages=("data", "grpo", "inference
 def states(out:Path)->dict[str, str]:
     "How far a run is: unit -> done, interrupted, failed, or not begun."
     import yaml
-    from generank.manifest import read_manifest
+    from generank.execution import read_manifest
     from generank.pipeline import units
     if not (out/"config.yaml").exists(): return {"data": "not begun"}
     stages = read_manifest(out)["stages"]
@@ -95,7 +95,7 @@ def several(plans, options)->dict[str, int]:
 
 def take_home(folder:Path, file:Path):
     "The small files of a run as one archive, without this machine's paths."
-    from generank.manifest import find_files
+    from generank.execution import find_files
     from generank.pipeline import RECORDED
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w:gz") as archive:
