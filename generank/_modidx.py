@@ -137,6 +137,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'generank.cli.export': ('cli.html#export', 'generank/cli.py'),
                               'generank.cli.infer': ('cli.html#infer', 'generank/cli.py'),
                               'generank.cli.main': ('cli.html#main', 'generank/cli.py'),
+                              'generank.cli.option': ('cli.html#option', 'generank/cli.py'),
                               'generank.cli.published': ('cli.html#published', 'generank/cli.py'),
                               'generank.cli.push': ('cli.html#push', 'generank/cli.py'),
                               'generank.cli.rank': ('cli.html#rank', 'generank/cli.py'),
