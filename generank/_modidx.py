@@ -428,6 +428,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.groups._draw': ('groups.html#_draw', 'generank/groups.py'),
                                  'generank.groups._positions': ('groups.html#_positions', 'generank/groups.py'),
                                  'generank.groups._shown': ('groups.html#_shown', 'generank/groups.py'),
+                                 'generank.groups._with_targets': ('groups.html#_with_targets', 'generank/groups.py'),
                                  'generank.groups.group_logps': ('groups.html#group_logps', 'generank/groups.py'),
                                  'generank.groups.grpo_rows': ('groups.html#grpo_rows', 'generank/groups.py'),
                                  'generank.groups.left_pad': ('groups.html#left_pad', 'generank/groups.py'),
