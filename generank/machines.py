@@ -367,7 +367,8 @@ import yaml
 
 from .core import UserError, atomic_path, parse_yaml, read_json, read_yaml, write_text
 from .execution import STOPPED, Display, Interrupted, RunFailed
-from .pipeline import check_folder, empty, find_notebooks, locked
+from .execution import find_notebooks
+from .pipeline import check_folder, empty, locked
 from .profile import resolve
 
 # %% ../nbs/63_machines.ipynb #bfb77b1c
