@@ -202,8 +202,8 @@ def check_gold(
             first, second, absent = get_reward(name)(said, answer=[gene] * 3, candidates=[row["candidates"]] * 3)
             if first != 1 or second >= 1 or absent != 0:
                 raise UserError(
-                    f"Locus {row['locus_id']} is not scorable under the {name!r} reward: causal gene {gene} first earns "
-                    f"{first}, second {second}, absent {absent}; check its symbols for spaces or commas.")
+                    f"Locus {row['locus_id']} is not scorable under the {name!r} reward: causal gene {gene} first "
+                    f"earns {first}, second {second}, absent {absent}; check its symbols for spaces or commas.")
     return count
 
 # %% ../nbs/22_rewards.ipynb #c2d31494
