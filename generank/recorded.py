@@ -7,7 +7,7 @@ __all__ = ['PROBED', 'EXPERIMENT', 'WHOLE', 'KS', 'MARKS', 'recorded_probes', 'u
            'training_rose', 'against', 'heaviest', 'margin_text', 'answers_cut_off', 'recorded_text', 'recorded_table',
            'recorded_chart', 'experiment', 'controls_that_gained', 'against_controls', 'experiment_text',
            'experiment_table', 'experiment_chart', 'rewards_chart', 'short_answer', 'yardsticks', 'limited',
-           'answer_figure', 'answer', 'recorded_caption', 'between_marks', 'save_recorded_figure', 'run_to_show']
+           'answer_figure', 'answer', 'recorded_caption', 'between_marks', 'save_recorded_figure']
 
 # %% ../nbs/61k_recorded.ipynb #b1dcd7b4
 import html
@@ -433,16 +433,3 @@ def save_recorded_figure(
     chart.name = "figure"
     write_text(page, between_marks(page.read_text(encoding="utf-8"), recorded_caption(recorded, found)))
     return save_chart(chart, out or REPOSITORY/"results")["svg"]
-
-# %% ../nbs/61k_recorded.ipynb #86e1155d
-def run_to_show(folder=None)->Path:
-    "A run folder for a report that was given none; `folder` stands for the clone."
-    folder = Path(folder or REPOSITORY)
-    finished = [m.parent.parent for m in folder.glob("runs/*/evaluation/metrics.json")]
-    for found in (sorted(folder.glob("results/laptop-long/seed-*")), sorted(finished, key=lambda f: -(f/"evaluation/metrics.json").stat().st_mtime)):
-        if found: return found[0]
-    import tempfile
-    from generank.pipeline import run
-    out = Path(tempfile.mkdtemp())/"tiny"
-    run("tiny", out, render=lambda run_dir: write_text(run_dir/"site/index.html", ""))   # its report is the one that asks
-    return out

@@ -399,7 +399,7 @@ def run_pages(
     pages = {}
     for name, source in sources.items():
         executed = run_dir/"notebooks"/f"{name}.ipynb"
-        execute(source, executed, {"run_dir": str(run_dir.resolve()), **(parameters if name == "index" else {})}, run_dir, stop or Stop(), threads=1)
+        execute(source, executed, {"profile": "", "run_dir": str(run_dir.resolve()), **(parameters if name == "index" else {})}, run_dir, stop or Stop(), threads=1)
         pages[name] = nbformat.read(executed, as_version=4)
     return pages
 

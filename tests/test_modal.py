@@ -1,8 +1,8 @@
 """What a container of Modal's does, done here: a run that is continued, and one that fails."""
 import pytest
 
-from generank import machines
-from generank.machines import points
+from generank import sweeps as machines
+from generank.sweeps import points
 from test_run import ALL, PLANTED, Mini, notebooks  # noqa: F401
 
 
