@@ -568,6 +568,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'generank.parsing._line': ('parsing.html#_line', 'generank/parsing.py'),
                                   'generank.parsing._listed': ('parsing.html#_listed', 'generank/parsing.py'),
                                   'generank.parsing._locate': ('parsing.html#_locate', 'generank/parsing.py'),
+                                  'generank.parsing._looks_sure': ('parsing.html#_looks_sure', 'generank/parsing.py'),
                                   'generank.parsing._names': ('parsing.html#_names', 'generank/parsing.py'),
                                   'generank.parsing._parse_leniently': ('parsing.html#_parse_leniently', 'generank/parsing.py'),
                                   'generank.parsing._reasoning': ('parsing.html#_reasoning', 'generank/parsing.py'),
