@@ -34,10 +34,8 @@ class Unit:
     arm:str = ""       # name of an arm, where the stage has arms
     def __str__(self): return f"{self.stage}/{self.arm}" if self.arm else self.stage
 
-def units(
-    config:dict,       # the resolved configuration
-)->list[list[Unit]]:   # executions in order, each of one or more units
-    "The work of a run."
+def units(config:dict)->list[list[Unit]]:
+    "The work of a run: executions in order, each of one or more units."
     names, trained = [a["name"] for a in config["arms"]], [a["name"] for a in config["arms"] if a["training"] != "none"]
     arms = {"each": [[name] for name in trained], "together": [names], "": [[""]]}
     return [[Unit(name, arm) for arm in group] for name, stage in STAGES.items() for group in arms[stage.arms]]
@@ -59,12 +57,8 @@ class Run:
     def record(self, unit:Unit)->dict: return self.manifest["stages"].get(str(unit), {})
     def units(self)->list[Unit]: return [unit for group in units(self.config) for unit in group]
 
-def patterns(
-    run:Run,
-    unit:Unit,
-    which:str,         # "reads" or "makes"
-)->list[str]:          # glob patterns relative to the run folder
-    "File patterns of a unit with the arms' names filled in."
+def patterns(run:Run, unit:Unit, which:str)->list[str]:
+    "File patterns of what a unit `reads` or `makes`, relative to the run folder, with the arms' names filled in."
     arms = [run.arm(unit.arm)] if unit.arm else run.config["arms"]
     filled = lambda p, a: p.format(arm=a["name"], start=a["start_from"] or "-", weights=a["adapter_of"] or a["name"])
     return list(dict.fromkeys(filled(p, a) for p in getattr(STAGES[unit.stage], which) for a in arms))
@@ -93,11 +87,8 @@ def _strings(value)->list[str]:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
     return [s for v in inner for s in _strings(v)]
 
-def parts_of(
-    run:Run,
-    unit:Unit,
-)->dict[str, dict]:    # "parameters", "code", "files"
-    "Everything that a unit's result depends on."
+def parts_of(run:Run, unit:Unit)->dict[str, dict]:
+    "Everything that a unit's result depends on: `parameters`, `code` and `files`."
     notebook = run.notebooks/f"{STAGES[unit.stage].notebook}.ipynb"
     files = file_hashes(run.dir, patterns(run, unit, "reads"))
     if unit.stage == "data":
@@ -114,21 +105,15 @@ def parts_of(
 # %% ../nbs/62_pipeline.ipynb #5cbbf5ce
 IDLE = ("grpo.generation_timeout",)   # no result depends on it
 
-def changed_parts(
-    before:dict,     # what a unit was made from, as `parts_of` gives it
-    after:dict,      # what it would be made from now
-)->str|None:         # None: nothing is different
-    "What has changed for a unit."
+def changed_parts(before:dict, after:dict)->str|None:
+    "What has changed between two of `parts_of`; None where nothing has."
     for what, message in (("parameters", "changed parameter"), ("code", "changed code"), ("files", "changed input")):
         old, new = before[what], after[what]
         changed = [k for k in sorted(old | new) if k not in IDLE and old.get(k, "absent") != new.get(k, "absent")]
         if changed: return f"{message}: {', '.join(changed[:3])}" + " ..." * (len(changed) > 3)
 
-def why(
-    run:Run,
-    unit:Unit,
-)->str|None:       # None: nothing to do
-    "Why a unit must be done."
+def why(run:Run, unit:Unit)->str|None:
+    "Why a unit must be done; None where there is nothing to do."
     record, parts = run.record(unit), parts_of(run, unit)
     if not record: return "not done yet"
     if changed := changed_parts(record["made_from"], parts): return changed
@@ -138,10 +123,8 @@ def why(
     return f"{lost[0]} is {'altered' if lost[0] in made else 'missing'}" if lost else None
 
 # %% ../nbs/62_pipeline.ipynb #d2c1add6
-def plan(
-    run:Run,
-)->list[tuple[Unit, str]]:    # unit and "skip", "run: reason" or "maybe: ..."
-    "What a run would do, stage by stage."
+def plan(run:Run)->list[tuple[Unit, str]]:
+    "What a run would do with each unit: `skip`, `run: REASON` or `maybe: ...`."
     rows, pending = [], set()
     for unit in run.units():
         reason, arm = why(run, unit), run.arm(unit.arm) if unit.arm else {}
@@ -153,14 +136,8 @@ def plan(
     return rows
 
 # %% ../nbs/62_pipeline.ipynb #fafb4cbd
-def check_folder(
-    run_dir:Path,      # the folder asked for
-    resume:bool,       # continue what is there
-    clean:bool,        # empty it first
-    what:str="run",    # what the folder shall hold, for the message
-    mark:str="config.yaml",    # the file by which one is known
-):
-    "Raise a `UserError` unless the folder may be used as asked."
+def check_folder(run_dir:Path, resume:bool, clean:bool, what:str="run", mark:str="config.yaml"):
+    "Raise a `UserError` unless the folder, known by the file `mark`, may be used as asked."
     if resume and clean: raise UserError(f"--resume continues a {what} and --clean starts it over: give one of them.")
     if run_dir.exists() and not run_dir.is_dir(): raise UserError(f"{run_dir} is a file: choose another --out.")
     if not run_dir.exists() or all(p.name == ".lock" for p in run_dir.iterdir()): return
@@ -210,7 +187,8 @@ def open_run(
     config = resolve(str(kept) if own else profile or "laptop", overrides)
     if reuse and not Path(reuse).is_dir(): raise UserError(f"{reuse} is not a folder: --reuse takes a folder of runs.")
     run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks),
-              reuse=Path(reuse) if reuse else None, profile="" if own else profile or "laptop", overrides=read_overrides(overrides))
+              reuse=Path(reuse) if reuse else None, profile="" if own else profile or "laptop",
+              overrides=read_overrides(overrides))
     check_folder(run.dir, resume, clean)
     if resume and (run.dir/"config.yaml").exists():
         old = read_yaml(run.dir/"config.yaml")
@@ -281,7 +259,8 @@ def end(run:Run, group:list[Unit], status:str, seconds:float, kwh:float|None=Non
     "Note in the manifest how an execution ended, what it made and what it took."
     for unit in group:
         record, made = run.record(unit), file_hashes(run.dir, patterns(run, unit, "makes"))
-        record.update(status=status, ended=now(), artefacts=made, seconds=round(record["seconds"] + seconds / len(group), 2))
+        took = round(record["seconds"] + seconds / len(group), 2)
+        record.update(status=status, seconds=took, ended=now(), artefacts=made)
         record["gpu_kwh"] = None if None in (kwh, record["gpu_kwh"]) else round(record["gpu_kwh"] + kwh / len(group), 6)
         if (run.dir/"notebooks"/notebook_name(group)).exists(): record["notebook"] = f"notebooks/{notebook_name(group)}"
         if status == "done" and not made:
@@ -300,14 +279,7 @@ def _report(run_dir:Path, render=None):
         first = (str(e).splitlines() or [""])[0][:300]
         raise RunFailed(f"The report failed: {type(e).__name__}: {first}") from e
 
-def do(
-    run:Run,
-    group:list[Unit],          # units to do in one execution
-    display:Display,
-    stop:Stop,
-    cell_timeout:int=None,     # seconds that one cell may take
-    render=None,               # makes the report; None: `generank.report.render`
-):
+def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=None, render=None):
     "Do one execution and keep its record."
     for unit in group: begin(run, unit)
     write_manifest(run.dir, run.manifest, run.config)
@@ -336,11 +308,8 @@ def claimed(run:Run, group:list[Unit]):
             stack.enter_context(FileLock(run.reuse/".claims"/f"{key}.lock"))
         yield
 
-def adopt(
-    run:Run,
-    unit:Unit,
-)->str|None:     # name of the run that it was copied from; None: no other run has it
-    "Copy a unit that another run of `run.reuse` has finished from the same parts, where its files are whole."
+def adopt(run:Run, unit:Unit)->str|None:
+    "Copy a unit that another run of `run.reuse` has finished from the same parts, if its files are whole; that run's name."
     if run.reuse is None or unit.stage == "report": return None
     key = sha256_json(parts_of(run, unit))
     for donor in sorted(p.parent for p in run.reuse.glob("*/manifest.json")):
@@ -404,11 +373,8 @@ def execute_run(
 RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json",
             "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/**/*")
 
-def record(
-    run_dir,         # a finished run
-    results=None,    # where recorded runs stand; None: `results/` of the clone
-)->Path:             # the recorded run, results/<profile>/seed-<seed>
-    "Copy the small artefacts of a finished run to `results/`, in place of an earlier recording."
+def record(run_dir, results=None)->Path:
+    "Copy the small artefacts of a finished run to results/<profile>/seed-<seed>, in place of an earlier recording."
     manifest = read_manifest(run_dir)
     unfinished = [name for name, stage in manifest["stages"].items() if stage["status"] != "done"]
     if unfinished or not manifest["stages"]:
@@ -421,10 +387,7 @@ def record(
         shutil.copyfile(Path(run_dir)/file, target/file)
     return target
 
-# %% ../nbs/62_pipeline.ipynb #a2eb96b7
-def reevaluate(
-    folder,      # a recorded run
-)->Path:         # its metrics.json
+def reevaluate(folder)->Path:
     "Evaluate a recorded run's answers with the library as it is now; the manifest keeps when, and at which commit."
     from generank.evaluation import run_stage
     folder = Path(folder)
@@ -436,10 +399,8 @@ def reevaluate(
     return folder/"evaluation"/"metrics.json"
 
 # %% ../nbs/62_pipeline.ipynb #4d5e9520
-def find_runs(
-    places=("runs",),    # run folders, or folders that hold some
-)->list[Path]:           # run folders, sorted within each place
-    "The run folders at or below some places; a place without any is a `UserError`."
+def find_runs(places=("runs",))->list[Path]:
+    "The run folders at or below some places, sorted; a place without any is a `UserError`."
     found = []
     for place in map(Path, places):
         if not place.is_dir(): raise UserError(f"{place} is not a folder: name run folders, or a folder of runs.")
@@ -457,20 +418,14 @@ def read_config(run_dir)->dict:
     if not path.is_file(): raise UserError(f"{run_dir} is not a run folder: it has no config.yaml.")
     return read_yaml(path)
 
-def settings_differ(
-    runs,            # two run folders or more
-)->dict:             # name of each further run -> what it has that the first has not, "seed: 1 -> 2"
-    "The settings in which runs differ from the first of them."
+def settings_differ(runs)->dict:
+    "For each run but the first, the settings in which it differs from it: `seed: 1 -> 2`."
     first, *others = runs
     return {Path(o).as_posix(): differences(read_config(first), read_config(o)) for o in others}
 
 # %% ../nbs/62_pipeline.ipynb #a685abe1
-def state(
-    run_dir,         # a run folder
-    config:dict,     # its configuration
-    manifest:dict,   # its manifest
-)->str:              # "done", "running, 3 of 8", "failed at grpo/a", "interrupted at grpo/a", "3 of 8 done"
-    "How far a run is."
+def state(run_dir, config:dict, manifest:dict)->str:
+    "How far a run is: `done`, `running, 3 of 8`, `failed at grpo/a`, `interrupted at grpo/a`, `3 of 8 done`."
     status = {str(u): manifest["stages"].get(str(u), {}).get("status") for group in units(config) for u in group}
     done, lock = sum(s == "done" for s in status.values()), Path(run_dir)/".lock"
     try:
@@ -481,10 +436,8 @@ def state(
     return stuck[0] if stuck else f"{done} of {len(status)} done"
 
 # %% ../nbs/62_pipeline.ipynb #e4aac53f
-def headline(
-    run_dir,         # a run folder
-)->dict:             # arm, metric, value, ci_low, ci_high; and against, difference, difference_low, difference_high
-    "The one result that a run is about, with 95 % intervals; empty before the evaluation."
+def headline(run_dir)->dict:
+    "The one result that a run is about, with 95 % intervals, and its difference from the arm that it is held against."
     read = lambda name: read_json(f) if (f := Path(run_dir)/"evaluation"/f"{name}.json").exists() else {}
     metrics, pairs = read("metrics"), read("comparisons").get("primary", [])
     arms, pair = {r["name"]: r for r in metrics.get("runs", []) if r["kind"] == "arm"}, pairs[0] if pairs else {}
@@ -498,10 +451,8 @@ def headline(
     return {**found, "against": pair["b"], "difference": pair["difference"],
             "difference_low": pair["ci_low"], "difference_high": pair["ci_high"]}
 
-def in_words(
-    found:dict,      # as `headline` gives it
-)->str:              # "grpo-rank mrr 0.256 (0.191 to 0.330), +0.107 (+0.026 to +0.206) over warm-start"
-    "A headline as a person reads it."
+def in_words(found:dict)->str:
+    "A headline as in `grpo-rank mrr 0.256 (0.191 to 0.330), +0.107 (+0.026 to +0.206) over warm-start`."
     if not found: return ""
     span = lambda low, high, spec: f" ({low:{spec}} to {high:{spec}})" if None not in (low, high) else ""
     said = f"{found['arm']} {found['metric']} {found['value']:.3f}" + span(found["ci_low"], found["ci_high"], ".3f")
@@ -510,10 +461,8 @@ def in_words(
     return f"{said}, {found['difference']:+.3f}{further} over {found['against']}"
 
 # %% ../nbs/62_pipeline.ipynb #a4095cf3
-def summary(
-    run_dir,         # a run folder
-)->dict:             # run, profile, seed, state, headline (as `headline`), seconds, cost, currency, gpu_kwh, created
-    "A run in one row."
+def summary(run_dir)->dict:
+    "A run in one row, with its `headline`."
     names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "gpu_kwh", "created")
     row = {"run": Path(run_dir).as_posix(), **dict.fromkeys(names), "headline": {}}
     try:
@@ -527,10 +476,8 @@ def summary(
     except (UserError, KeyError, TypeError, AttributeError) as e:
         return row | {"state": f"can't be read: {e if isinstance(e, UserError) else f'{type(e).__name__} {e}'}"}
 
-def runs_table(
-    rows:list[dict],     # as `summary` gives them
-)->"pd.DataFrame":       # run, profile, seed, state, headline in words, duration, cost, kWh of the cards
-    "Runs as a table for people; what no run knows has no column."
+def runs_table(rows:list[dict])->"pd.DataFrame":
+    "Summaries as a table for people; what no run knows has no column."
     import pandas as pd
     shown = pd.DataFrame(rows, dtype=object)[["run", "profile", "seed", "state"]]
     shown["headline"] = [in_words(r["headline"]) for r in rows]
@@ -561,10 +508,8 @@ def _took(run:Run, unit, stages:dict)->float|None:
     return record["seconds"] if same else None
 
 # %% ../nbs/62_pipeline.ipynb #11445460
-def forecast(
-    run:Run,         # as `open_run` gives it
-)->dict:             # pending, known: units; seconds, elsewhere: {hardware: seconds}; cost, price_per_hour, currency
-    "What a run will take by the runs before it; None where that is not known."
+def forecast(run:Run)->dict:
+    "Seconds and cost of what is pending by earlier runs, None where unknown; `elsewhere`: seconds on other hardware."
     pending, earlier, here = [u for u, todo in plan(run) if todo != "skip"], _earlier(run), _label(hardware())
     took = {label: [] for label in dict.fromkeys([here, *(name for name, _ in earlier)])}   # medians of the units known
     for label, medians in took.items():
@@ -577,10 +522,8 @@ def forecast(
     return {"pending": len(pending), "known": len(took[here]), "hardware": here, "seconds": seconds,
             "elsewhere": whole if pending else {}, "cost": cost, **run.config["cost"]}
 
-def foretold(
-    found:dict,          # as `forecast` gives it
-)->list[str]:            # lines for the plan
-    "A forecast in words."
+def foretold(found:dict)->list[str]:
+    "A forecast in lines for the plan."
     if not found["pending"]: return ["nothing is left to do"]
     unknown, price, other = found["pending"] - found["known"], found["price_per_hour"], []
     if not unknown: time = f"{duration(found['seconds'])} by earlier runs with these settings on this hardware"
