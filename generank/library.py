@@ -20,7 +20,7 @@ from .core import UserError, read_json
 from .gpu import gpu_results, gpu_text, speed_chart, speed_table
 from .execution import REPOSITORY
 from .execution import Stop
-from .pipeline import find_notebooks
+from .execution import find_notebooks
 from .report import PAGES, Block, cell_options, chart_figure, check_engine, check_run, executed_page, figure_block, from_run, picture, run_pages, save_pages, table, without_options
 
 # %% ../nbs/61j_library.ipynb #a9dcc698

@@ -19,7 +19,7 @@ from .core import UserError, atomic_path, read_json, read_yaml, write_text
 from .execution import Stop, execute
 from .execution import PACKAGE, REPOSITORY
 from .navigation import furnish
-from .pipeline import find_notebooks
+from .execution import find_notebooks
 from .quarto import PiecesLost, complaints, quarto_pages
 from .references import cite
 
@@ -399,7 +399,7 @@ def run_pages(
     pages = {}
     for name, source in sources.items():
         executed = run_dir/"notebooks"/f"{name}.ipynb"
-        execute(source, executed, {"profile": "", "run_dir": str(run_dir.resolve()), **(parameters if name == "index" else {})}, run_dir, stop or Stop(), threads=1)
+        execute(source, executed, {"run_dir": str(run_dir.resolve()), **({"profile": "", **parameters} if name == "index" else {})}, run_dir, stop or Stop(), threads=1)
         pages[name] = nbformat.read(executed, as_version=4)
     return pages
 

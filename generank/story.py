@@ -465,7 +465,7 @@ def reading(
 # %% ../nbs/61e_story.ipynb #0fe338ef
 def stage_times(numbers:Numbers)->Block:
     "The time of each stage and arm, in the order in which they ran."
-    from generank.pipeline import STAGES
+    from generank.execution import STAGES
     arms = [a["name"] for a in numbers("config.arms")]
     def place_of(name):
         stage, _, arm = name.partition("/")
