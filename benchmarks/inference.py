@@ -14,10 +14,11 @@ from generank.core import stable_seed
 from generank.data import load_loci
 from generank.backends import endpoint_answers
 from generank.inference import questions
+from generank.profile import Vllm
 from generank.backends import answer_batch, continuous_batch, prompt_tokens
-from generank.backends import Engine, engine_answers, running_engine, serving, stop_engine
+from generank.backends import engine_answers, running_engine, serving, stop_engine
 
-ENGINE = Engine(enforce_eager=True, max_model_len=2048)
+ENGINE = Vllm(enforce_eager=True, max_model_len=2048)
 
 
 def timed(answer, asked)->tuple[float, int]:

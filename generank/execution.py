@@ -7,8 +7,8 @@ __all__ = ['PACKAGE', 'REPOSITORY', 'log', 'STOPPED', 'PRELOADED', 'code_hash', 
            'bundled_tables', 'run_cells', 'notebook_code', 'code_parts', 'git_state', 'packages', 'hardware', 'scrub',
            'find_files', 'file_hashes', 'read_manifest', 'now', 'dataset_identity', 'bill', 'write_manifest',
            'gpu_joules', 'Meter', 'RunFailed', 'Interrupted', 'file_problem', 'Stop', 'duration', 'describe', 'Display',
-           'watching', 'serve_kernels', 'Preloaded', 'thread_settings', 'can_fork', 'Forked', 'preloading',
-           'kernel_manager', 'engine', 'prepare', 'tidy', 'failure', 'execute']
+           'watching', 'serve_kernels', 'Preloaded', 'can_fork', 'Forked', 'preloading', 'kernel_manager', 'engine',
+           'prepare', 'tidy', 'failure', 'execute']
 
 # %% ../nbs/60_execution.ipynb #02ffe7a2
 import ast, os, platform, re, subprocess, sys, tempfile
@@ -286,7 +286,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .core import UserError, write_text
-
+from .profile import thread_settings
 
 # %% ../nbs/60_execution.ipynb #d72c5c11
 log = logging.getLogger("generank")
@@ -495,11 +495,6 @@ class Preloaded:
         except subprocess.TimeoutExpired: self.server.kill()
         self.server.wait()
         self.server.stdout.close()
-
-# %% ../nbs/60_execution.ipynb #713f45fc
-def thread_settings(threads:int=None)->dict[str, str]:   # None: nothing is set
-    "Environment that gives torch and numpy so many processor threads."
-    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
 
 # %% ../nbs/60_execution.ipynb #a166da7d
 def can_fork()->bool:

@@ -266,7 +266,7 @@ def who_answers(
     backend:str,
     model:dict,        # name, revision, dtype
     adapter,           # folder of a LoRA adapter, or None
-    endpoint,          # settings of an `Endpoint`, or None
+    endpoint,          # settings of a `Server`, or None
 )->dict:               # what stands in the answers' keys
     "The identity of the model that answers, or has answered."
     at_server = backend == "openai" or backend == "recorded" and endpoint and dict(endpoint).get("base_url")
@@ -355,8 +355,8 @@ def generate(
     seed:int=1,                     # for sampling, and for what a perturbation draws
     perturbation:str="none",        # how the questions are changed: a key of `generank.prompts.PERTURBATIONS`
     failed:str="stop",              # "stop": an answer that can't be had is an error; "keep": an empty row whose finish_reason says `failed`
-    endpoint:dict=None,             # settings of the backend `openai`, see `Endpoint`
-    vllm:dict=None,                 # settings of the backend `vllm`, see `Engine`
+    endpoint:dict=None,             # settings of the backend `openai`, see `generank.profile.Server`
+    vllm:dict=None,                 # settings of the backend `vllm`, see `generank.profile.Vllm`
     label:str="answers",            # shown by the progress bar
 )->pd.DataFrame:                    # locus_id, region_id, trait, candidates (prompt order), causal_gene, sample, completion, finish_reason, n_tokens
     "Ask the model about each locus; what the store already holds is not asked again."

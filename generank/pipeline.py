@@ -24,7 +24,7 @@ from .execution import Meter
 from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, file_problem, log, preloading, watching
 from .execution import REPOSITORY, code_parts, file_hashes, git_state, now, read_manifest, scrub, write_manifest
 from .models import trained_weights
-from .profile import resolve
+from .profile import project_root, read_overrides, resolve, write_config
 
 # %% ../nbs/62_pipeline.ipynb #ff32c166
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Run:
     changed:list[str] = field(default_factory=list)                    # how `config` differs from the folder's config.yaml
     manifest:dict = field(default_factory=lambda: {"stages": {}})      # as in manifest.json
     reuse:Path|None = None  # a folder of runs whose finished units are copied where they are the same
+    profile:str = ""        # as asked for, for the notebooks' parameters; "": what config.yaml holds
+    overrides:dict = field(default_factory=dict)                       # the same
 
     def arm(self, name:str)->dict: return next(a for a in self.config["arms"] if a["name"] == name)
     def record(self, unit:Unit)->dict: return self.manifest["stages"].get(str(unit), {})
@@ -226,7 +228,8 @@ def open_run(
     kept = Path(out)/"config.yaml" if out else None
     config = resolve(str(kept) if profile is None and resume and kept and kept.exists() else profile or "laptop", overrides)
     if reuse and not Path(reuse).is_dir(): raise UserError(f"{reuse} is not a folder: --reuse takes a folder of runs.")
-    run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks), reuse=Path(reuse) if reuse else None)
+    run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks), reuse=Path(reuse) if reuse else None,
+              profile="" if profile is None and resume else profile or "laptop", overrides=read_overrides(overrides))
     check_folder(run.dir, resume, clean)
     if resume and (run.dir/"config.yaml").exists():
         old = read_yaml(run.dir/"config.yaml")
@@ -333,7 +336,7 @@ def do(
         with display.stage(title(group)), watching(run.dir, display, stop), meter:
             if group[0].stage == "report": _report(run.dir, render)
             else:
-                parameters = {"run_dir": os.path.relpath(run.dir), "config": run.config, "arms": [u.arm for u in group]}
+                parameters = {"profile": run.profile, "run_dir": os.path.relpath(run.dir, project_root()), "arms": [u.arm for u in group if u.arm], "overrides": run.overrides}
                 execute(run.notebooks/f"{STAGES[group[0].stage].notebook}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir, stop, cell_timeout, run.config["threads"], wait=group[0].stage != "data")
         status = "done"
     except KeyboardInterrupt: raise Interrupted(STOPPED) from None
@@ -406,7 +409,7 @@ def execute_run(
 def _execute_groups(run:Run, display:Display, stop:Stop, **kwargs)->Path:
     "Execute what is pending, group by group."
     for change in run.changed: display.say(f"changed since the last run: {change}")
-    write_text(run.dir/"config.yaml", yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True))
+    write_config(run.dir, run.config)
     groups = units(run.config)
     wanted = {str(u) for group in groups for u in group}
     run.manifest["stages"] = {k: v for k, v in run.manifest["stages"].items() if k in wanted}
@@ -487,7 +490,6 @@ from filelock import FileLock, Timeout
 from .core import UserError, differences, read_json, read_yaml
 from .execution import duration
 from .execution import REPOSITORY, hardware, read_manifest
-
 
 # %% ../nbs/62_pipeline.ipynb #4d5e9520
 def find_runs(

@@ -6,18 +6,20 @@
 __all__ = ['FOREIGN', 'PROFILES', 'Part', 'Model', 'Limit', 'Data', 'Prompts', 'Arm', 'WarmStart', 'Sft', 'Select', 'PassRate',
            'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference', 'Evaluation', 'Report', 'Cost', 'Profile',
            'parameters', 'foreign_fields', 'profile_names', 'find_profile', 'merge', 'read_profile', 'override',
-           'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile', 'cross_styles',
-           'without_warm_start', 'asked_probes', 'resolve']
+           'read_overrides', 'check_names', 'check_arms', 'check_choices', 'check_probes', 'check_profile',
+           'cross_styles', 'without_warm_start', 'asked_probes', 'resolve', 'write_config', 'thread_settings',
+           'project_root', 'open_settings']
 
 # %% ../nbs/02_profile.ipynb #93d9bfb4
-import ast, importlib.util, typing
+import ast, importlib.util, os, sys, typing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .core import UserError, parse_yaml, read_yaml, unknown_name
+from .core import UserError, differences, parse_yaml, read_yaml, unknown_name, write_text
 
 # %% ../nbs/02_profile.ipynb #4b25f11f
 class Part(BaseModel):
@@ -329,15 +331,29 @@ def _step(value, key:str, path:str):
 # %% ../nbs/02_profile.ipynb #099819b4
 def override(
     content:dict,        # a profile; changed in place
-    setting:str,         # "dotted.path=value", the value in YAML
+    path:str,            # "grpo.trl.max_steps"; an arm or a probe by its name: "arms.grpo-rank.reward"
+    value,               # what to set it to
 ):
     "Set one value of a profile by its dotted path."
-    path, equals, text = setting.partition("=")
-    if not equals or not path.strip(): raise UserError(f"{setting!r} is not a setting: write it as -p stage.param=value.")
-    *parents, last = path.strip().split(".")
+    *parents, last = path.split(".")
     for key in parents: content = _step(content, key, path)
     if not isinstance(content, dict): raise UserError(f"{path!r} does not lead to a parameter.")
-    content[last] = parse_yaml(text, f"the value of {path}")
+    content[last] = value
+
+def read_overrides(
+    given,               # ["seed=2"] (values in YAML), {"seed": 2}, or the latter as a JSON string
+)->dict:                 # {"seed": 2}, in order
+    "Overrides of a profile by dotted path, however they are given."
+    if isinstance(given, str): given = parse_yaml(given, "overrides")
+    if isinstance(given, dict): return given
+    found = {}
+    for setting in given or ():
+        path, equals, text = str(setting).partition("=")
+        path = path.strip()
+        if not equals or not path: raise UserError(f"{setting!r} is not a setting: write it as -p stage.param=value.")
+        found.pop(path, None)   # the last one counts, in its place
+        found[path] = parse_yaml(text, f"the value of {path}")
+    return found
 
 # %% ../nbs/02_profile.ipynb #218bb1f0
 def check_names(
@@ -465,13 +481,53 @@ def asked_probes(
 # %% ../nbs/02_profile.ipynb #a558f8d0
 def resolve(
     profile:str="laptop",    # a name, or a path to a YAML file
-    overrides=(),            # settings such as "seed=2", applied in order
+    overrides=(),            # settings such as "seed=2", applied in order; or {"seed": 2}
+    beside:Path=None,        # folder that a relative path is looked up in first
 )->dict:                     # every parameter of every stage, as plain data
     "The whole configuration of an experiment, checked: what `config.yaml` of a run folder holds."
-    content = read_profile(profile)
+    content = read_profile(profile, beside)
     content.setdefault("profile", Path(profile).stem)
-    for setting in overrides: override(content, setting)
+    for path, value in read_overrides(overrides).items(): override(content, path, value)
     config = check_profile(content).model_dump(mode="json")
     config["probes"] = asked_probes(config)
     if config["grpo"]["warm_start"] is None: config = without_warm_start(config)
     return check_profile({**config, "arms": cross_styles(config)}).model_dump(mode="json")
+
+# %% ../nbs/02_profile.ipynb #982b2693
+def write_config(run_dir, config:dict):
+    "Write `config.yaml` of a run folder."
+    write_text(Path(run_dir)/"config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+def thread_settings(threads:int=None)->dict[str, str]:   # None: nothing is set
+    "Environment that gives torch and numpy so many processor threads."
+    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
+
+def project_root()->Path:
+    "What relative paths count from: here, or the folder above where Jupyter has started in `nbs`."
+    return Path("..") if Path("12_data.ipynb").is_file() else Path()
+
+def open_settings(
+    profile:str="laptop",         # a profile's name, or the path of a YAML file; "" takes what config.yaml of the run folder holds
+    run_dir="runs/laptop",        # the run's folder; a relative path counts from the project's root
+    arms=(),                      # names of arms, also as a JSON string; none means all
+    overrides=(),                 # {"grpo.trl.max_steps": 40}, also as a JSON string
+    trained:bool=False,           # whether only arms that are trained count
+    needs:str="",                 # a file of the run folder that an earlier stage makes
+)->tuple[Path, dict, list[str]]:  # run folder, resolved configuration, names of the arms
+    "Settings of a stage; `config.yaml` is written where there is none, and is a `UserError` where it says something else."
+    folder = project_root()/run_dir
+    kept = folder/"config.yaml"
+    config = resolve(str(profile or kept), overrides, project_root())
+    changed = differences(resolve(str(kept)), config) if kept.is_file() else []
+    if changed: raise UserError(f"{kept} was written with other settings ({'; '.join(changed[:4])}{'; ...' if len(changed) > 4 else ''}): "
+                                "ask for the same, or choose another run_dir.")
+    names = [a["name"] for a in config["arms"] if a["training"] != "none" or not trained]
+    if isinstance(arms, str): arms = parse_yaml(arms, "arms") or []
+    arms = [arms] if isinstance(arms, str) else list(arms)
+    for arm in arms:
+        if arm not in names: raise unknown_name("trained arm" if trained else "arm", arm, names)
+    if needs and not (folder/needs).is_file(): raise UserError(f"{folder/needs} does not exist: run the stage notebooks before this one first, with the same parameters.")
+    if not kept.is_file(): write_config(folder, config)
+    os.environ.update(thread_settings(config["threads"]))
+    if "torch" in sys.modules and config["threads"]: sys.modules["torch"].set_num_threads(config["threads"])
+    return folder, config, arms or names

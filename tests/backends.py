@@ -113,8 +113,9 @@ def test_the_servers_words_are_known():
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
-    from generank.backends import Engine, engine_arguments, server_command
-    engine = Engine(tensor_parallel_size=8, pipeline_parallel_size=2, data_parallel_size=4, max_model_len=4096, extra={"max_num_seqs": 64, "enable_chunked_prefill": False, "hf_overrides": {"a": 1}})
+    from generank.backends import engine_arguments, server_command
+    from generank.profile import Vllm
+    engine = Vllm(tensor_parallel_size=8, pipeline_parallel_size=2, data_parallel_size=4, max_model_len=4096, extra={"max_num_seqs": 64, "enable_chunked_prefill": False, "hf_overrides": {"a": 1}})
     arguments = engine_arguments({"name": "m", "revision": "abc", "dtype": "float32", "quantization": "4bit"}, "m", None, engine) | {"enable_lora": True, "max_lora_rank": 32}
     known = {f.name for f in dataclasses.fields(AsyncEngineArgs)}
     assert set(arguments) <= known, set(arguments) - known

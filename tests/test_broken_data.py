@@ -11,7 +11,7 @@ import pytest
 from generank.core import UserError
 from generank.data import build_bundled, check_loci, fold_split, load_table, read_loci, run_stage, split_loci
 from generank.figures import dataset_charts
-from generank.genes import candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
+from generank.genes import build_interest, candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
 from generank.sources import GOLD_COLUMNS, build_loci, download, evidence_class
 from generank.export import push_dataset
 from generank.sources import read_table
@@ -74,7 +74,7 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "broken chain file": ({"loci.csv": POSITION, "a.chain": "hello\n"}, ("loci.csv", dict(assembly="GRCh37", chain="a.chain")), "a.chain is not a chain file (alignment line found before chain header: hello): give"),
     "chain of other places": ({"loci.csv": POSITION, "a.chain": "chain 9 chr1 1000 + 100 200 chr1 2000 + 200 300 1\n100\n\n"}, ("loci.csv", dict(assembly="GRCh37", chain="a.chain")), "a.chain lifts none of the 1 positions (the first: loci.csv, line 2, not in the new assembly); is it"),
     "annotation line cut": ({"g.gtf": GENE + "chr1\tx\tgene\n"}, "genes", "g.gtf, line 2: 3 fields instead of 9 separated by tabs; give"),
-    "annotation start": ({"g.gtf": GENE + GENE.replace("\t9\t", "\t0\t")}, "genes", "g.gtf, line 2: 1 to 0 is no stretch of a chromosome; correct"),
+    "annotation start": ({"g.gtf": GENE + GENE.replace("\t9\t", "\t0\t")}, "genes", "g.gtf, line 2: 1 to 0 is not an interval of a chromosome; correct"),
     "annotation of GRCh37": ({"g.gtf": "#!genome-build GRCh37.p13\n" + GENE}, "genes", "g.gtf, line 1: the genes are on GRCh37; give"),
     "annotation without genes": ({"g.gtf": GENE.replace("gene\t", "exon\t")}, "genes", "g.gtf has no line whose third column is `gene`: give"),
     "annotation torn": ({"g.gtf.gz": gzip.compress((GENE * 900).encode())[:60]}, "genes", "g.gtf.gz is not whole (Compressed file ended before the end-of-stream marker was reached): download"),
@@ -104,6 +104,7 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "unknown chromosome asked": ({}, lambda: candidate_genes("chr77", 1), "Unknown chromosome 'chr77': "),
     "position asked below 1": ({}, lambda: candidate_genes("5", 0), "Position 0 is not on a chromosome: give"),
     "window below 0": ({}, lambda: candidate_genes("5", 1, window=-1), "Window -1 is negative: give"),
+    "no order by interest": ({f"p/dist/data/cache/{TABLE}": gzip.compress(b"1\t2\t3\t4\tA\tx\n")}, lambda: build_interest("p", verify=False), "p lists its genes by place alone: it holds no order by interest"),
     "unknown biotype": ({}, lambda: candidate_genes("5", 1, biotypes="protein-coding"), "Unknown biotype 'protein-coding': did you mean 'protein_coding'?"),
     "address without a file": ({}, lambda: download(Path("none").resolve().as_uri(), "b", "0" * 64, wait=0), "can't be read (<urlopen error"),
     "address of another file": ({"a": "x"}, lambda: download(Path("a").resolve().as_uri(), "b", "0" * 64, wait=0), f"is not the pinned file (its sha256 is not {'0' * 64}): nothing was kept"),

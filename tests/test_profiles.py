@@ -16,7 +16,7 @@ import pytest
 from peft import LoraConfig
 
 from generank import backends, grpo
-from generank.profile import profile_names, resolve
+from generank.profile import Vllm, profile_names, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 UNSLOTH, VLLM = (json.loads((ROOT/"tests"/"signatures"/f"{package}.json").read_text()) for package in ("unsloth", "vllm"))
@@ -80,7 +80,7 @@ def test_vllm_takes_what_trl_tells_it_in_training():
 
 def test_vllm_takes_what_we_tell_it_in_inference(tmp_path):
     (tmp_path/"adapter_config.json").write_text('{"r": 32}')
-    engine, call = backends.Engine(tensor_parallel_size=2, data_parallel_size=2, max_model_len=2048), VLLM["arguments"]
+    engine, call = Vllm(tensor_parallel_size=2, data_parallel_size=2, max_model_len=2048), VLLM["arguments"]
     made = backends.engine_arguments({"name": "m", "revision": "c" * 40, "dtype": "bfloat16", "quantization": "4bit"}, "m", tmp_path, engine)
     assert {"quantization", "enable_lora", "revision"} <= set(made) <= {*call["LLM"], *call["EngineArgs"]}
     served = {f for name in ("EngineArgs", "AsyncEngineArgs", "BaseFrontendArgs", "FrontendArgs") for f in call[name]}

@@ -19,10 +19,12 @@ from generank.pipeline import record, reevaluate
 ROOT = Path(__file__).resolve().parents[1]
 GENERANK = str(Path(sys.executable).with_name("generank"))
 PLANTED = "hf_planted0secret0value"
+PARAMETERS = 'profile = run_dir = ""\narms = []\noverrides = {}'
 BODY = """
 import json, os, sys, time
 from pathlib import Path
-run_dir, arms = Path(run_dir), globals().get("arms") or []
+from generank.profile import open_settings
+run_dir, config, arms = open_settings(profile, run_dir, arms, overrides)
 def write(name, value):
     (run_dir/name).parent.mkdir(parents=True, exist_ok=True)
     (run_dir/name).write_text(str(value))
@@ -56,7 +58,7 @@ def notebooks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nbs")
     for name, body in STAGES.items():
         cell = nbformat.v4.new_code_cell
-        cells = [nbformat.v4.new_markdown_cell(f"# {name}"), cell('run_dir = ""\nconfig = {}\narms = []', metadata={"tags": ["parameters"]}), cell(BODY),
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}"), cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(BODY),
                  cell("1/0", metadata={"tags": ["test"]}), cell(body)]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}), folder/f"{name}.ipynb")
     return folder

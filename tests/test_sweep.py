@@ -24,9 +24,9 @@ SWEEP = ("--profile", "tiny", "--out", "runs/grid", "--sweep", "seed=1,2", "--sw
 @pytest.fixture(scope="session")
 def stages(tmp_path_factory):
     folder, cell = tmp_path_factory.mktemp("sweep-nbs"), nbformat.v4.new_code_cell
-    from test_run import BODY
+    from test_run import BODY, PARAMETERS
     for name, body in {**STAGES, "34_grpo": GRPO, "42_inference": INFERENCE, "55_evaluation": EVALUATION}.items():
-        cells = [cell('run_dir = ""\nconfig = {}\narms = []', metadata={"tags": ["parameters"]}), cell(BODY), cell(body)]
+        cells = [cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(BODY), cell(body)]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder/f"{name}.ipynb")
     return folder
