@@ -136,7 +136,7 @@ def parts_of(
         files |= {f"the source {v}": sha256_file(v) for v in _strings(run.config["data"]) if Path(v).is_file()}
     elsewhere = unit.stage == "inference" and run.arm(unit.arm)["adapter_of"]
     if elsewhere and "/" in elsewhere and (weights := trained_weights(elsewhere)): files |= {f"the adapter {elsewhere}": sha256_file(weights)}
-    if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb", "dataset.ipynb", "references.bib"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
+    if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 
 # %% ../nbs/62_pipeline.ipynb #5cbbf5ce
@@ -449,7 +449,7 @@ def run(
     return execute_run(opened, clean=clean, **kwargs)
 
 # %% ../nbs/62_pipeline.ipynb #326ab6a4
-RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json", "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/**/*")
+RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json", "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/*.json")
 
 # %% ../nbs/62_pipeline.ipynb #f03a582d
 def record(
@@ -478,6 +478,7 @@ def reevaluate(
     manifest = read_manifest(folder)
     shutil.rmtree(folder/"evaluation", ignore_errors=True)
     run_stage(folder, resolve(str(folder/"config.yaml")))
+    shutil.rmtree(folder/"evaluation"/"figures", ignore_errors=True)   # a recorded run keeps what no command draws again
     write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": git_state()}})
     return folder/"evaluation"/"metrics.json"
 
