@@ -407,10 +407,10 @@ def limits(n:Numbers)->str:
 def for_readers(
     notebook,        # an executed notebook (nbformat)
 ):                   # changed in place
-    "Keep the title and what follows the parameters, without hidden cells."
+    "Keep the title and what follows the parameters; code that shows nothing is left out."
     tags = [set(c.metadata.get("tags", [])) for c in notebook.cells]
     last = max((i for i, t in enumerate(tags) if t & {"parameters", "injected-parameters"}), default=0)
-    notebook.cells = notebook.cells[:1] + [c for c in notebook.cells[last + 1:] if "#| include: false" not in c.source and "test" not in c.metadata.get("tags", [])]
+    notebook.cells = notebook.cells[:1] + [c for c in notebook.cells[last + 1:] if c.cell_type == "markdown" or c.outputs]
     notebook.metadata.pop("papermill", None)
     for c in notebook.cells: c.metadata = {}
     return notebook
