@@ -11,7 +11,7 @@ __all__ = ['FILES', 'TRUTH', 'YARDSTICKS', 'shown', 'Numbers', 'p_of', 'verdict'
            'render']
 
 # %% ../nbs/61_report.ipynb #137840e3
-import base64, html, os, re, shutil, subprocess, tempfile, webbrowser
+import base64, html, re, shutil, subprocess, tempfile, webbrowser
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from . import figures, robustness
 from .core import UserError, read_json, read_yaml, write_json, write_text
 from .data import check_loci, describe_loci
 from .evaluation import pool_pairs, training_curves
-from .execution import PACKAGE, REPOSITORY, Stop, execute
+from .execution import PACKAGE, REPOSITORY, Stop, execute, find_notebooks
 from .genes import load_genes, table_fingerprint
 from .parsing import PROBLEMS, parse_answer
 from .prompts import PERTURBATIONS, asked_as, build_prompt, shuffle_candidates
@@ -472,6 +472,6 @@ def render(
     run_dir = Path(run_dir)
     for folder in (run_dir, *map(Path, others)):
         if not (folder/"config.yaml").is_file(): raise UserError(f"{folder} is not a run folder: it has no config.yaml.")
-    source = Path(notebook or Path(os.environ.get("GENERANK_NBS") or REPOSITORY/"nbs")/"index.ipynb")
+    source = notebook or find_notebooks()/"index.ipynb"
     parameters = {"profile": "", "run_dir": str(run_dir.resolve()), "others": [str(Path(o).resolve()) for o in others]}
     return render_page(source, Path(site or run_dir/"site")/"index.html", parameters, run_dir=run_dir, **options)

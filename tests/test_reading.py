@@ -106,7 +106,7 @@ def test_a_data_set_in_the_hubs_layout_is_read_back(parts, layout):
         data = Path(folder)/"set"/"data"
         data.mkdir(parents=True)
         for split, table in parts.items(): first_run(table, layout).to_parquet(data/f"{split}-00000-of-00001.parquet")
-        raw, read = read_hub(str(data.parent), cache=f"{folder}/cache"), read_loci(str(data.parent), genes=GENES, symbols="keep")
+        raw, read = read_hub(str(data.parent)), read_loci(str(data.parent), genes=GENES, symbols="keep")
     assert len(raw) == len(read) == sum(map(len, parts.values()))
     for split, table in parts.items():
         mine = read[read.split == HUB_SPLITS[split]]
