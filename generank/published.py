@@ -31,14 +31,15 @@ SHA256 = {
     "zero_shot_70b": "488336626d70e698a913d35c8a1d19a170630932639860f87559577b0b9f59dd",
     "zero_shot_8b_short_prompt": "c12bf41976c905556e7a091a3f21f8b4f432cf5956945461c14a93f91099bf1c",
 }
-RUNS = {"zero_shot_8b": "8B, untrained", "zero_shot_8b_short_prompt": "8B, untrained, short prompt", "grpo_8b_binary_reward": "8B, binary reward",
+RUNS = {"zero_shot_8b": "8B, untrained", "zero_shot_8b_short_prompt": "8B, untrained, short prompt",
+        "grpo_8b_binary_reward": "8B, binary reward",
         "grpo_8b": "8B, rank reward", "zero_shot_70b": "70B, untrained"}
 
 # %% ../nbs/90_published.ipynb #70545a48
 def numbers_of(
     folder,              # with the five files of responses
     genes=None,          # gene table; None: the bundled one
-)->pd.DataFrame:         # locus, gene (as a number), mhc, and for each run NAME_rank (0: not listed), NAME_listed, NAME_untagged
+)->pd.DataFrame:         # locus, gene (a number), mhc, and for each run NAME_rank, NAME_listed, NAME_untagged
     "The per-locus numbers of the published responses, all whole."
     from generank.evaluation import MHC
     named = _named({name: Path(folder)/f"{name}_results.csv" for name in SHA256})
@@ -48,10 +49,13 @@ def numbers_of(
     genes = load_genes() if genes is None else genes
     chrom, start, end = MHC
     inside = set(genes.symbol[(genes.chrom.astype(str) == chrom) & (genes.end >= start) & (genes.start <= end)])
-    numbers = pd.DataFrame({"locus": causal.index, "gene": pd.factorize(causal)[0], "mhc": causal.isin(inside).to_numpy(int)}, index=causal.index)
-    for name, s in scores.items(): numbers[[f"{name}_rank", f"{name}_listed", f"{name}_untagged"]] = s[["rank", "listed", "format_error"]].astype(int)
+    numbers = pd.DataFrame({"locus": causal.index, "gene": pd.factorize(causal)[0],
+                            "mhc": causal.isin(inside).to_numpy(int)}, index=causal.index)
+    for name, s in scores.items(): numbers[[f"{name}_rank", f"{name}_listed", f"{name}_untagged"]] = s[["rank",
+            "listed", "format_error"]].astype(int)
     return numbers.reset_index(drop=True)
 
+# %% ../nbs/90_published.ipynb #70545a49
 def build_published(
     folder=None,     # with the published files; None: fetched from their pinned addresses
     out=BUNDLED,     # where `published.csv` and `published.json` go
@@ -61,13 +65,18 @@ def build_published(
         for name, sha256 in SHA256.items():
             if not folder: download(f"{ADDRESS}/{name}_results.csv", Path(d)/f"{name}_results.csv", sha256)
             path = Path(folder or d)/f"{name}_results.csv"
-            if not path.exists(): raise UserError(f"{path} does not exist: give the folder of the five published files, or leave it out to have them fetched.")
-            if sha256_file(path) != sha256: raise UserError(f"{path} is not the published file (its sha256 is not {sha256}).")
+            if not path.exists(): raise UserError(f"{path} does not exist: give the folder of the five published "
+                                                  f"files, or leave it out to have them fetched.")
+            if sha256_file(path) != sha256: raise UserError(f"{path} is not the published file (its sha256 is not "
+                                                            f"{sha256}).")
         numbers = numbers_of(folder or d)
     path = Path(out)/"published.csv"
     write_text(path, numbers.to_csv(index=False, lineterminator="\n"))
-    write_json(path.with_suffix(".json"), {"what": "ranks of the causal gene, list lengths and flags, computed from the responses of GitHub suyashss/rft_demo, folder results; no text of theirs",
-                                           "commit": COMMIT, "sha256": SHA256, "loci": len(numbers), "genes": int(numbers.gene.nunique()), "table_sha256": sha256_file(path)})
+    write_json(path.with_suffix(".json"), {"what": "ranks of the causal gene, list lengths and flags, computed from "
+                                           "the responses of GitHub suyashss/rft_demo, folder results; no text of "
+                                           "theirs",
+                                           "commit": COMMIT, "sha256": SHA256, "loci": len(numbers),
+                                           "genes": int(numbers.gene.nunique()), "table_sha256": sha256_file(path)})
     return path
 
 # %% ../nbs/90_published.ipynb #38fbc2de
@@ -78,16 +87,20 @@ def load_published(
     path = Path(path or BUNDLED/"published.csv")
     if not path.exists(): raise UserError(f"{path} does not exist: make it with `make published`.")
     numbers = pd.read_csv(path)
-    lacks = [c for c in ["locus", "gene", "mhc", *(f"{n}_{c}" for n in RUNS for c in ("rank", "listed", "untagged"))] if c not in numbers]
+    lacks = [c for c in ["locus", "gene", "mhc", *(f"{n}_{c}" for n in RUNS for c in ("rank", "listed", "untagged"))]
+             if c not in numbers]
     if lacks: raise UserError(f"{path} lacks the column {lacks[0]}: make it anew with `make published`.")
-    if numbers.isna().any().any() or numbers.locus.duplicated().any(): raise UserError(f"{path} has empty cells or a locus twice: make it anew with `make published`.")
+    if numbers.isna().any().any() or numbers.locus.duplicated().any(): raise UserError(f"{path} has empty cells or a "
+            f"locus twice: make it anew with `make published`.")
     card = path.with_suffix(".json")
-    if card.exists() and read_json(card)["table_sha256"] != sha256_file(path): raise UserError(f"{path} is not the table that {card.name} describes: make both anew with `make published`.")
+    if card.exists() and read_json(card)["table_sha256"] != sha256_file(path): raise UserError(f"{path} is not the "
+            f"table that {card.name} describes: make both anew with `make published`.")
     return numbers
 
 # %% ../nbs/90_published.ipynb #f5840526
 KS, MARGIN = tuple(range(1, 11)), 0.05
-FAMILY = [("grpo_8b", "zero_shot_8b"), ("grpo_8b", "zero_shot_70b"), ("grpo_8b", "grpo_8b_binary_reward"), ("zero_shot_8b_short_prompt", "zero_shot_8b"),
+FAMILY = [("grpo_8b", "zero_shot_8b"), ("grpo_8b", "zero_shot_70b"), ("grpo_8b", "grpo_8b_binary_reward"),
+          ("zero_shot_8b_short_prompt", "zero_shot_8b"),
           ("grpo_8b", "zero_shot_8b_short_prompt")]  # contrasts a - b; Holm's adjustment runs over them
 
 def resampled(
@@ -98,37 +111,47 @@ def resampled(
     runs = {}
     for name in RUNS:
         rank, untagged = numbers[f"{name}_rank"].to_numpy(), numbers[f"{name}_untagged"].to_numpy()
-        runs[name] = credits(rank, rank, KS).assign(answered=((untagged == 0) | (rank > 0)).astype(float), found=(rank > 0).astype(float))
+        runs[name] = credits(rank, rank, KS).assign(answered=((untagged == 0) | (rank > 0)).astype(float),
+                                                    found=(rank > 0).astype(float))
         for column in ("mrr", "ndcg", "rank", *(f"top_{i}" for i in KS)): runs[name][f"{column}_completed"] = np.nan
     return Resampled(pd.concat(runs, axis=1), numbers.gene.to_numpy(), draws, seed)
 
+# %% ../nbs/90_published.ipynb #f5840527
 def reanalyse(
     numbers,             # as `load_published` gives
     draws:int=10_000, seed:int=1,
     margin:float=MARGIN,
-)->dict:                 # "n", "n_clusters", "runs", "primary" (Holm over the family), "over_k" (Holm over k in each contrast), "decomposition", "without_mhc"
-    "Everything that the page says of the published run."
+)->dict:                 # n, n_clusters, runs, primary, over_k, decomposition, without_mhc
+    "What the page says of the published run; Holm's adjustment over the family, and over k within a contrast."
     scores = resampled(numbers, draws, seed)
-    forms = {n: pd.DataFrame({"listed": numbers[f"{n}_listed"], "valid": np.nan, "format_error": numbers[f"{n}_untagged"].astype(float), "samples": 1, "cluster": numbers.gene}) for n in RUNS}
+    forms = {n: pd.DataFrame({"listed": numbers[f"{n}_listed"], "valid": np.nan,
+                              "format_error": numbers[f"{n}_untagged"].astype(float), "samples": 1,
+                              "cluster": numbers.gene}) for n in RUNS}
     labelled = lambda row: {**row, "label": f"{RUNS[row['a']]} − {RUNS[row['b']]}"}
-    compared = lambda scores, metrics: [labelled(comparison(scores, a, b, m, margin)) for a, b in FAMILY for m in metrics]
+    compared = lambda scores, metrics: [labelled(comparison(scores, a, b, m, margin)) for a, b in FAMILY
+                                        for m in metrics]
     primary, over_k = compared(scores, ["mrr"]), compared(scores, [f"top_{k}" for k in KS])
     adjust(primary)
     for i in range(0, len(over_k), len(KS)): adjust(over_k[i:i + len(KS)])
     outside = scores.part((numbers.mhc == 0).to_numpy())
     return {"n": scores.n, "n_clusters": scores.n_clusters, "primary": primary, "over_k": over_k,
-            "runs": [{"name": label, "kind": "arm", **summarise(scores, name, KS), **answer_rates(forms[name], draws, seed)} for name, label in RUNS.items()],
-            "decomposition": [labelled(decompose_shares(scores, a, b, m)) for a, b in FAMILY for m in ("mrr", "top_1", "top_7")],
+            "runs": [{"name": label, "kind": "arm", **summarise(scores, name, KS),
+                      **answer_rates(forms[name], draws, seed)} for name, label in RUNS.items()],
+            "decomposition": [labelled(decompose_shares(scores, a, b, m)) for a, b in FAMILY
+                              for m in ("mrr", "top_1", "top_7")],
             "without_mhc": {"n": outside.n, "n_clusters": outside.n_clusters, "primary": compared(outside, ["mrr"])}}
 
 # %% ../nbs/90_published.ipynb #36c652db
 def contrast(result:dict, a:str, b:str, k:int=None)->dict:
     "The comparison a - b: at k, or of the primary endpoint."
-    return next(r for r in (result["primary"] if k is None else result["over_k"]) if (r["a"], r["b"]) == (a, b) and k in (None, r.get("k")))
+    return next(r for r in (result["primary"] if k is None else result["over_k"]) if (r["a"], r["b"]) == (a, b)
+                and k in (None, r.get("k")))
 
+# %% ../nbs/90_published.ipynb #36c652dc
 def conclusions(result:dict)->list[dict]:
     "The claims of the first run, what the numbers say of each, and why."
-    ours, small, large, binary, short = "grpo_8b", "zero_shot_8b", "zero_shot_70b", "grpo_8b_binary_reward", "zero_shot_8b_short_prompt"
+    ours, small, large, binary, short = ("grpo_8b", "zero_shot_8b", "zero_shot_70b", "grpo_8b_binary_reward",
+                                         "zero_shot_8b_short_prompt")
     at = lambda b, k=None: contrast(result, ours, b, k)
     parts = next(r for r in result["decomposition"] if (r["a"], r["b"], r["metric"]) == (ours, small, "top_1"))
     behind, ahead = ([str(k) for k in KS if verdict(at(b, k)) == v] for b, v in ((large, "worse"), (binary, "better")))
@@ -138,27 +161,47 @@ def conclusions(result:dict)->list[dict]:
     one = runs[RUNS[ours]]["top_k"]["1"]
     helps, beyond = verdict(at(small)) == "better", verdict(at(short, 1)) == "better"
     equal = "stands" if top["equivalent"] else "not shown"
-    claims = [("Reinforcement fine-tuning helps.", "stands" if helps and beyond else "stands in part" if helps else "not shown",
-        f"MRR {extent(at(small))}; top-1 {extent(at(small, 1))}, of which {shown(parts['form'] / parts['difference'], '.0%')} is answers that hold a list at all. A prompt for 200 words or less gains "
-        f"{extent(contrast(result, short, small, 1))} in top-1 without training; against it, training gains {extent(at(short, 1))}."),
-      ("The trained 8B model is as good as the 70B model.", f"{equal} at top-1" + (", does not stand at larger k" if behind else ", behind at larger k by unadjusted intervals" if lower else ""),
-        f"Top-1 {extent(top)}: {only(top)} (McNemar's {p_value(top['mcnemar_p'])}). Equivalence within {MARGIN}: {p_value(top['tost_p'])}, with a power of {shown(top['tost_power'], '.1%')}. "
-        f"At k = 7 {extent(at(large, 7))}: {only(at(large, 7))}. The interval lies below zero at k = {', '.join(lower) or 'none'}; after Holm at k = {', '.join(behind) or 'none'}."),
-      ("A rank reward beats a binary one.", ("stands for larger k, not for top-1" if verdict(at(binary, 1)) == "no difference shown" else "stands") if ahead else "not shown",
-        f"Top-1 {extent(at(binary, 1))}; ahead after Holm at k = {', '.join(ahead) or 'none'}; MRR {extent(at(binary))}. Its lists are longer ({shown(runs[RUNS[ours]]['mean_list_length'], '.1f')} genes against "
-        f"{shown(runs[RUNS[binary]]['mean_list_length'], '.1f')}), and without candidates in the files they can't be completed."),
-      ("The error bars show the uncertainty.", "too narrow", f"They are 1.37 standard errors (83 %) of {result['n']} independent loci; clustered by their {result['n_clusters']} causal genes, the standard error of "
-        f"{shown(one['accuracy'], '.3f')} is {shown(one['se_clustered'], '.3f')} instead of {shown(one['se'], '.3f')}.")]
+    claims = [("Reinforcement fine-tuning helps.", "stands" if helps and beyond else "stands in part" if helps
+               else "not shown",
+        f"MRR {extent(at(small))}; top-1 {extent(at(small, 1))}, of which "
+               f"{shown(parts['form'] / parts['difference'], '.0%')} is answers that hold a list at all. A prompt for "
+               f"200 words or less gains "
+        f"{extent(contrast(result, short, small, 1))} in top-1 without training; against it, training gains "
+               f"{extent(at(short, 1))}."),
+      ("The trained 8B model is as good as the 70B model.", f"{equal} at top-1"
+       + (", does not stand at larger k" if behind else ", behind at larger k by unadjusted intervals" if lower
+          else ""),
+        f"Top-1 {extent(top)}: {only(top)} (McNemar's {p_value(top['mcnemar_p'])}). Equivalence within {MARGIN}: "
+       f"{p_value(top['tost_p'])}, with a power of {shown(top['tost_power'], '.1%')}. "
+        f"At k = 7 {extent(at(large, 7))}: {only(at(large, 7))}. The interval lies below zero at k = "
+       f"{', '.join(lower) or 'none'}; after Holm at k = {', '.join(behind) or 'none'}."),
+      ("A rank reward beats a binary one.", ("stands for larger k, not for top-1"
+                                             if verdict(at(binary, 1)) == "no difference shown" else "stands") if ahead
+       else "not shown",
+        f"Top-1 {extent(at(binary, 1))}; ahead after Holm at k = {', '.join(ahead) or 'none'}; MRR "
+       f"{extent(at(binary))}. Its lists are longer ({shown(runs[RUNS[ours]]['mean_list_length'], '.1f')} genes "
+       f"against "
+        f"{shown(runs[RUNS[binary]]['mean_list_length'], '.1f')}), and without candidates in the files they can't be "
+       f"completed."),
+      ("The error bars show the uncertainty.", "too narrow", f"They are 1.37 standard errors (83 %) of {result['n']} "
+       f"independent loci; clustered by their {result['n_clusters']} causal genes, the standard error of "
+        f"{one['accuracy']:.3f} is {one['se_clustered']:.3f} instead of {one['se']:.3f}.")]
     return [{"Claim": claim, "Verdict": said, "Why": why} for claim, said, why in claims]
 
 # %% ../nbs/90_published.ipynb #5d8d12e1
 def charts(result:dict)->list:
     "The figures of the page."
-    size, pairs = (result["n"], result["n_clusters"]), (("grpo_8b", "zero_shot_70b"), ("grpo_8b", "grpo_8b_binary_reward"))
-    over_k = [{**r, "label": f"k = {r['k']}", "metric": r["label"]} for r in result["over_k"] if (r["a"], r["b"]) in pairs and r["k"] % 2]
-    parts = [{"label": r["label"], "metric": m, "difference": r[p], "ci_low": r[f"{p}_ci_low"], "ci_high": r[f"{p}_ci_high"]} for r in result["decomposition"] if r["metric"] == "top_1"
-             for p, m in (("form", "answers with a list"), ("length", "lists with the causal gene"), ("ranking", "its place in the list"))]
-    return [figures.main_comparison(result["runs"], ("mrr", "top_1"), "published_main"), figures.top_k_lines(result["runs"], "published_top_k"),
+    size, pairs = (result["n"], result["n_clusters"]), (("grpo_8b", "zero_shot_70b"),
+                                                        ("grpo_8b", "grpo_8b_binary_reward"))
+    over_k = [{**r, "label": f"k = {r['k']}", "metric": r["label"]} for r in result["over_k"]
+              if (r["a"], r["b"]) in pairs and r["k"] % 2]
+    parts = [{"label": r["label"], "metric": m, "difference": r[p], "ci_low": r[f"{p}_ci_low"],
+              "ci_high": r[f"{p}_ci_high"]} for r in result["decomposition"] if r["metric"] == "top_1"
+             for p, m in (("form", "answers with a list"), ("length", "lists with the causal gene"),
+                          ("ranking", "its place in the list"))]
+    return [figures.main_comparison(result["runs"], ("mrr", "top_1"), "published_main"),
+            figures.top_k_lines(result["runs"], "published_top_k"),
             figures.paired_differences(result["primary"], *size, "published_contrasts", "Difference in MRR"),
             figures.paired_differences(over_k, *size, "published_over_k", "Difference in top-k accuracy"),
-            figures.paired_differences(parts, *size, "published_decomposition", "Difference in top-1 accuracy", "The parts of a contrast add up to its difference.")]
+            figures.paired_differences(parts, *size, "published_decomposition", "Difference in top-1 accuracy",
+                                       "The parts of a contrast add up to its difference.")]

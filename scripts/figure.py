@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from generank import figures, report  # noqa: E402
+from generank import figures, report, sections  # noqa: E402
 
 MAIN, START, BESIDE = "grpo-rank", "warm-start", ("random order", "gene prior", "nearest gene")
 
@@ -13,10 +13,10 @@ MAIN, START, BESIDE = "grpo-rank", "warm-start", ("random order", "gene prior", 
 def pooled()->dict:
     "Pooled comparisons of the recorded runs by pair, their probes included."
     numbers = report.Numbers(ROOT/"results"/"laptop-long"/"seed-1")
-    runs = report.recorded_runs(numbers)
+    runs = sections.recorded_runs(numbers)
     pairs = [(MAIN, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
-    probed = [p["mrr_completed"]["difference"] for run in runs for p in report.probes_of(report.Numbers(run)).values() if p["perturbation"] == "shuffled-traits"]
-    return {**report.pooled_arms(runs, pairs=pairs), "traits": probed}
+    probed = [p["mrr_completed"]["difference"] for run in runs for p in sections.probes_of(report.Numbers(run)).values() if p["perturbation"] == "shuffled-traits"]
+    return {**sections.pooled_arms(runs, pairs=pairs), "traits": probed}
 
 
 def sentence(found:dict)->str:
