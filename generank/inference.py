@@ -225,7 +225,7 @@ from pathlib import Path
 import pandas as pd
 
 from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, unknown_name
-from .backends import as_endpoint, endpoint_answers, served_name
+from .backends import as_server, endpoint_answers, served_name
 from .backends import continuous_answers, local_answers
 from .models import load_model, trained_weights
 from .prompts import perturb, too_alike
@@ -271,7 +271,7 @@ def who_answers(
     "The identity of the model that answers, or has answered."
     at_server = backend == "openai" or backend == "recorded" and endpoint and dict(endpoint).get("base_url")
     if not at_server: return model_identity(model)
-    server = as_endpoint(endpoint)
+    server = as_server(endpoint)
     return {"name": served_name(server, model, adapter), "server": server.base_url, "extra": server.extra}
 
 # %% ../nbs/42_inference.ipynb #826b1c41

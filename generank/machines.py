@@ -18,7 +18,7 @@ from pathlib import Path
 from .core import UserError, read_json, write_text
 from .execution import REPOSITORY, hardware
 from .models import cache_folder, choose_dtype
-from .pipeline import find_notebooks
+from .execution import find_notebooks
 from .profile import profile_names, resolve
 
 # %% ../nbs/63_machines.ipynb #100d53d5
