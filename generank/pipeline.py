@@ -95,7 +95,7 @@ def parts_of(run:Run, unit:Unit)->dict[str, dict]:
     if elsewhere and "/" in elsewhere and (weights := trained_weights(elsewhere)):
         files[f"the adapter {elsewhere}"] = sha256_file(weights)
     if unit.stage == "report":
-        files |= file_hashes(run.notebooks, ["index.ipynb", "dataset.ipynb", "references.bib"])
+        files |= file_hashes(run.notebooks, ["index.ipynb"])
         files |= file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     code = code_parts(notebook, {unit.stage}) if notebook.exists() else {}
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
@@ -351,7 +351,7 @@ def execute_run(run:Run, clean:bool=False, display:Display=None, **kwargs)->Path
 
 # %% ../nbs/62_pipeline.ipynb #326ab6a4
 RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json",
-            "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/**/*")
+            "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/*.json")
 
 def record(run_dir, results=None)->Path:
     "Copy the small artefacts of a finished run to results/<profile>/seed-<seed>, in place of an earlier recording."
@@ -375,6 +375,7 @@ def reevaluate(folder)->Path:
     manifest = read_manifest(folder)
     shutil.rmtree(folder/"evaluation", ignore_errors=True)
     run_stage(folder, resolve(str(folder/"config.yaml")))
+    shutil.rmtree(folder/"evaluation"/"figures", ignore_errors=True)   # a recorded run keeps what no command draws again
     write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": git_state()}})
     return folder/"evaluation"/"metrics.json"
 
