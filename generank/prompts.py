@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STYLES', 'SYSTEM', 'PERTURBATIONS', 'Style', 'as_style', 'gene_descriptions', 'build_prompt', 'make_styles',
-           'asked_as', 'shuffle_candidates', 'too_alike', 'shuffled_traits', 'without_reasoning', 'perturb']
+           'asked_as', 'shuffle_candidates', 'too_alike', 'shuffled_traits', 'without_reasoning', 'perturb',
+           'check_styles']
 
 # %% ../nbs/20_prompts.ipynb #ed76c125
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from .core import UserError, stable_seed, unknown_name
+from .profile import checks_profile
 
 # %% ../nbs/20_prompts.ipynb #026a82aa
 @dataclass(frozen=True)
@@ -174,3 +176,14 @@ def perturb(
         prompt = _trait_alone(trait) if alone else build_prompt(trait, genes, style, descriptions)
         changed.append({**q, "trait": trait, "candidates": genes, "prompt": prompt})
     return changed
+
+# %% ../nbs/20_prompts.ipynb #7ba934c6
+@checks_profile
+def check_styles(profile):
+    "Raise a `UserError` for a prompt style that is not known, or a probe that leaves out reasoning where there is none."
+    known = STYLES | make_styles(profile.styles)
+    for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
+        if style not in known: raise unknown_name("prompt style", style, known)
+    config, asked = profile.model_dump(mode="json"), {a.name: a.model_dump(mode="json") for a in profile.arms}
+    for p in profile.probes:
+        if p.arm and p.perturbation == "no-reasoning": without_reasoning(asked_as(config, asked[p.arm])["style"])
