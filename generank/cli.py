@@ -247,7 +247,7 @@ def _source(names, loci_files, label_files):
     sources = [*(names or []), *pairs]
     return sources[0] if len(sources) == 1 else sources or "bundled"
 
-# %% ../nbs/65_cli.ipynb #01310871
+# %% ../nbs/65_cli.ipynb #5300f338
 @data.command(epilog="Example: generank data check my_loci.csv")
 def check(
     source:Sources=None, loci_files:LociFiles=None, label_files:LabelFiles=None, genes:Genes=None,
