@@ -77,7 +77,7 @@ def parse_yaml(
     try: return yaml.load(text, _Loader)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
-        line = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""   # libyaml may name the line after the last
+        line = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""   # libyaml may name the one after
         raise UserError(f"{where}{line} is not valid YAML: {getattr(e, 'problem', None) or e}.") from None
 
 def read_yaml(path):
@@ -127,5 +127,5 @@ class Progress(tqdm):
         "Draw the bar, or report its state."
         if not getattr(self, "_report", None): return super().display(msg, pos)
         d = self.format_dict
-        write_json(self._report, {"description": self.desc.rstrip(": ") if self.desc else "", "done": d["n"], "initial": d["initial"],
-                                  "total": d["total"], "elapsed": d["elapsed"], "note": d["postfix"] or "", "time": time.time()})
+        write_json(self._report, {"description": (self.desc or "").rstrip(": "), "done": d["n"], "initial": d["initial"],
+                                  "total": d["total"], "elapsed": d["elapsed"], "time": time.time()})

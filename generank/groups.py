@@ -72,7 +72,8 @@ def validation_rows(
 def _with_targets(rows, style, orders)->list[dict]:
     "Rows with the prompt and `targets`: an answer for each list of genes that `orders(i, row)` gives."
     style = as_style(style)
-    answer = lambda genes: format_answer(genes[:style.listed], "Each gene is compared with the trait." * bool(style.reasoning))
+    reasoning = "Each gene is compared with the trait." if style.reasoning else ""
+    answer = lambda genes: format_answer(genes[:style.listed], reasoning)
     return [{"prompt": row["prompt"], "targets": [*map(answer, orders(i, row))]} for i, row in enumerate(rows)]
 
 def warm_start_rows(

@@ -4,25 +4,25 @@
 
 # %% auto #0
 __all__ = ['IDLE', 'RECORDED', 'Unit', 'units', 'Run', 'patterns', 'settings_of', 'parts_of', 'changed_parts', 'why', 'plan',
-           'check_folder', 'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'begin', 'end', 'title',
-           'notebook_name', 'do', 'claimed', 'adopt', 'execute_run', 'run', 'record', 'reevaluate', 'find_runs',
-           'read_config', 'state', 'headline', 'in_words', 'summary', 'runs_table', 'settings_differ', 'forecast',
-           'foretold']
+           'check_folder', 'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'begin', 'notebook_name', 'end',
+           'do', 'claimed', 'adopt', 'execute_run', 'record', 'reevaluate', 'find_runs', 'settings_differ', 'state',
+           'headline', 'in_words', 'summary', 'runs_table', 'forecast', 'foretold']
 
 # %% ../nbs/62_pipeline.ipynb #018aeaf3
-import logging, os, shutil, time
+import logging, os, shutil, statistics, time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 
+from . import baselines, prompts, rewards   # each checks its own names in a profile
 from .checkpoints import MARK
-from .core import UserError, atomic_path, differences, flatten, read_yaml, sha256_file, sha256_json, write_json, write_text
-from .execution import STAGES, Meter
-from .execution import STOPPED, Display, Interrupted, RunFailed, Stop, duration, execute, file_problem, find_notebooks, log, watching
-from .execution import REPOSITORY, code_parts, file_hashes, git_state, now, read_manifest, scrub, write_manifest
+from .core import UserError, atomic_path, differences, flatten, read_json, read_yaml
+from .core import sha256_file, sha256_json, write_json
+from .execution import REPOSITORY, STAGES, STOPPED, Display, Interrupted, Meter, RunFailed, Stop
+from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks, git_state
+from .execution import hardware, log, now, read_manifest, scrub, watching, write_manifest
 from .models import trained_weights
 from .profile import project_root, read_overrides, resolve, write_config
 
@@ -34,98 +34,84 @@ class Unit:
     arm:str = ""       # name of an arm, where the stage has arms
     def __str__(self): return f"{self.stage}/{self.arm}" if self.arm else self.stage
 
-# %% ../nbs/62_pipeline.ipynb #16c60b08
-def units(
-    config:dict,       # the resolved configuration
-)->list[list[Unit]]:   # executions in order, each of one or more units
-    "The work of a run."
-    arms = {"each": [[a["name"]] for a in config["arms"] if a["training"] != "none"], "together": [[a["name"] for a in config["arms"]]], "": [[""]]}
+def units(config:dict)->list[list[Unit]]:
+    "The work of a run: executions in order, each of one or more units."
+    names, trained = [a["name"] for a in config["arms"]], [a["name"] for a in config["arms"] if a["training"] != "none"]
+    arms = {"each": [[name] for name in trained], "together": [names], "": [[""]]}
     return [[Unit(name, arm) for arm in group] for name, stage in STAGES.items() for group in arms[stage.arms]]
 
-# %% ../nbs/62_pipeline.ipynb #eba1810d
 @dataclass
 class Run:
     "A run folder, what it shall hold, and what it holds."
     dir:Path                # the run folder
     config:dict             # the resolved configuration
     notebooks:Path          # the folder of the stage notebooks
-    changed:list[str] = field(default_factory=list)                    # how `config` differs from the folder's config.yaml
-    manifest:dict = field(default_factory=lambda: {"stages": {}})      # as in manifest.json
+    changed:list[str] = field(default_factory=list)                # how `config` differs from the folder's config.yaml
+    manifest:dict = field(default_factory=lambda: {"stages": {}})  # as in manifest.json
     reuse:Path|None = None  # a folder of runs whose finished units are copied where they are the same
     profile:str = ""        # as asked for, for the notebooks' parameters; "": what config.yaml holds
-    overrides:dict = field(default_factory=dict)                       # the same
+    overrides:dict = field(default_factory=dict)                   # the same
 
     def arm(self, name:str)->dict: return next(a for a in self.config["arms"] if a["name"] == name)
     def record(self, unit:Unit)->dict: return self.manifest["stages"].get(str(unit), {})
+    def units(self)->list[Unit]: return [unit for group in units(self.config) for unit in group]
 
-# %% ../nbs/62_pipeline.ipynb #b305b6b3
-def patterns(
-    run:Run,
-    unit:Unit,
-    which:str,         # "reads" or "makes"
-)->list[str]:          # glob patterns relative to the run folder
-    "File patterns of a unit with the arms' names filled in."
+def patterns(run:Run, unit:Unit, which:str)->list[str]:
+    "File patterns of what a unit `reads` or `makes`, relative to the run folder, with the arms' names filled in."
     arms = [run.arm(unit.arm)] if unit.arm else run.config["arms"]
-    named = [(p, a) for p in getattr(STAGES[unit.stage], which) for a in arms]
-    return list(dict.fromkeys(p.format(arm=a["name"], start=a["start_from"] or "-", weights=a["adapter_of"] or a["name"]) for p, a in named))
+    filled = lambda p, a: p.format(arm=a["name"], start=a["start_from"] or "-", weights=a["adapter_of"] or a["name"])
+    return list(dict.fromkeys(filled(p, a) for p in getattr(STAGES[unit.stage], which).split() for a in arms))
 
 # %% ../nbs/62_pipeline.ipynb #38864a0f
 def settings_of(run:Run, unit:Unit)->dict:
     "The parameters that a unit's result depends on, by dotted path."
-    used = {k: run.config[k] for k in STAGES[unit.stage].settings}
+    used, arm = {k: run.config[k] for k in STAGES[unit.stage].settings.split()}, run.arm(unit.arm) if unit.arm else {}
     if unit.stage == "grpo":
         every = set(used["grpo"])
-        mine = {"format": {"warm_start", "lora"}, "sft": every - {"warm_start"}, "grpo": every - {"warm_start", "sft"}}[run.arm(unit.arm)["training"]]
-        used["grpo"] = {k: v for k, v in used["grpo"].items() if k in mine}
-        style = run.arm(unit.arm)["style"] or used["prompts"]["style"]
-        used |= {"styles": {style: run.config["styles"][style]}} if style in run.config["styles"] else {}
-    if unit.stage == "inference": used["probes"] = [p for p in used["probes"] if p["arm"] == unit.arm]
-    arm = {} if not unit.arm else {"arm": run.arm(unit.arm)} if unit.stage == "grpo" else {k: run.arm(unit.arm)[k] for k in ("training", "adapter_of", "style")} | {"arm_model": run.arm(unit.arm)["model"]}
-    return flatten(used | arm | ({"arms": run.config["arms"]} if unit.stage in ("evaluation", "report") else {}))
+        mine = {"format": {"warm_start", "lora"}, "sft": every - {"warm_start"}, "grpo": every - {"warm_start", "sft"}}
+        used["grpo"] = {k: used["grpo"][k] for k in mine[arm["training"]]}
+        style = arm["style"] or used["prompts"]["style"]
+        if style in run.config["styles"]: used["styles"] = {style: run.config["styles"][style]}
+        used["arm"] = arm
+    if unit.stage == "inference":
+        used["probes"] = [p for p in used["probes"] if p["arm"] == unit.arm]
+        used |= {k: arm[k] for k in ("training", "adapter_of", "style")} | {"arm_model": arm["model"]}
+    if unit.stage in ("evaluation", "report"): used["arms"] = run.config["arms"]
+    return flatten(used)
 
-# %% ../nbs/62_pipeline.ipynb #14c03e25
 def _strings(value)->list[str]:
     "Every string in nested lists and mappings: a source may be a file, several, or pairs of files."
     if isinstance(value, str): return [value]
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
     return [s for v in inner for s in _strings(v)]
 
-# %% ../nbs/62_pipeline.ipynb #f63e89aa
-def parts_of(
-    run:Run,
-    unit:Unit,
-)->dict[str, dict]:    # "parameters", "code", "files"
-    "Everything that a unit's result depends on."
-    stage = STAGES[unit.stage]
-    notebook = run.notebooks/f"{stage.notebook}.ipynb"
-    code = code_parts(notebook, {unit.stage}) if notebook.exists() else {}
+def parts_of(run:Run, unit:Unit)->dict[str, dict]:
+    "Everything that a unit's result depends on: `parameters`, `code` and `files`."
+    notebook = run.notebooks/f"{STAGES[unit.stage].notebook}.ipynb"
     files = file_hashes(run.dir, patterns(run, unit, "reads"))
     if unit.stage == "data":
         files |= {f"the source {v}": sha256_file(v) for v in _strings(run.config["data"]) if Path(v).is_file()}
     elsewhere = unit.stage == "inference" and run.arm(unit.arm)["adapter_of"]
-    if elsewhere and "/" in elsewhere and (weights := trained_weights(elsewhere)): files |= {f"the adapter {elsewhere}": sha256_file(weights)}
-    if unit.stage == "report": files |= file_hashes(run.notebooks, ["index.ipynb", "dataset.ipynb", "references.bib"]) | file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
+    if elsewhere and "/" in elsewhere and (weights := trained_weights(elsewhere)):
+        files[f"the adapter {elsewhere}"] = sha256_file(weights)
+    if unit.stage == "report":
+        files |= file_hashes(run.notebooks, ["index.ipynb"])
+        files |= file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
+    code = code_parts(notebook, {unit.stage}) if notebook.exists() else {}
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 
 # %% ../nbs/62_pipeline.ipynb #5cbbf5ce
 IDLE = ("grpo.generation_timeout",)   # no result depends on it
 
-def changed_parts(
-    before:dict,     # what a unit was made from, as `parts_of` gives it
-    after:dict,      # what it would be made from now
-)->str|None:         # None: nothing is different
-    "What has changed for a unit."
+def changed_parts(before:dict, after:dict)->str|None:
+    "What has changed between two of `parts_of`; None where nothing has."
     for what, message in (("parameters", "changed parameter"), ("code", "changed code"), ("files", "changed input")):
         old, new = before[what], after[what]
         changed = [k for k in sorted(old | new) if k not in IDLE and old.get(k, "absent") != new.get(k, "absent")]
-        if changed: return f"{message}: {', '.join(changed[:3])}" + (" ..." if len(changed) > 3 else "")
+        if changed: return f"{message}: {', '.join(changed[:3])}" + " ..." * (len(changed) > 3)
 
-# %% ../nbs/62_pipeline.ipynb #73734405
-def why(
-    run:Run,
-    unit:Unit,
-)->str|None:       # None: nothing to do
-    "Why a unit must be done."
+def why(run:Run, unit:Unit)->str|None:
+    "Why a unit must be done; None where there is nothing to do."
     record, parts = run.record(unit), parts_of(run, unit)
     if not record: return "not done yet"
     if changed := changed_parts(record["made_from"], parts): return changed
@@ -134,75 +120,67 @@ def why(
     lost = [f for f, sha in record["artefacts"].items() if made.get(f) != sha]
     return f"{lost[0]} is {'altered' if lost[0] in made else 'missing'}" if lost else None
 
-# %% ../nbs/62_pipeline.ipynb #d2c1add6
-def plan(
-    run:Run,
-)->list[tuple[Unit, str]]:    # unit and "skip", "run: reason" or "maybe: ..."
-    "What a run would do, stage by stage."
+def plan(run:Run)->list[tuple[Unit, str]]:
+    "What a run would do with each unit: `skip`, `run: REASON` or `maybe: ...`."
     rows, pending = [], set()
-    for unit in (u for group in units(run.config) for u in group):
+    for unit in run.units():
         reason, arm = why(run, unit), run.arm(unit.arm) if unit.arm else {}
-        needs = {"data"} | ({f"grpo/{arm.get('start_from')}"} if unit.stage == "grpo" else {f"grpo/{arm['adapter_of'] or unit.arm}"} if unit.arm else pending)
+        weights = arm.get("start_from") if unit.stage == "grpo" else arm.get("adapter_of") or unit.arm
+        needs = {"data", f"grpo/{weights}"} if unit.arm else pending
         waits = needs & pending and unit.stage != "data"
         if reason or waits: pending.add(str(unit))
         rows.append((unit, f"run: {reason}" if reason else "maybe: if its inputs change" if waits else "skip"))
     return rows
 
 # %% ../nbs/62_pipeline.ipynb #fafb4cbd
-def check_folder(
-    run_dir:Path,      # the folder asked for
-    resume:bool,       # continue what is there
-    clean:bool,        # empty it first
-    what:str="run",    # what the folder shall hold, for the message
-    mark:str="config.yaml",    # the file by which one is known
-):
-    "Raise a `UserError` unless the folder may be used as asked."
+def check_folder(out:Path, resume:bool, clean:bool, what:str="run", mark:str="config.yaml"):
+    "Raise a `UserError` unless the folder, known by the file `mark`, may be used as asked."
     if resume and clean: raise UserError(f"--resume continues a {what} and --clean starts it over: give one of them.")
-    if run_dir.exists() and not run_dir.is_dir(): raise UserError(f"{run_dir} is a file: choose another --out.")
-    used = run_dir.exists() and any(p.name != ".lock" for p in run_dir.iterdir())
-    if not used: return
-    if not (run_dir/mark).exists(): raise UserError(f"{run_dir} holds files that are not a {what}'s: choose another --out.")
-    if not resume and not clean: raise UserError(f"{run_dir} already holds a {what}: add --resume to continue it, --clean to start it over, or choose another --out.")
+    if out.exists() and not out.is_dir(): raise UserError(f"{out} is a file: choose another --out.")
+    if not out.exists() or all(p.name == ".lock" for p in out.iterdir()): return
+    if not (out/mark).exists(): raise UserError(f"{out} holds files that are not a {what}'s: choose another --out.")
+    if not resume and not clean:
+        raise UserError(f"{out} already holds a {what}: add --resume to continue it, --clean to start it over, "
+                        "or choose another --out.")
 
-# %% ../nbs/62_pipeline.ipynb #8e62e602
 def empty(folder:Path):
     "Remove everything in a folder but its lock."
     for p in folder.iterdir(): shutil.rmtree(p) if p.is_dir() else p.name == ".lock" or p.unlink()
 
-# %% ../nbs/62_pipeline.ipynb #d20c3fc5
 def check_trainings(run:Run):
-    "Raise a `UserError` where a training that has checkpoints and is not finished would begin anew, since it has other settings or other code now."
-    for unit in (u for group in units(run.config) for u in group if u.stage == "grpo" and run.record(u).get("status", "done") != "done"):
+    "Raise a `UserError` where a stopped training would begin anew, since its settings or its code have changed."
+    for unit in run.units():
+        record = run.record(unit)
+        if unit.stage != "grpo" or record.get("status", "done") == "done": continue
         if not any((run.dir/"models"/unit.arm/"checkpoints").glob(f"checkpoint-*/{MARK}")): continue
-        changed = [d for d in differences(run.record(unit)["made_from"]["parameters"], settings_of(run, unit)) if not d.startswith(tuple(f"{k}:" for k in IDLE))]
-        if changed: raise UserError(f"{run.dir}/models/{unit.arm} holds a training that was stopped, with other settings ({'; '.join(changed[:4])}{'; ...' if len(changed) > 4 else ''}): "
-                                    "give it those again, choose another --out, or start over with --clean.")
-        code = {**run.record(unit)["made_from"], "code": parts_of(run, unit)["code"]}
-        if changed := changed_parts(run.record(unit)["made_from"], code):
-            at = (run.manifest.get("git") or {}).get("sha")
-            raise UserError(f"{run.dir}/models/{unit.arm} holds a training that was stopped, and it can't go on with {changed}: go back to the version that began it{f' (commit {at[:7]})' if at else ''}, choose another --out, or start over with --clean.")
+        before, held = record["made_from"], f"{run.dir}/models/{unit.arm} holds a training that was stopped"
+        changed = [d for d in differences(before["parameters"], settings_of(run, unit)) if d.split(":")[0] not in IDLE]
+        if changed:
+            first = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
+            raise UserError(f"{held}, with other settings ({first}): give it those again, choose another --out, "
+                            "or start over with --clean.")
+        if changed := changed_parts(before, {**before, "code": parts_of(run, unit)["code"]}):
+            sha = (run.manifest.get("git") or {}).get("sha")
+            began = "the version that began it" + (f" (commit {sha[:7]})" if sha else "")
+            raise UserError(f"{held}, and it can't go on with {changed}: go back to {began}, choose another --out, "
+                            "or start over with --clean.")
 
 # %% ../nbs/62_pipeline.ipynb #73d7b735
-def open_run(
-    profile:str=None,        # a name or a path; None: the folder's own configuration when it is resumed, else `laptop`
-    out=None,                # the run folder; None: runs/<profile>
-    overrides=(),            # settings such as "seed=2"
-    resume:bool=False,       # continue what the folder holds
-    clean:bool=False,        # start over
-    notebooks=None,          # folder of the stage notebooks
-    reuse=None,              # a folder of runs: finished units that are the same there are copied
-)->Run:                      # nothing is written yet
-    "A run as asked for, checked."
+def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, notebooks=None, reuse=None)->Run:
+    "A run as asked for, checked; nothing is written yet. By default a resumed folder's own profile, else `laptop`."
     kept = Path(out)/"config.yaml" if out else None
-    config = resolve(str(kept) if profile is None and resume and kept and kept.exists() else profile or "laptop", overrides)
+    own = profile is None and resume and kept is not None and kept.exists()
+    config = resolve(str(kept) if own else profile or "laptop", overrides)
     if reuse and not Path(reuse).is_dir(): raise UserError(f"{reuse} is not a folder: --reuse takes a folder of runs.")
-    run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks), reuse=Path(reuse) if reuse else None,
-              profile="" if profile is None and resume else profile or "laptop", overrides=read_overrides(overrides))
+    run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks),
+              reuse=Path(reuse) if reuse else None, profile="" if own else profile or "laptop",
+              overrides=read_overrides(overrides))
     check_folder(run.dir, resume, clean)
     if resume and (run.dir/"config.yaml").exists():
         old = read_yaml(run.dir/"config.yaml")
         if old.get("profile") != config["profile"]:
-            raise UserError(f"{run.dir} holds a run of profile {old.get('profile')!r}, not {config['profile']!r}: choose another --out, or add --clean instead of --resume.")
+            raise UserError(f"{run.dir} holds a run of profile {old.get('profile')!r}, not {config['profile']!r}: "
+                            "choose another --out, or add --clean instead of --resume.")
         run.changed, run.manifest = differences(old, config), read_manifest(run.dir)
         check_trainings(run)
     return run
@@ -214,98 +192,90 @@ def locked(run_dir:Path):
     run_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run_dir/".lock")
     try: lock.acquire(timeout=0)
-    except Timeout: raise UserError(f"Another process is working in {run_dir}: wait for it, or choose another --out.") from None
+    except Timeout:
+        raise UserError(f"Another process is working in {run_dir}: wait for it, or choose another --out.") from None
     try: yield
     finally: lock.release()
 
-# %% ../nbs/62_pipeline.ipynb #e0c8af83
-class _Scrubbed(logging.Formatter):
-    "Log lines without this machine's paths."
-    def __init__(self, run_dir):
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
-        self.run_dir = run_dir
-    def format(self, record): return scrub(super().format(record), self.run_dir)
-
-# %% ../nbs/62_pipeline.ipynb #c9cccb60
 @contextmanager
 def logged(run_dir:Path):
-    "Log this library and papermill to the folder's run.log while the block runs."
+    "Log this library and papermill to the folder's run.log while the block runs, without this machine's paths."
     handler = logging.FileHandler(run_dir/"run.log", encoding="utf-8")
-    handler.setFormatter(_Scrubbed(run_dir.resolve()))
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.format = lambda record: scrub(formatter.format(record), run_dir.resolve())
     handler.handleError = lambda record: None   # a full disk is told once, by the run
-    names = {name: logging.getLogger(name) for name in ("generank", "papermill")}
-    before = {name: (logger.level, logger.propagate) for name, logger in names.items()}
-    for logger in names.values():
+    before = {logger: (logger.level, logger.propagate) for logger in map(logging.getLogger, ("generank", "papermill"))}
+    for logger in before:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
     try: yield
     finally:
-        for name, logger in names.items():
+        for logger, state in before.items():
             logger.removeHandler(handler)
-            logger.level, logger.propagate = before[name]
+            logger.level, logger.propagate = state
         with suppress(OSError): handler.close()
 
 # %% ../nbs/62_pipeline.ipynb #8852b19e
+def _remove(run:Run, unit:Unit):
+    "Remove what a unit makes: whole folders, or files and those that only add to their names, hidden ones too."
+    for start in (pattern.split("*")[0] for pattern in patterns(run, unit, "makes")):
+        path = run.dir/start
+        if start.endswith("/"): shutil.rmtree(path, ignore_errors=True)
+        else:
+            for p in [*path.parent.glob(f"{path.stem}.*"), *path.parent.glob(f".{path.stem}.*")]:
+                shutil.rmtree(p) if p.is_dir() else p.unlink()
+
 def begin(run:Run, unit:Unit):
     "Note in the manifest that a unit is being done, and remove what it can't continue from."
     record, parts = run.record(unit), parts_of(run, unit)
     continues = bool(record) and record["status"] != "done" and not changed_parts(record["made_from"], parts)
-    if not continues:
-        for pattern in patterns(run, unit, "makes"): _remove(run.dir, pattern.split("*")[0])
-    run.manifest["stages"][str(unit)] = {"status": "interrupted", "key": sha256_json(parts), "made_from": parts, "started": now(),
-                                         "seconds": record["seconds"] if continues else 0, "gpu_kwh": record.get("gpu_kwh") if continues else 0.0, "artefacts": {}}
+    if not continues: _remove(run, unit)
+    spent = {k: record.get(k) if continues else 0 for k in ("seconds", "gpu_kwh")}
+    run.manifest["stages"][str(unit)] = {"status": "interrupted", "key": sha256_json(parts), "made_from": parts,
+                                         "started": now(), "artefacts": {}, **spent}
 
-# %% ../nbs/62_pipeline.ipynb #db802db3
-def _remove(run_dir:Path, what:str):
-    "Remove a folder (a path that ends in /), or a file and those that only add to its name, hidden ones too."
-    path = run_dir/what
-    if what.endswith("/"): shutil.rmtree(path, ignore_errors=True)
-    else:
-        for p in [*path.parent.glob(f"{path.stem}.*"), *path.parent.glob(f".{path.stem}.*")]: shutil.rmtree(p) if p.is_dir() else p.unlink()
-
-# %% ../nbs/62_pipeline.ipynb #af908cae
-def end(run:Run, group:list[Unit], status:str, seconds:float, kwh:float|None=None):
-    "Note in the manifest how an execution ended, what it made and what it took."
-    for unit in group:
-        record = run.record(unit)
-        made = file_hashes(run.dir, patterns(run, unit, "makes"))
-        record.update(status=status, seconds=round(record["seconds"] + seconds / len(group), 2), ended=now(), artefacts=made)
-        record["gpu_kwh"] = None if None in (kwh, record["gpu_kwh"]) else round(record["gpu_kwh"] + kwh / len(group), 6)
-        if (run.dir/"notebooks"/notebook_name(group)).exists(): record["notebook"] = f"notebooks/{notebook_name(group)}"
-        if status == "done" and not made: raise RunFailed(f"{unit} ended without an error but made no {', '.join(patterns(run, unit, 'makes'))}.")
-    write_manifest(run.dir, run.manifest, run.config)
-
-# %% ../nbs/62_pipeline.ipynb #e5c8d7f1
-def title(group:list[Unit])->str:
-    "What an execution is called: its unit, or its stage where it has several."
-    return str(group[0]) if len(group) == 1 else group[0].stage
-
-# %% ../nbs/62_pipeline.ipynb #157b41d7
 def notebook_name(group:list[Unit])->str:
     "File name of an execution's notebook: 34_grpo.warm-start.ipynb."
     stage = STAGES[group[0].stage]
     return f"{stage.notebook}.{group[0].arm}.ipynb" if stage.arms == "each" else f"{stage.notebook}.ipynb"
 
+def end(run:Run, group:list[Unit], status:str, seconds:float, kwh:float|None=None):
+    "Note in the manifest how an execution ended, what it made and what it took."
+    for unit in group:
+        record, made = run.record(unit), file_hashes(run.dir, patterns(run, unit, "makes"))
+        took = round(record["seconds"] + seconds / len(group), 2)
+        record.update(status=status, seconds=took, ended=now(), artefacts=made)
+        record["gpu_kwh"] = None if None in (kwh, record["gpu_kwh"]) else round(record["gpu_kwh"] + kwh / len(group), 6)
+        if (run.dir/"notebooks"/notebook_name(group)).exists(): record["notebook"] = f"notebooks/{notebook_name(group)}"
+        if status == "done" and not made:
+            raise RunFailed(f"{unit} ended without an error but made no {', '.join(patterns(run, unit, 'makes'))}.")
+    write_manifest(run.dir, run.manifest, run.config)
+
 # %% ../nbs/62_pipeline.ipynb #6d2632fc
-def do(
-    run:Run,
-    group:list[Unit],          # units to do in one execution
-    display:Display,
-    stop:Stop,
-    cell_timeout:int=None,     # seconds that one cell may take
-    render=None,               # makes the report; None: `generank.report.render`
-):
+def _title(group:list[Unit])->str: return str(group[0]) if len(group) == 1 else group[0].stage
+
+def _report(run_dir:Path, render=None):
+    "Make the report of a run folder; whatever goes wrong in it is one sentence."
+    if render is None: from generank.report import render
+    try: render(run_dir)
+    except (UserError, OSError): raise
+    except Exception as e:
+        first = (str(e).splitlines() or [""])[0][:300]
+        raise RunFailed(f"The report failed: {type(e).__name__}: {first}") from e
+
+def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=None, render=None):
     "Do one execution and keep its record."
     for unit in group: begin(run, unit)
     write_manifest(run.dir, run.manifest, run.config)
-    start, status, meter = time.monotonic(), "interrupted", Meter()
+    start, status, meter, name = time.monotonic(), "interrupted", Meter(), STAGES[group[0].stage].notebook
+    parameters = {"profile": run.profile, "run_dir": os.path.relpath(run.dir, project_root()),
+                  "arms": [u.arm for u in group if u.arm], "overrides": run.overrides}
     try:
-        with display.stage(title(group)), watching(run.dir, display, stop), meter:
+        with display.stage(_title(group)), watching(run.dir, display, stop), meter:
             if group[0].stage == "report": _report(run.dir, render)
-            else:
-                parameters = {"profile": run.profile, "run_dir": os.path.relpath(run.dir, project_root()), "arms": [u.arm for u in group if u.arm], "overrides": run.overrides}
-                execute(run.notebooks/f"{STAGES[group[0].stage].notebook}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir, stop, cell_timeout, run.config["threads"])
+            else: execute(run.notebooks/f"{name}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir,
+                          stop, cell_timeout, run.config["threads"])
         status = "done"
     except KeyboardInterrupt: raise Interrupted(STOPPED) from None
     except Exception as e:
@@ -313,131 +283,91 @@ def do(
         raise
     finally: end(run, group, status, time.monotonic() - start, meter.kwh)
 
-# %% ../nbs/62_pipeline.ipynb #77dfa299
-def _report(run_dir:Path, render=None):
-    "Make the report of a run folder; whatever goes wrong in it is one sentence."
-    if render is None: from generank.report import render
-    try: render(run_dir)
-    except (UserError, OSError): raise
-    except Exception as e: raise RunFailed(f"The report failed: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:300]}") from e
-
 # %% ../nbs/62_pipeline.ipynb #5fc6e685
 @contextmanager
 def claimed(run:Run, group:list[Unit]):
     "Hold the right to do some units among the runs of `run.reuse` while the block runs."
     with ExitStack() as stack:
         for key in sorted(sha256_json(parts_of(run, u)) for u in group if run.reuse and u.stage != "report"):
-            folder = run.reuse/".claims"
-            folder.mkdir(exist_ok=True)
-            stack.enter_context(FileLock(folder/f"{key}.lock"))
+            (run.reuse/".claims").mkdir(exist_ok=True)
+            stack.enter_context(FileLock(run.reuse/".claims"/f"{key}.lock"))
         yield
 
-# %% ../nbs/62_pipeline.ipynb #6b5b63fa
-def adopt(
-    run:Run,
-    unit:Unit,
-)->str|None:     # name of the run that it was copied from; None: no other run has it
-    "Copy a unit that another run of `run.reuse` has finished from the same parts; its files are checked against their sha256."
+def adopt(run:Run, unit:Unit)->str|None:
+    "Copy a unit that another run of `run.reuse` has finished from the same parts, with whole files; that run's name."
     if run.reuse is None or unit.stage == "report": return None
     key = sha256_json(parts_of(run, unit))
     for donor in sorted(p.parent for p in run.reuse.glob("*/manifest.json")):
         record = read_manifest(donor)["stages"].get(str(unit), {})
         if donor.resolve() == run.dir.resolve() or (record.get("status"), record.get("key")) != ("done", key): continue
-        if any(not (donor/f).is_file() or sha256_file(donor/f) != sha for f, sha in record["artefacts"].items()): continue
-        for pattern in patterns(run, unit, "makes"): _remove(run.dir, pattern.split("*")[0])
-        for file in record["artefacts"]:
+        files = record["artefacts"]
+        if file_hashes(donor, files) != files: continue
+        _remove(run, unit)
+        for file in files:
             with atomic_path(run.dir/file) as copy: shutil.copyfile(donor/file, copy)
-        run.manifest["stages"][str(unit)] = {**{k: v for k, v in record.items() if k != "notebook"}, "copied_from": donor.name}
+        record.pop("notebook", None)
+        run.manifest["stages"][str(unit)] = {**record, "copied_from": donor.name}
         write_manifest(run.dir, run.manifest, run.config)
         return donor.name
 
 # %% ../nbs/62_pipeline.ipynb #0f99f317
-def execute_run(
-    run:Run,                   # as `open_run` gives it
-    clean:bool=False,          # empty the folder first
-    cell_timeout:int=None,     # seconds that one cell may take
-    render=None,               # makes the report; None: `generank.report.render`
-    display:Display=None,      # None: stderr
-)->Path:                       # the run folder
-    "Do everything in a run that is not done yet."
-    display = display or Display()
-    display.cost = run.config.get("cost")
+def _execute_group(run:Run, group:list[Unit], at:str, display:Display, stop:Stop, **kwargs):
+    "Do what is pending of one execution."
+    reasons = {u: why(run, u) for u in group}
+    for u, reason in reasons.items(): display.say(f"{at} {u}: {reason or 'unchanged, skipped'}")
+    if not (pending := [u for u in group if reasons[u]]): return
+    with claimed(run, pending):
+        copied = {u: adopt(run, u) for u in pending}
+        for u, donor in copied.items():
+            if donor: display.say(f"{at} {u}: the same as in {donor}, copied")
+        if not (pending := [u for u in pending if not copied[u]]): return
+        start = time.monotonic()
+        do(run, pending, display, stop, **kwargs)
+    if stop.asked: raise Interrupted(STOPPED)
+    display.say(f"{at} {_title(pending)}: done in {duration(time.monotonic() - start)}")
+
+# %% ../nbs/62_pipeline.ipynb #8f998867
+def execute_run(run:Run, clean:bool=False, display:Display=None, **kwargs)->Path:
+    "Do everything in a run that is not done yet; further arguments (`cell_timeout`, `render`) go to `do`."
+    display, groups = display or Display(), units(run.config)
+    display.cost = run.config["cost"]
     with locked(run.dir), Stop() as stop:
         if clean: empty(run.dir)
         with logged(run.dir):
-            try: return _execute_groups(run, display, stop, cell_timeout=cell_timeout, render=render)
+            try:
+                for change in run.changed: display.say(f"changed since the last run: {change}")
+                write_config(run.dir, run.config)
+                run.manifest["stages"] = {str(u): run.record(u) for u in run.units() if run.record(u)}
+                for i, group in enumerate(groups, 1):
+                    _execute_group(run, group, f"{i}/{len(groups)}", display, stop, **kwargs)
+                write_manifest(run.dir, run.manifest, run.config)
             except (Exception, KeyboardInterrupt) as e:
                 log.error("%s: %s", type(e).__name__, e, exc_info=not isinstance(e, (UserError, Interrupted)))
                 if isinstance(e, KeyboardInterrupt): e = Interrupted(STOPPED)
                 if problem := file_problem(e): e = RunFailed(problem)
-                if isinstance(e, RunFailed): raise type(e)(f"{e}\nContinue with: generank run --out {os.path.relpath(run.dir)} --resume") from e
-                raise
-
-# %% ../nbs/62_pipeline.ipynb #d4fe505b
-def _execute_groups(run:Run, display:Display, stop:Stop, **kwargs)->Path:
-    "Execute what is pending, group by group."
-    for change in run.changed: display.say(f"changed since the last run: {change}")
-    write_config(run.dir, run.config)
-    groups = units(run.config)
-    wanted = {str(u) for group in groups for u in group}
-    run.manifest["stages"] = {k: v for k, v in run.manifest["stages"].items() if k in wanted}
-    if True:
-        for i, group in enumerate(groups, 1):
-            reasons = {u: why(run, u) for u in group}
-            pending = [u for u in group if reasons[u]]
-            for u in group:
-                if not reasons[u]: display.say(f"{i}/{len(groups)} {u}: unchanged, skipped")
-            if not pending: continue
-            for u in pending: display.say(f"{i}/{len(groups)} {u}: {reasons[u]}")
-            with claimed(run, pending):
-                copied = {u: adopt(run, u) for u in pending}
-                for u, donor in copied.items():
-                    if donor: display.say(f"{i}/{len(groups)} {u}: the same as in {donor}, copied")
-                pending = [u for u in pending if not copied[u]]
-                if not pending: continue
-                start = time.monotonic()
-                do(run, pending, display, stop, **kwargs)
-            if stop.asked: raise Interrupted(STOPPED)
-            display.say(f"{i}/{len(groups)} {title(pending)}: done in {duration(time.monotonic() - start)}")
-    write_manifest(run.dir, run.manifest, run.config)
+                if not isinstance(e, RunFailed): raise
+                raise type(e)(f"{e}\nContinue with: generank run --out {os.path.relpath(run.dir)} --resume") from e
     return run.dir
 
-# %% ../nbs/62_pipeline.ipynb #8c2c8909
-def run(
-    profile:str=None,          # a name or a path; None: the folder's own configuration when it is resumed, else `laptop`
-    out=None,                  # the run folder; None: runs/<profile>
-    overrides=(),              # settings such as "seed=2"
-    resume:bool=False,         # continue what the folder holds
-    clean:bool=False,          # start over
-    **kwargs,                  # `notebooks` and `reuse`, as in `open_run`, and those of `execute_run`
-)->Path:                       # the run folder
-    "Run an experiment: `generank run`."
-    opened = open_run(profile, out, overrides, resume, clean, kwargs.pop("notebooks", None), kwargs.pop("reuse", None))
-    return execute_run(opened, clean=clean, **kwargs)
-
 # %% ../nbs/62_pipeline.ipynb #326ab6a4
-RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json", "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/**/*")
+RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json",
+            "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/*.json")
 
-# %% ../nbs/62_pipeline.ipynb #f03a582d
-def record(
-    run_dir,         # a finished run
-    results=None,    # where recorded runs stand; None: `results/` of the clone
-)->Path:             # the recorded run, results/<profile>/seed-<seed>
-    "Copy the small artefacts of a finished run to `results/`, in place of an earlier recording."
-    manifest = read_manifest(Path(run_dir))
-    unfinished = [name for name, stage in manifest.get("stages", {}).items() if stage["status"] != "done"]
-    if unfinished or not manifest.get("stages"): raise UserError(f"{run_dir} is not a finished run ({', '.join(unfinished) or 'it has no stages'}): finish it with `generank run --out {run_dir} --resume`.")
+def record(run_dir, results=None)->Path:
+    "Copy the small artefacts of a finished run to results/<profile>/seed-<seed>, in place of an earlier recording."
+    manifest = read_manifest(run_dir)
+    unfinished = [name for name, stage in manifest["stages"].items() if stage["status"] != "done"]
+    if unfinished or not manifest["stages"]:
+        raise UserError(f"{run_dir} is not a finished run ({', '.join(unfinished) or 'it has no stages'}): "
+                        f"finish it with `generank run --out {run_dir} --resume`.")
     target = Path(results or REPOSITORY/"results")/manifest["profile"]/f"seed-{manifest['seeds']['training']}"
     shutil.rmtree(target, ignore_errors=True)
-    for file in file_hashes(Path(run_dir), RECORDED):
+    for file in file_hashes(run_dir, RECORDED):
         (target/file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path(run_dir)/file, target/file)
     return target
 
-# %% ../nbs/62_pipeline.ipynb #a2eb96b7
-def reevaluate(
-    folder,      # a recorded run
-)->Path:         # its metrics.json
+def reevaluate(folder)->Path:
     "Evaluate a recorded run's answers with the library as it is now; the manifest keeps when, and at which commit."
     from generank.evaluation import run_stage
     folder = Path(folder)
@@ -445,24 +375,13 @@ def reevaluate(
     manifest = read_manifest(folder)
     shutil.rmtree(folder/"evaluation", ignore_errors=True)
     run_stage(folder, resolve(str(folder/"config.yaml")))
+    shutil.rmtree(folder/"evaluation"/"figures", ignore_errors=True)   # a recorded run keeps what no command draws again
     write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": git_state()}})
     return folder/"evaluation"/"metrics.json"
 
-# %% ../nbs/62_pipeline.ipynb #0f80ab07
-import os, statistics
-from pathlib import Path
-
-from filelock import FileLock, Timeout
-
-from .core import UserError, differences, read_json, read_yaml
-from .execution import duration
-from .execution import REPOSITORY, hardware, read_manifest
-
 # %% ../nbs/62_pipeline.ipynb #4d5e9520
-def find_runs(
-    places=("runs",),    # run folders, or folders that hold some
-)->list[Path]:           # run folders, sorted within each place
-    "The run folders at or below some places; a place without any is a `UserError`."
+def find_runs(places=("runs",))->list[Path]:
+    "The run folders at or below some places, sorted; a place without any is a `UserError`."
     found = []
     for place in map(Path, places):
         if not place.is_dir(): raise UserError(f"{place} is not a folder: name run folders, or a folder of runs.")
@@ -474,144 +393,109 @@ def find_runs(
         found += here
     return found
 
-# %% ../nbs/62_pipeline.ipynb #fb8301a0
-def read_config(run_dir)->dict:
-    "A run's resolved configuration; one that can't be read is a `UserError`."
-    path = Path(run_dir)/"config.yaml"
-    if not path.is_file(): raise UserError(f"{run_dir} is not a run folder: it has no config.yaml.")
-    return read_yaml(path)
-
-# %% ../nbs/62_pipeline.ipynb #c87e8dfc
-def _busy(run_dir:Path)->bool:
-    "Whether a process is working in a run folder."
-    if not (run_dir/".lock").exists(): return False
-    try:
-        with FileLock(run_dir/".lock", timeout=0): return False
-    except Timeout: return True
+def settings_differ(runs)->dict:
+    "For each run but the first, the settings in which it differs from it: `seed: 1 -> 2`."
+    first, *others = runs
+    config = lambda run: read_yaml(Path(run)/"config.yaml")
+    return {Path(o).as_posix(): differences(config(first), config(o)) for o in others}
 
 # %% ../nbs/62_pipeline.ipynb #a685abe1
-def state(
-    run_dir,         # a run folder
-    config:dict,     # its configuration
-    manifest:dict,   # its manifest
-)->str:              # "done", "running, 3 of 8", "failed at grpo/a", "interrupted at grpo/a", "3 of 8 done"
-    "How far a run is."
-    names = [str(u) for group in units(config) for u in group]
-    status = {name: manifest["stages"].get(name, {}).get("status") for name in names}
-    done = sum(s == "done" for s in status.values())
-    if _busy(Path(run_dir)): return f"running, {done} of {len(names)}"
-    if done == len(names): return "done"
-    stuck = next((n for n in names if status[n] in ("failed", "interrupted")), None)
-    return f"{status[stuck]} at {stuck}" if stuck else f"{done} of {len(names)} done"
+def state(run_dir, config:dict, manifest:dict)->str:
+    "How far a run is: `done`, `running, 3 of 8`, `failed at grpo/a`, `interrupted at grpo/a`, `3 of 8 done`."
+    status = {str(u): manifest["stages"].get(str(u), {}).get("status") for group in units(config) for u in group}
+    done, lock = sum(s == "done" for s in status.values()), Path(run_dir)/".lock"
+    try:
+        with FileLock(lock, timeout=0) if lock.exists() else ExitStack(): pass
+    except Timeout: return f"running, {done} of {len(status)}"
+    if done == len(status): return "done"
+    stuck = [f"{s} at {name}" for name, s in status.items() if s in ("failed", "interrupted")]
+    return stuck[0] if stuck else f"{done} of {len(status)} done"
 
-# %% ../nbs/62_pipeline.ipynb #9f4e3b16
-def _metric(entry:dict, name:str)->tuple:
-    "A metric of an arm with the ends of its interval."
-    if name.startswith("top_"): return tuple(entry["top_k"][name[4:]][k] for k in ("accuracy", "ci_low", "ci_high"))
-    return entry[name], entry.get(f"{name}_ci_low"), entry.get(f"{name}_ci_high")
-
-# %% ../nbs/62_pipeline.ipynb #e4aac53f
-def headline(
-    run_dir,         # a run folder
-)->dict:             # arm, metric, value, ci_low, ci_high, against, difference, difference_low, difference_high; empty before the evaluation
-    "The one result that a run is about, with 95 % intervals."
-    files = [Path(run_dir)/"evaluation"/f"{name}.json" for name in ("metrics", "comparisons")]
-    if not files[0].exists(): return {}
-    metrics, compared = read_json(files[0]), read_json(files[1]).get("primary", []) if files[1].exists() else []
-    arms, pair = {r["name"]: r for r in metrics.get("runs", []) if r.get("kind") == "arm"}, next(iter(compared), {})
+def headline(run_dir)->dict:
+    "The one result that a run is about, with 95 % intervals, and its difference from the arm that it is held against."
+    read = lambda name: read_json(f) if (f := Path(run_dir)/"evaluation"/f"{name}.json").exists() else {}
+    metrics, pairs = read("metrics"), read("comparisons").get("primary", [])
+    arms, pair = {r["name"]: r for r in metrics.get("runs", []) if r["kind"] == "arm"}, pairs[0] if pairs else {}
     name = pair.get("a") if pair.get("a") in arms else next(reversed(arms), None)
     if name is None: return {}
-    found = dict(zip(("value", "ci_low", "ci_high"), _metric(arms[name], metrics["primary"])))
-    held = {"against": pair["b"], "difference": pair["difference"], "difference_low": pair["ci_low"], "difference_high": pair["ci_high"]} if pair.get("a") == name else {}
-    return {"arm": name, "metric": metrics["primary"], **found, **held}
+    metric, arm, prefix = metrics["primary"], arms[name], f"{metrics['primary']}_"
+    if metric.startswith("top_"): arm, prefix = arm["top_k"][metric[4:]], ""
+    found = {"arm": name, "metric": metric, "value": arm[metric if prefix else "accuracy"],
+             "ci_low": arm.get(f"{prefix}ci_low"), "ci_high": arm.get(f"{prefix}ci_high")}
+    if pair.get("a") != name: return found
+    return {**found, "against": pair["b"], "difference": pair["difference"],
+            "difference_low": pair["ci_low"], "difference_high": pair["ci_high"]}
 
-# %% ../nbs/62_pipeline.ipynb #ee16b901
-def in_words(
-    found:dict,      # as `headline` gives it
-)->str:              # "grpo-rank mrr 0.256 (0.191 to 0.330), +0.107 (+0.026 to +0.206) over warm-start"
-    "A headline as a person reads it."
+def in_words(found:dict)->str:
+    "A headline as in `grpo-rank mrr 0.256 (0.191 to 0.330), +0.107 (+0.026 to +0.206) over warm-start`."
     if not found: return ""
     span = lambda low, high, spec: f" ({low:{spec}} to {high:{spec}})" if None not in (low, high) else ""
     said = f"{found['arm']} {found['metric']} {found['value']:.3f}" + span(found["ci_low"], found["ci_high"], ".3f")
     if "against" not in found: return said
-    return f"{said}, {found['difference']:+.3f}{span(found['difference_low'], found['difference_high'], '+.3f')} over {found['against']}"
+    further = span(found["difference_low"], found["difference_high"], "+.3f")
+    return f"{said}, {found['difference']:+.3f}{further} over {found['against']}"
 
 # %% ../nbs/62_pipeline.ipynb #a4095cf3
-def summary(
-    run_dir,         # a run folder
-)->dict:             # run, profile, seed, state, headline (as `headline`), seconds, cost, currency, gpu_kwh, created
-    "A run in one row."
-    row = {"run": Path(run_dir).as_posix(), "profile": None, "seed": None, "state": "", "headline": {}, "seconds": None, "cost": None, "currency": None, "gpu_kwh": None, "created": None}
+def summary(run_dir)->dict:
+    "A run in one row, with its `headline`."
+    names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "gpu_kwh", "created")
+    row = {"run": Path(run_dir).as_posix(), **dict.fromkeys(names), "headline": {}}
     try:
-        config, manifest = read_config(run_dir), read_manifest(run_dir)
+        config, manifest = read_yaml(Path(run_dir)/"config.yaml"), read_manifest(run_dir)
         bill = manifest.get("cost") or {}
         paid = [bill[k] for k in ("machine", "server") if bill.get(k) is not None]
-        return row | {"profile": config["profile"], "seed": config["seed"], "state": state(run_dir, config, manifest), "headline": headline(run_dir), "seconds": manifest.get("seconds"),
-                      "cost": sum(paid) if paid else None, "currency": bill.get("currency") if paid else None, "gpu_kwh": bill.get("gpu_kwh"), "created": manifest.get("created")}
-    except (UserError, KeyError, TypeError, AttributeError) as e: return row | {"state": f"can't be read: {e if isinstance(e, UserError) else f'{type(e).__name__} {e}'}"}
+        if paid: row |= {"cost": sum(paid), "currency": bill.get("currency")}
+        return row | {"profile": config["profile"], "seed": config["seed"], "state": state(run_dir, config, manifest),
+                      "headline": headline(run_dir), "gpu_kwh": bill.get("gpu_kwh"),
+                      "seconds": manifest.get("seconds"), "created": manifest.get("created")}
+    except (UserError, KeyError, TypeError, AttributeError) as e:
+        return row | {"state": f"can't be read: {e if isinstance(e, UserError) else f'{type(e).__name__} {e}'}"}
 
-# %% ../nbs/62_pipeline.ipynb #a633eda7
-def runs_table(
-    rows:list[dict],     # as `summary` gives them
-)->"pd.DataFrame":       # run, profile, seed, state, headline in words, duration, cost, kWh of the cards
-    "Runs as a table for people; what no run knows has no column."
+def runs_table(rows:list[dict])->"pd.DataFrame":
+    "Summaries as a table for people; what no run knows has no column."
     import pandas as pd
-    shown = [{"run": r["run"], "profile": r["profile"], "seed": r["seed"], "state": r["state"], "headline": in_words(r["headline"]),
-              "duration": None if r["seconds"] is None else duration(r["seconds"]), "cost": None if r["cost"] is None else f"{r['cost']:.2f} {r['currency']}", "kWh": r["gpu_kwh"]} for r in rows]
-    table = pd.DataFrame(shown, dtype=object)
-    return table.drop(columns=[c for c in ("cost", "kWh") if table[c].isna().all()])
-
-# %% ../nbs/62_pipeline.ipynb #a8b375ed
-def settings_differ(
-    runs,            # two run folders or more
-)->dict:             # name of each further run -> what it has that the first has not, "seed: 1 -> 2"
-    "The settings in which runs differ from the first of them."
-    first, *others = runs
-    return {Path(o).as_posix(): differences(read_config(first), read_config(o)) for o in others}
-
-# %% ../nbs/62_pipeline.ipynb #992cdd1e
-def _earlier(run:Run)->list[tuple[str, dict]]:
-    "Manifests of the runs beside a run, of itself, and of the recorded ones, each with its hardware in words."
-    files = sorted({*run.dir.parent.glob("*/manifest.json"), *(REPOSITORY/"results").glob("*/*/manifest.json")})
-    label = lambda h: ", ".join([h["cpu"], f"{h['cores']} core{'s' * (h['cores'] != 1)}", *h["gpus"]])
-    found = []
-    for f in files:
-        try: found.append((label(read_json(f)["hardware"]), read_json(f)["stages"]))
-        except (UserError, KeyError, TypeError): continue
-    return [(label(hardware()), {}), *found]
+    shown = pd.DataFrame(rows, dtype=object)[["run", "profile", "seed", "state"]]
+    shown["headline"] = [in_words(r["headline"]) for r in rows]
+    shown["duration"] = [None if r["seconds"] is None else duration(r["seconds"]) for r in rows]
+    shown["cost"] = [None if r["cost"] is None else f"{r['cost']:.2f} {r['currency']}" for r in rows]
+    shown["kWh"] = [r["gpu_kwh"] for r in rows]
+    return shown.drop(columns=[c for c in ("cost", "kWh") if shown[c].isna().all()])
 
 # %% ../nbs/62_pipeline.ipynb #42abb277
+def _label(h:dict)->str: return ", ".join([h["cpu"], f"{h['cores']} core{'s' * (h['cores'] != 1)}", *h["gpus"]])
+
 def _took(run:Run, unit, stages:dict)->float|None:
     "Seconds that a unit took in an earlier run that did it itself with the same settings."
     record, wanted = stages.get(str(unit), {}), settings_of(run, unit)
     if record.get("status") != "done" or "copied_from" in record: return None
     was = record["made_from"]["parameters"]
-    return record["seconds"] if all(was[k] == v for k, v in wanted.items() if k in was and k.split(".")[-1] != "seed") else None
+    same = all(was[k] == v for k, v in wanted.items() if k in was and k.split(".")[-1] != "seed")
+    return record["seconds"] if same else None
 
-# %% ../nbs/62_pipeline.ipynb #11445460
-def forecast(
-    run:Run,         # as `open_run` gives it
-)->dict:             # pending, known: units; seconds, elsewhere: {hardware: seconds}; cost, price_per_hour, currency
-    "What a run will take by the runs before it; None where that is not known."
-    pending, ((here, _), *earlier) = [u for u, todo in plan(run) if todo != "skip"], _earlier(run)
-    def seconds(label):
-        took = {u: [s for name, stages in earlier if name == label and (s := _took(run, u, stages)) is not None] for u in pending}
-        return [statistics.median(t) for t in took.values() if t]
-    mine, price = seconds(here), run.config["cost"]["price_per_hour"]
-    whole = len(mine) == len(pending)
-    others = {label: found for label in dict.fromkeys(name for name, _ in earlier if name != here) if len(found := seconds(label)) == len(pending)}
-    return {"pending": len(pending), "known": len(mine), "hardware": here, "seconds": round(sum(mine), 1) if whole else None, "elsewhere": {k: round(sum(v), 1) for k, v in others.items() if v},
-            "cost": round(price * sum(mine) / 3600, 2) if whole and price is not None else None, **run.config["cost"]}
+def forecast(run:Run)->dict:
+    "Seconds and cost of what is pending by earlier runs, None where unknown; `elsewhere`: seconds on other hardware."
+    pending, here, times = [u for u, todo in plan(run) if todo != "skip"], _label(hardware()), {}
+    for f in sorted({*run.dir.parent.glob("*/manifest.json"), *(REPOSITORY/"results").glob("*/*/manifest.json")}):
+        with suppress(UserError, KeyError, TypeError):   # not a run's
+            manifest = read_json(f)
+            for u, s in ((u, _took(run, u, manifest["stages"])) for u in pending):
+                if s is not None: times.setdefault(_label(manifest["hardware"]), {}).setdefault(u, []).append(s)
+    took = {label: sum(map(statistics.median, of.values())) for label, of in times.items() if len(of) == len(pending)}
+    seconds, price = took.pop(here, None if pending else 0.0), run.config["cost"]["price_per_hour"]
+    return {"pending": len(pending), "known": len(times.get(here, {})), "hardware": here,
+            "seconds": None if seconds is None else round(seconds, 1), **run.config["cost"],
+            "elsewhere": {label: round(s, 1) for label, s in took.items()},
+            "cost": None if None in (seconds, price) else round(price * seconds / 3600, 2)}
 
-# %% ../nbs/62_pipeline.ipynb #afbaf194
-def foretold(
-    found:dict,          # as `forecast` gives it
-)->list[str]:            # lines for the plan
-    "A forecast in words."
+def foretold(found:dict)->list[str]:
+    "A forecast in lines for the plan."
     if not found["pending"]: return ["nothing is left to do"]
-    time = (f"expected: {duration(found['seconds'])} by earlier runs with these settings on this hardware" if found["seconds"] is not None else
-            f"expected: unknown, {found['pending'] - found['known']} of {found['pending']} steps have not run with these settings on this hardware ({found['hardware']})")
-    other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items() if found["seconds"] is None]
-    if found["price_per_hour"] is None: return [time, *other, "cost: unknown, no price is given (-p cost.price_per_hour=...)"]
-    cost = f"{found['cost']:.2f} {found['currency']}" if found["cost"] is not None else "unknown, as the time is"
-    return [time, *other, f"cost: {cost}, at {found['price_per_hour']:g} {found['currency']} an hour"]
+    unknown, price = found["pending"] - found["known"], found["price_per_hour"]
+    cost = "unknown, as the time is" if found["cost"] is None else f"{found['cost']:.2f} {found['currency']}"
+    if price is None: cost = "unknown, no price is given (-p cost.price_per_hour=...)"
+    else: cost += f", at {price:g} {found['currency']} an hour"
+    this = "with these settings on this hardware"
+    if not unknown: return [f"expected: {duration(found['seconds'])} by earlier runs {this}", f"cost: {cost}"]
+    time = f"unknown, {unknown} of {found['pending']} steps have not run {this}"
+    other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items()]
+    return [f"expected: {time} ({found['hardware']})", *other, f"cost: {cost}"]

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STYLES', 'SYSTEM', 'PERTURBATIONS', 'Style', 'as_style', 'gene_descriptions', 'build_prompt', 'make_styles',
-           'asked_as', 'shuffle_candidates', 'too_alike', 'shuffled_traits', 'without_reasoning', 'perturb']
+           'asked_as', 'shuffle_candidates', 'too_alike', 'shuffled_traits', 'without_reasoning', 'perturb',
+           'check_styles']
 
 # %% ../nbs/20_prompts.ipynb #ed76c125
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from .core import UserError, stable_seed, unknown_name
+from .profile import checks_profile
 
 # %% ../nbs/20_prompts.ipynb #026a82aa
 @dataclass(frozen=True)
@@ -52,7 +54,6 @@ def _gene_lines(candidates, descriptions)->str:
     if not descriptions: return ", ".join(candidates)
     return "\n".join(f"{c}: {descriptions[c]}" if descriptions.get(c) else c for c in candidates)
 
-# %% ../nbs/20_prompts.ipynb #89e1bffb
 def build_prompt(
     trait:str,               # name of the trait, as in "LDL cholesterol"
     candidates,              # gene symbols, in the order in which they shall appear
@@ -103,16 +104,6 @@ def shuffle_candidates(
     ordered = sorted(candidates)
     return [ordered[i] for i in rng.permutation(len(ordered))]
 
-# %% ../nbs/20_prompts.ipynb #bb124d50
-PERTURBATIONS = {
-    "none":            "the same question; with several samples it shows how far the answers agree",
-    "shuffled-order":  "the candidates in another order",
-    "shuffled-traits": "the trait of another locus: what is left is what the model thinks of genes, whatever the trait",
-    "no-causal-gene":  "the causal gene is not among the candidates",
-    "no-candidates":   "the trait alone, no candidates: what is named then was remembered",
-    "no-reasoning":    "the list at once, without reasoning before it",
-}
-
 # %% ../nbs/20_prompts.ipynb #cdde2d58
 def too_alike(traits)->str:
     "Why no shuffling can give every locus another trait; empty where one can."
@@ -121,16 +112,14 @@ def too_alike(traits)->str:
     most = traits.count(name)
     return f"{most} of {len(traits)} loci have the trait {name!r}" if 2 * most > len(traits) else ""
 
-def shuffled_traits(
-    traits,        # trait of each locus
-    seed:int=1,
-)->list[str]:      # another trait for each, the same ones altogether
-    "Deal the traits out again, so that no locus keeps its own."
+def shuffled_traits(traits, seed:int=1)->list[str]:
+    "The traits of the loci dealt out again, so that no locus keeps its own."
     traits = list(traits)
     if why := too_alike(traits):
         raise UserError(f"The traits can't be shuffled: {why}; take more loci of other traits.")
-    names, rng = sorted(set(traits)), np.random.default_rng(stable_seed("shuffled traits", seed))
-    most, place = max(traits.count(t) for t in names), {t: i for i, t in enumerate(rng.permutation(names).tolist())}
+    rng = np.random.default_rng(stable_seed("shuffled traits", seed))
+    place = {t: i for i, t in enumerate(rng.permutation(sorted(set(traits))).tolist())}
+    most = max(traits.count(t) for t in place)
     order = sorted(rng.permutation(len(traits)).tolist(), key=lambda i: place[traits[i]])
     dealt = {i: traits[order[(j + most) % len(order)]] for j, i in enumerate(order)}
     return [dealt[i] for i in range(len(traits))]
@@ -157,6 +146,15 @@ def _trait_alone(trait:str)->list[dict]:
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"GWAS trait: {trait}\n{ask}"}]
 
 # %% ../nbs/20_prompts.ipynb #b8296cad
+PERTURBATIONS = {
+    "none":            "the same question; with several samples it shows how far the answers agree",
+    "shuffled-order":  "the candidates in another order",
+    "shuffled-traits": "the trait of another locus: what is left is what the model thinks of genes, whatever the trait",
+    "no-causal-gene":  "the causal gene is not among the candidates",
+    "no-candidates":   "the trait alone, no candidates: what is named then was remembered",
+    "no-reasoning":    "the list at once, without reasoning before it",
+}
+
 def perturb(
     questions:list[dict],       # as `generank.inference.questions` gives them
     perturbation:str="none",    # a key of `PERTURBATIONS`
@@ -178,3 +176,14 @@ def perturb(
         prompt = _trait_alone(trait) if alone else build_prompt(trait, genes, style, descriptions)
         changed.append({**q, "trait": trait, "candidates": genes, "prompt": prompt})
     return changed
+
+# %% ../nbs/20_prompts.ipynb #7ba934c6
+@checks_profile
+def check_styles(profile):
+    "Raise a `UserError` for a prompt style that is not known, or a probe that leaves out reasoning where there is none."
+    known = STYLES | make_styles(profile.styles)
+    for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
+        if style not in known: raise unknown_name("prompt style", style, known)
+    config, asked = profile.model_dump(mode="json"), {a.name: a.model_dump(mode="json") for a in profile.arms}
+    for p in profile.probes:
+        if p.arm and p.perturbation == "no-reasoning": without_reasoning(asked_as(config, asked[p.arm])["style"])

@@ -6,8 +6,8 @@
 __all__ = ['log', 'REWARDS', 'WINDOW', 'THRESHOLDS', 'rank_reward', 'binary_reward', 'ndcg_reward', 'top_k_reward',
            'format_reward', 'no_extra_text_reward', 'only_candidates_reward', 'complete_list_reward', 'length_reward',
            'random_reward', 'format_only_reward', 'shuffled_label', 'shuffled_labels_reward', 'get_reward',
-           'Configured', 'reward_parts', 'reward_functions', 'check_gold', 'answer_signs', 'monitor_reward', 'crossed',
-           'window_of', 'Watch', 'watched', 'monitor_callback']
+           'Configured', 'reward_parts', 'check_rewards', 'reward_functions', 'check_gold', 'answer_signs',
+           'monitor_reward', 'crossed', 'window_of', 'Watch', 'watched', 'monitor_callback']
 
 # %% ../nbs/22_rewards.ipynb #13f7662e
 import importlib, inspect, logging, math, random
@@ -17,6 +17,7 @@ from functools import lru_cache
 from statistics import fmean
 
 from .core import UserError, stable_seed, unknown_name
+from .profile import checks_profile
 from .parsing import PROBLEMS, Answer, answer_texts, format_answer, parse_answer
 
 log = logging.getLogger(__name__)
@@ -172,6 +173,14 @@ def reward_parts(
     if not any(weight for _, weight, _ in parts):
         raise UserError(f"All weights of the reward {spec!r} are 0: nothing would be learned.")
     return parts
+
+# %% ../nbs/22_rewards.ipynb #40be6b3c
+@checks_profile
+def check_rewards(profile):
+    "Raise a `UserError` for an arm's reward that is not known, or has settings that it does not take."
+    for arm in profile.arms:
+        try: arm.reward is None or reward_parts(arm.reward)
+        except UserError as error: raise UserError(f"Arm {arm.name!r}: {error}") from None
 
 # %% ../nbs/22_rewards.ipynb #9a352ec4
 def reward_functions(

@@ -10,7 +10,7 @@ import pytest
 
 from generank.core import UserError
 from generank.data import build_bundled, check_loci, fold_split, load_table, run_stage, split_loci
-from generank.figures import dataset_charts
+from generank.figures import dataset_chart
 from generank.genes import build_interest, candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
 from generank.sources import GOLD_COLUMNS, build_loci, download, read_loci, read_table
 from generank.export import push
@@ -111,7 +111,7 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "gold standards without columns": ({"g.tsv": "a\tb\n1\t2\n"}, lambda: build_loci("g.tsv"), "g.tsv lacks the column trait_info.standard_trait_name: is it"),
     "gold standards of another day": ({"g.tsv": rows()}, lambda: build_bundled("g.tsv", out="out"), "g.tsv is not the pinned file (sha256 "),
     "nothing to audit": ({}, lambda: check_loci(read_loci().head(0)), "There is no locus to audit: give some"),
-    "nothing to draw": ({}, lambda: dataset_charts(read_loci().head(0)), "There is no locus to draw: give a source"),
+    "nothing to draw": ({}, lambda: dataset_chart(read_loci().head(0)), "There is no locus to draw: give a source"),
     "shares beyond 1": ({}, lambda: split_loci(read_loci(), test=1.2), "Shares must lie in [0, 1): test 1.2, validation"),
     "test source that takes everything": ({"loci.csv": GOOD}, ("loci.csv", dict(test_source="loci.csv")), "Every training locus lies in a region of the test source: nothing is left to train on; use"),
     "test source and a test share": ({}, ("bundled", dict(test_source="bundled", test=0.2)), "With test_source the whole of it is the test: leave split and test out"),
