@@ -229,7 +229,7 @@ def describe(
     source:Sources=None, loci_files:LociFiles=None, label_files:LabelFiles=None, genes:Genes=None, assembly:Assembly="GRCh38", chain:Chain=None,
     window:Window=None, biotype:Biotypes=None, keep_symbols:KeepSymbols=False,
     min_candidates:MinCandidates=None, max_candidates:MaxCandidates=None, confidence:Confidence=None, evidence_class:EvidenceClass=None,
-    figures:Annotated[Path, typer.Option(help="Folder for the figure and the table under it.")]=Path("runs/dataset"),
+    figures:Annotated[Path, typer.Option(help="Folder for the figures and the tables under them.")]=Path("runs/dataset"),
     no_figures:Annotated[bool, typer.Option("--no-figures", help="Print the table only.")]=False, as_json:Json=False,
 ):
     "Size, diversity, evidence and simple baselines of each split; draws traits, list lengths and distances."
@@ -258,12 +258,12 @@ def push(
     public:Annotated[bool, typer.Option("--public", help="Let everybody see it.")]=False,
 ):
     "Publish train, validation and evaluation splits with a card to the Hub; the token comes from HF_TOKEN."
-    from generank.export import push_dataset, write_dataset
+    from generank.export import push, write_dataset
     given = {**_reading(genes, assembly, chain, window, biotype, keep_symbols), **_filters(min_candidates, max_candidates, confidence, evidence_class),
              "test_source": test_source, "split": split, "seed": seed}
     options = {k: v for k, v in given.items() if v is not None and (k, v) != ("assembly", "GRCh38")}
     folder = write_dataset(out or Path("runs")/name.split("/")[-1], source=_source(source, loci_files, label_files), **options)
-    typer.echo(folder if dry_run else push_dataset(name, folder, private=not public))
+    typer.echo(folder if dry_run else push(name, folder, "dataset", private=not public))
 
 # %% ../nbs/65_cli.ipynb #0acf9348
 def _loci(config:dict):
