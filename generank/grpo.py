@@ -136,8 +136,8 @@ def recomputes(backend:str, asked:bool|None, cuda:bool)->bool:
     "Whether activations are computed anew for the gradient: as `grpo.trl.gradient_checkpointing` asks, else on a card."
     if backend != "shared": return cuda if asked is None else asked
     if not asked: return False
-    raise UserError("`grpo.trl.gradient_checkpointing: true` drops the prompt's cache, which `grpo.backend: shared` needs: "
-                    "take it out, or choose the backend transformers.")
+    raise UserError("`grpo.trl.gradient_checkpointing: true` drops the prompt's cache, which `grpo.backend: shared` "
+                    "needs: take it out, or choose the backend transformers.")
 
 # %% ../nbs/34_grpo.ipynb #4355ae49
 def one_card(arguments):
@@ -331,7 +331,7 @@ def _made_from(out_dir:Path, config, loci, start_from, validation=())->dict:
 # %% ../nbs/34_grpo.ipynb #3097ac1e
 @contextmanager
 def _stoppable(trainer):
-    "Ctrl-C and SIGTERM stop the block at once; during an update of the weights or with several processes, after the step."
+    "Ctrl-C and SIGTERM stop the block at once; during an update or with several processes, after the step."
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -410,16 +410,18 @@ parameters.{step}
 - Licence: that of the base model.{llama}
 
 Limits: a demonstration of a method. The order of the genes is a guess from names and text, it knows nothing of the \
-reader's data beyond the prompt, and it must not guide treatment. How well it does on held-out loci stands in the run's \
-report, not here.
+reader's data beyond the prompt, and it must not guide treatment. How well it does on held-out loci stands in the \
+run's report, not here.
 """
 
 def arm_card(config:dict, summary:dict, data:str)->str:
-    "README.md of an arm's folder, from its training.json and the loci's fingerprint; `generank.export` writes the Hub's."
-    name, chosen, earned, training = config["model"]["name"], summary["chosen"], summary["mean_reward"], summary["training"]
+    "README.md of an arm's folder, from training.json and the loci's fingerprint; `generank.export` writes the Hub's."
+    name, training = config["model"]["name"], summary["training"]
+    chosen, earned = summary["chosen"], summary["mean_reward"]
     how = {"grpo": f"GRPO with the reward {summary['reward']}", "sft": "supervised fine-tuning on the causal genes",
            "format": "a format warm start (lists in random order, no labels)"}[training]
-    step = chosen and f" The weights are those of step {chosen['step']}, chosen by the {chosen['rule']} ({chosen['value']:.3f})."
+    step = chosen and (f" The weights are those of step {chosen['step']}, chosen by the {chosen['rule']} "
+                       f"({chosen['value']:.3f}).")
     metrics = earned and (f"- Metrics of the training: the mean reward of the first {earned['steps']} steps was "
                           f"{earned['first']:.3f}, of the last {earned['steps']} {earned['last']:.3f}.\n")
     return ARM_CARD.format(
@@ -432,7 +434,7 @@ def arm_card(config:dict, summary:dict, data:str)->str:
 def train(
     config:dict,            # a resolved profile; its `arm` is the arm to train
     loci,                   # training loci: rows with locus_id, trait, candidates, causal_gene
-    out_dir,                # folder of the arm: weights, README.md, metrics.jsonl, completions, checkpoints, training.json
+    out_dir,                # folder of the arm: weights, README.md, metrics.jsonl, completions, checkpoints, ...
     start_from=None,        # folder of the arm to start from; None: the model as it is
     validation=(),          # validation loci, for `grpo.select`
 )->dict:                    # what is in training.json
