@@ -229,7 +229,7 @@ def describe(
     source:Sources=None, loci_files:LociFiles=None, label_files:LabelFiles=None, genes:Genes=None, assembly:Assembly="GRCh38", chain:Chain=None,
     window:Window=None, biotype:Biotypes=None, keep_symbols:KeepSymbols=False,
     min_candidates:MinCandidates=None, max_candidates:MaxCandidates=None, confidence:Confidence=None, evidence_class:EvidenceClass=None,
-    figures:Annotated[Path, typer.Option(help="Folder for the figures and the tables under them.")]=Path("runs/dataset"),
+    figures:Annotated[Path, typer.Option(help="Folder for the figure and the table under it.")]=Path("runs/dataset"),
     no_figures:Annotated[bool, typer.Option("--no-figures", help="Print the table only.")]=False, as_json:Json=False,
 ):
     "Size, diversity, evidence and simple baselines of each split; draws traits, list lengths and distances."
@@ -239,8 +239,8 @@ def describe(
     facts = describe_loci(loci).reset_index(names="fact")
     show_json({"facts": facts}) if as_json else show_table(facts)
     if no_figures: return
-    from generank.figures import save_dataset_charts
-    for path in save_dataset_charts(loci, figures): typer.echo(path, err=True)
+    from generank.figures import dataset_chart, save_chart
+    typer.echo(save_chart(dataset_chart(loci), figures)["svg"], err=True)
 
 # %% ../nbs/65_cli.ipynb #6e267c91
 @data.command(epilog="Example: generank data push me/loci --dry-run --source my_loci.csv")
@@ -258,12 +258,12 @@ def push(
     public:Annotated[bool, typer.Option("--public", help="Let everybody see it.")]=False,
 ):
     "Publish train, validation and evaluation splits with a card to the Hub; the token comes from HF_TOKEN."
-    from generank.export import push_dataset, write_dataset
+    from generank.export import push, write_dataset
     given = {**_reading(genes, assembly, chain, window, biotype, keep_symbols), **_filters(min_candidates, max_candidates, confidence, evidence_class),
              "test_source": test_source, "split": split, "seed": seed}
     options = {k: v for k, v in given.items() if v is not None and (k, v) != ("assembly", "GRCh38")}
     folder = write_dataset(out or Path("runs")/name.split("/")[-1], source=_source(source, loci_files, label_files), **options)
-    typer.echo(folder if dry_run else push_dataset(name, folder, private=not public))
+    typer.echo(folder if dry_run else push(name, folder, "dataset", private=not public))
 
 # %% ../nbs/65_cli.ipynb #0acf9348
 def _loci(config:dict):
@@ -397,34 +397,16 @@ def evaluate(
         show_table(result.paired())
 
 # %% ../nbs/65_cli.ipynb #09b0fc31
-@app.command(epilog="Example: generank report runs/laptop --open; generank report runs/laptop --pdf; generank report runs/seed-1 runs/seed-2")
+@app.command(epilog="Example: generank report runs/laptop --open; generank report runs/seed-1 runs/seed-2")
 def report(
-    runs:Annotated[list[Path], typer.Argument(help="A run folder; or several, for a page that sets them side by side.")],
-    out:Annotated[Path|None, typer.Option(help="Folder of the pages. Default: site/ in the run folder; for several runs, comparison/ beside the first.")]=None,
+    runs:Annotated[list[Path], typer.Argument(help="A run folder; further ones are compared with it, arm by arm.")],
+    out:Annotated[Path|None, typer.Option(help="Folder of the page. Default: site/ in the run folder.")]=None,
     open_it:Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]=False,
-    report_only:Annotated[bool, typer.Option("--report-only", help="Only the run's own pages, without the library, the log and the first published run.")]=False,
-    pdf:Annotated[bool, typer.Option("--pdf", help="Print the report as PDF too, beside the page.")]=False,
-    engine:Annotated[str, typer.Option(help="What makes the pages: nbconvert, quarto (slower), or auto: quarto where it is installed.")]="auto",
-    fresh:Annotated[bool, typer.Option("--fresh", help="Make every page anew: Quarto's pages that were kept from earlier sites are forgotten.")]=False,
+    engine:Annotated[str, typer.Option(help="What makes the page: nbconvert, quarto, or auto: quarto where it is installed.")]="auto",
 ):
-    "Render the site of a run (its report, the library, the log), or the comparison of several runs. Prints the report's path."
-    if fresh:
-        from generank.quarto import forget
-        forget()
-    if len(runs) > 1:
-        if report_only: raise UserError("--report-only is for one run: a comparison is one page anyway.")
-        from generank.compared import render_comparison
-        page = render_comparison(runs, out, open_browser=open_it, engine=engine)
-    elif report_only:
-        from generank.report import render
-        page = render(runs[0], open_browser=open_it, site=out, engine=engine)
-    else:
-        from generank.library import render_site
-        page = render_site(runs[0], open_browser=open_it, site=out, engine=engine)
-    typer.echo(page)
-    if pdf:
-        from generank.report import save_pdf
-        typer.echo(save_pdf(page))
+    "Render the report of a run. Prints the page's path."
+    from generank.report import render
+    typer.echo(render(runs[0], runs[1:], out, open_browser=open_it, engine=engine))
 
 # %% ../nbs/65_cli.ipynb #e17dc608
 @app.command(epilog="Example: generank published --open")
@@ -433,8 +415,9 @@ def published(
     open_it:Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]=False,
 ):
     "Analyse the first published run anew, from the committed numbers of its answers. Prints the page's path."
+    from generank.execution import find_notebooks
     from generank.report import render_page
-    typer.echo(render_page("published", out, open_browser=open_it))
+    typer.echo(render_page(find_notebooks()/"90_published.ipynb", out/"published.html", open_browser=open_it))
 
 # %% ../nbs/65_cli.ipynb #29c4d5f4
 def told(error:BaseException)->tuple[str, int]:

@@ -58,18 +58,20 @@ def load_table(
     for name in reading:
         if name not in known: raise unknown_name("data option", name, known)
     given = lambda **values: {k: v for k, v in values.items() if v is not None}
-    counts, shares = given(min_candidates=min_candidates, max_candidates=max_candidates), given(test=test, validation=validation)
+    counts = given(min_candidates=min_candidates, max_candidates=max_candidates)
+    shares = given(test=test, validation=validation)
     _check_split(split, seed, fold, test_source, shares)
     faithful, start = split == "faithful", SPLIT_SEED if seed is None else seed
     def read(source):   # the faithful split counts candidates and merges duplicates after it has cut the file
         build = dict(merge=False, min_candidates=2, max_candidates=10**6) if faithful else counts
         loci = read_loci(source, **reading, **(build if is_gold(source) else {}))
         return filter_loci(loci, confidence, evidence_class, **({} if faithful else counts))
-    if faithful: loci = faithful_split(read(source), **counts, **shares)
-    elif fold is not None: loci = fold_split(merged(read(source)), fold, start, **shares)
-    elif test_source is not None: loci = transfer_split(merged(read(source)), merged(read(test_source)), start, **shares)
-    elif seed is not None or split == "regions" or shares: loci = split_loci(merged(read(source)), start, **shares)
-    else: loci = own_split(read(source), insist=split == "own")
+    loci = read(source)
+    if faithful: loci = faithful_split(loci, **counts, **shares)
+    elif fold is not None: loci = fold_split(merged(loci), fold, start, **shares)
+    elif test_source is not None: loci = transfer_split(merged(loci), merged(read(test_source)), start, **shares)
+    elif seed is not None or split == "regions" or shares: loci = split_loci(merged(loci), start, **shares)
+    else: loci = own_split(loci, insist=split == "own")
     return limit_loci(plant_answers(loci) if plant else loci, limit)[[*LOCUS_COLUMNS, "split"]]
 
 # %% ../nbs/12_data.ipynb #0f99d0d5
@@ -98,8 +100,8 @@ def own_split(loci:pd.DataFrame, insist:bool=False)->pd.DataFrame:
 
 def merged(loci:pd.DataFrame)->pd.DataFrame:
     "One row for each trait and causal gene: the first by place and candidates, whatever the order of rows."
-    order = loci[["chrom", "pos", "candidates"]].map(str).sort_values(["chrom", "pos", "candidates"], kind="stable").index
-    return loci.loc[order].drop_duplicates(["trait", "causal_gene"]).sort_index()
+    place = loci[["chrom", "pos", "candidates"]].map(str).sort_values(["chrom", "pos", "candidates"], kind="stable")
+    return loci.loc[place.index].drop_duplicates(["trait", "causal_gene"]).sort_index()
 
 # %% ../nbs/12_data.ipynb #c8c45a1f
 LIMIT_SEED = 1  # of the order in which a limit takes loci
@@ -112,26 +114,23 @@ def filter_loci(
     max_candidates:int|None=None,   # most candidates
 )->pd.DataFrame:                    # rows in their places
     "Loci that pass the filters; an unknown value, or a filter that leaves nothing, is a `UserError`."
-    for column, value, known in (("confidence", confidence, CONFIDENCES), ("evidence_class", evidence_class, EVIDENCE_CLASSES)):
+    for column, value, usual in [("confidence", confidence, CONFIDENCES),
+                                 ("evidence_class", evidence_class, EVIDENCE_CLASSES)]:
         if value is None: continue
-        wanted, known = [value] if isinstance(value, str) else list(value), {*known, *loci[column].dropna()}
+        wanted, known = [value] if isinstance(value, str) else list(value), {*usual, *loci[column].dropna()}
         for v in wanted:
             if v not in known: raise unknown_name(column.replace("_", " "), v, known)
         loci = loci[loci[column].isin(wanted)]
         if loci.empty:
             raise UserError(f"No locus is left with {column} {' or '.join(wanted)}: choose another filter or source.")
-    n = loci.candidates.map(len)
-    kept = loci[n.between(min_candidates or 0, np.inf if max_candidates is None else max_candidates)]
-    if kept.empty:
-        raise UserError(f"No locus has {min_candidates or 0} to {'any number of' if max_candidates is None else max_candidates} "
-                        f"candidates: the lists have {n.min()} to {n.max()}.")
-    return kept
+    n, least, most = loci.candidates.map(len), min_candidates or 0, np.inf if max_candidates is None else max_candidates
+    if not n.between(least, most).any():
+        raise UserError(f"No locus has {least} to {'any number of' if most == np.inf else most} candidates: "
+                        f"the lists have {n.min()} to {n.max()}.")
+    return loci[n.between(least, most)]
 
-def limit_loci(
-    loci:pd.DataFrame,     # with `split` and `locus_id`
-    limit:dict|None=None,  # loci to keep of each split; absent or None: all
-)->pd.DataFrame:           # rows stay in their places
-    "The first N loci of each split in a fixed, seeded order."
+def limit_loci(loci:pd.DataFrame, limit:dict|None=None)->pd.DataFrame:
+    "The first N loci of each split in a fixed, seeded order; absent or None: all of them."
     keep = pd.Series(True, index=loci.index)
     for split, n in (limit or {}).items():
         if split not in SPLITS: raise unknown_name("split", split, SPLITS)
@@ -144,10 +143,8 @@ def limit_loci(
     return loci[keep]
 
 # %% ../nbs/12_data.ipynb #573def91
-def plant_answers(
-    loci:pd.DataFrame,    # trait, causal_gene
-)->pd.DataFrame:          # the same rows with other traits
-    "Loci whose trait names the causal gene."
+def plant_answers(loci:pd.DataFrame)->pd.DataFrame:
+    "The same loci with traits that name the causal gene."
     return loci.assign(trait=[f"{gene} protein level in blood" for gene in loci.causal_gene])
 
 # %% ../nbs/12_data.ipynb #8cbaa203
@@ -161,8 +158,8 @@ def split_loci(
     if not (0 <= test < 1 and 0 <= validation < 1):
         raise UserError(f"Shares must lie in [0, 1): test {test}, validation {validation}.")
     if "region_id" not in loci or loci.region_id.isna().any(): loci = loci.assign(region_id=region_ids(loci))
-    kind = loci.evidence_class.astype(object).fillna("unknown") if "evidence_class" in loci else np.full(len(loci), "all")
-    counts = pd.crosstab(loci.region_id.to_numpy(), np.asarray(kind))
+    kind = loci.get("evidence_class", pd.Series("all", loci.index)).astype(object).fillna("unknown")
+    counts = pd.crosstab(loci.region_id.to_numpy(), kind.to_numpy())
     room = np.outer([(1 - test) * (1 - validation), (1 - test) * validation, test], counts.sum())
     order = sorted(counts.index, key=lambda r: (-counts.loc[r].sum(), stable_seed(seed, "order", r)))
     placed = {}
@@ -185,7 +182,8 @@ def faithful_split(
 )->pd.DataFrame:               # the rows that are left, with `split`
     "The first run's split in file order. Regions, traits and questions may stand in several splits."
     cut = int((1 - test) * len(loci) + 1e-9)
-    loci = loci.assign(split=np.where(np.arange(len(loci)) < cut, "train", "test"), _list=loci.candidates.map(sorted).map(tuple))
+    candidates, halves = loci.candidates.map(sorted).map(tuple), ["train"] * cut + ["test"] * (len(loci) - cut)
+    loci = loci.assign(split=halves, _list=candidates)
     loci = loci[loci.candidates.map(len).between(min_candidates, max_candidates)]
     held_out = loci.split == "test"
     loci = loci[held_out | ~loci.causal_gene.isin(loci.causal_gene[held_out])]
@@ -195,13 +193,8 @@ def faithful_split(
     return loci
 
 # %% ../nbs/12_data.ipynb #be6b83ae
-def transfer_split(
-    train:pd.DataFrame,          # loci of the one source
-    test:pd.DataFrame,           # loci of the other: all of them are the test
-    seed:int=SPLIT_SEED,
-    validation:float=0.15,       # share of the training source
-)->pd.DataFrame:                 # both, with `split`; no region stands in two splits
-    "Train and validate on one source, test on another; regions are made anew over both."
+def transfer_split(train:pd.DataFrame, test:pd.DataFrame, seed:int=SPLIT_SEED, validation:float=0.15)->pd.DataFrame:
+    "Train and validate on one source, test on all loci of another; regions are made anew over both."
     ids = set(train.locus_id)
     renamed = test.assign(locus_id=[f"{i}_test" if i in ids else i for i in test.locus_id])
     both = pd.concat([train, renamed], ignore_index=True)
@@ -211,27 +204,20 @@ def transfer_split(
     if left.empty:
         raise UserError("Every training locus lies in a region of the test source: nothing is left to train on; "
                         "use another source.")
-    return pd.concat([split_loci(left, seed, test=0, validation=validation), held_out.assign(split="test")], ignore_index=True)
+    parts = [split_loci(left, seed, test=0, validation=validation), held_out.assign(split="test")]
+    return pd.concat(parts, ignore_index=True)
 
 FOLDS = 3
 
-def fold_split(
-    loci:pd.DataFrame,           # as for `split_loci`
-    fold:int,                    # which part is the test, 1 to `FOLDS`
-    seed:int=SPLIT_SEED,
-    validation:float=0.15,       # share of the rest kept for validation
-)->pd.DataFrame:                 # the same rows with `region_id` and `split`
-    "One fold of cross-fitting over whole regions; the same parts whichever the fold."
+def fold_split(loci:pd.DataFrame, fold:int, seed:int=SPLIT_SEED, validation:float=0.15)->pd.DataFrame:
+    "Fold 1, 2 or 3 of cross-fitting over whole regions: that part is the test; the same parts whichever the fold."
     if fold not in range(1, FOLDS + 1): raise UserError(f"The fold is {fold!r}: give a number from 1 to {FOLDS}.")
     thirds = split_loci(loci, seed, test=1/3, validation=1/2)
     rest = split_loci(thirds[thirds.split != SPLITS[fold - 1]], seed, test=0, validation=validation)
     return thirds.assign(split=rest.split.reindex(thirds.index).fillna("test"))
 
 # %% ../nbs/12_data.ipynb #1415533d
-def clustered_z(
-    deviations,   # of each locus from what chance expects
-    clusters,     # what is not independent: its causal gene
-)->float:         # standard score of their sum
+def clustered_z(deviations, clusters)->float:
     "How far a sum lies from 0 in standard errors that allow for clusters (Liang and Zeger 1986, with G/(G-1))."
     sums = pd.Series(deviations).groupby(np.asarray(clusters, dtype=object)).sum().to_numpy()
     error = np.sqrt((sums ** 2).sum() * len(sums) / max(len(sums) - 1, 1))
@@ -240,14 +226,14 @@ def clustered_z(
 def order_bias(
     candidates,     # lists of symbols, in the order to be judged
     genes,          # causal gene of each
-)->dict:            # first, expected_first: times in the first place; place: mean relative place (0 first, 1 last);
-    # z of both; the usual place and its share
-    "Whether the causal gene's place in its list is what chance would make it."
+)->dict:            # times in the first place and expected ones, mean relative place (0 first, 1 last), z of both
+    "Whether the causal gene's place in its list is what chance would make it; the usual place and its share."
     n = np.array([len(c) for c in candidates])
     place = np.array([list(c).index(g) for c, g in zip(candidates, genes)])
     first, relative = (place == 0) - 1 / n, place / (n - 1) - 0.5
     usual, times = np.unique(place, return_counts=True)
-    return {"first": int((place == 0).sum()), "expected_first": float((1 / n).sum()), "z_first": clustered_z(first, genes),
+    return {"first": int((place == 0).sum()), "expected_first": float((1 / n).sum()),
+            "z_first": clustered_z(first, genes),
             "place": float(relative.mean() + 0.5), "z_place": clustered_z(relative, genes),
             "usual": int(usual[times.argmax()]) + 1, "usual_share": float(times.max() / len(n))}
 
@@ -256,13 +242,8 @@ def _plain(text:str)->str:
     "Lower case, letters and digits only, one blank between words."
     return " ".join(re.findall(r"[a-z0-9]+", str(text).lower()))
 
-def names_gene(
-    trait:str,
-    symbol:str,
-    description:str="",    # the gene's description, as in "C-reactive protein"
-    synonyms=(),           # its other names
-)->str|None:               # "symbol", "synonym" or "description"; None: the trait doesn't name the gene
-    "How a trait names a gene, if it does: whole words only, names of three characters or more, numbered forms apart."
+def names_gene(trait:str, symbol:str, description:str="", synonyms=())->str|None:
+    "By what a trait names a gene, if it does (symbol, synonym, description): whole words of three characters or more."
     words = f" {_plain(trait)} "
     def there(name, least=3):
         name = _plain(name)
@@ -271,18 +252,15 @@ def names_gene(
     if any(map(there, synonyms)): return "synonym"
     return "description" if there(re.sub(r" (\d+|alpha|beta)$", "", _plain(description)), 5) else None
 
-def leaks(
-    loci:pd.DataFrame,
-    genes:pd.DataFrame,     # gene table: descriptions
-)->pd.DataFrame:            # one row a locus whose trait names its causal gene: locus_id, trait, causal_gene, by
-    "Loci whose trait spells the answer."
+def leaks(loci:pd.DataFrame, genes:pd.DataFrame)->pd.DataFrame:
+    "Loci whose trait names the causal gene: locus_id, trait, causal_gene, by (see `names_gene`)."
     about = genes.drop_duplicates("symbol").set_index("symbol").description.to_dict()
-    synonyms = load_synonyms().loc[lambda t: t.symbol.isin(loci.causal_gene)].groupby("symbol").synonym.agg(list).to_dict()
+    synonyms = load_synonyms().query("symbol in @loci.causal_gene").groupby("symbol").synonym.agg(list).to_dict()
     by = [names_gene(t, g, about.get(g, ""), synonyms.get(g, ())) for t, g in zip(loci.trait, loci.causal_gene)]
     return loci[["locus_id", "trait", "causal_gene"]].assign(by=by).dropna(subset="by")
 
 # %% ../nbs/12_data.ipynb #687f4abb
-MHC = ("6", 25_000_000, 34_000_000)  # extended major histocompatibility complex, GRCh38: long haplotypes, uncertain causes
+MHC = ("6", 25_000_000, 34_000_000)  # extended major histocompatibility complex, GRCh38: long haplotypes
 
 def _several(loci, key, value):
     "Values of `key` that stand with several values of `value`."
@@ -291,29 +269,30 @@ def _several(loci, key, value):
 def faults(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
     "What should not be there: (check, found, of)."
     n, pairs = loci.candidates.map(len), loci[["candidates", "split"]].explode("candidates").dropna()
-    listed = loci.assign(_list=loci.candidates.map(sorted).map(tuple))
-    ids = lambda where: loci.locus_id[where].tolist()
-    symbols = set(loci.candidates.explode().dropna())
+    question = loci[["trait", "causal_gene"]].assign(candidates=loci.candidates.map(sorted).map(tuple))
+    outside = [g not in c for g, c in zip(loci.causal_gene, loci.candidates)]
+    symbols, ids = set(loci.candidates.explode().dropna()), lambda where: loci.locus_id[where].tolist()
     return [
         ("same trait and causal gene twice", ids(loci.duplicated(["trait", "causal_gene"])), len(loci)),
-        ("same trait, candidates and causal gene twice", ids(listed.duplicated(["trait", "_list", "causal_gene"])), len(loci)),
+        ("same trait, candidates and causal gene twice", ids(question.duplicated()), len(loci)),
         ("causal gene in two splits", _several(loci, "causal_gene", "split"), loci.causal_gene.nunique()),
         ("region in two splits", _several(loci, "region_id", "split"), loci.region_id.nunique()),
         ("candidate gene in two splits", _several(pairs, "candidates", "split"), pairs.candidates.nunique()),
-        ("causal gene not among its candidates", ids([g not in c for g, c in zip(loci.causal_gene, loci.candidates)]), len(loci)),
+        ("causal gene not among its candidates", ids(outside), len(loci)),
         ("fewer than 5 candidates", ids(n < 5), len(loci)),
         ("more than 25 candidates", ids(n > 25), len(loci)),
         ("symbol not in the gene table", sorted(symbols - set(genes.symbol)), len(symbols))]
 
 def notes(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
     "What a reader should know: (check, found, of)."
-    questions, named = [f"{t} in {r}" for t, r in zip(loci.trait, loci.region_id)], leaks(loci, genes)
+    questions, named = loci.assign(_q=loci.trait.astype(str) + " in " + loci.region_id.astype(str)), leaks(loci, genes)
     in_mhc = (loci.chrom == MHC[0]) & pd.to_numeric(loci.pos).fillna(0).between(*MHC[1:])
     kind, often = loci.evidence_class.astype(object), loci.causal_gene.value_counts().loc[lambda n: n > 5]
     in_both = set(loci.trait[loci.split == "train"]) & set(loci.trait[loci.split == "test"])
     return [
         ("trait in train and test", sorted(in_both), loci.trait.nunique()),
-        ("same trait and region, several causal genes", _several(loci.assign(_q=questions), "_q", "causal_gene"), len(set(questions))),
+        ("same trait and region, several causal genes", _several(questions, "_q", "causal_gene"),
+         questions["_q"].nunique()),
         ("trait names the causal gene", [f"{t} ({g})" for t, g in zip(named.trait, named.causal_gene)], len(loci)),
         ("locus in the MHC (chr6:25-34 Mb)", loci.locus_id[in_mhc].tolist(), len(loci)),
         ("evidence from drugs", loci.locus_id[kind == "drug"].tolist(), len(loci)),
@@ -325,12 +304,12 @@ def order_checks(loci:pd.DataFrame, given)->list[tuple]:
     "Whether the given order of candidates, or the alphabet, points to the causal gene (beyond 3 standard errors)."
     source, alphabet = (order_bias(lists, loci.causal_gene) for lists in (given, loci.candidates.map(sorted)))
     first = lambda b: f"first in {b['first']} lists, {b['expected_first']:.1f} by chance (z {b['z_first']:+.1f})"
-    return [("causal gene first in the given lists too often", "fault", int(abs(source["z_first"]) > 3), 1, first(source)),
-            ("causal gene always in one place of the given lists", "fault",
-             int(len(loci) > 1 and source["usual_share"] > 0.9), 1,
-             f"place {source['usual']} in {source['usual_share']:.0%} of lists"),
-            ("causal gene alphabetically early or late", "fault", int(abs(alphabet["z_place"]) > 3), 1,
-             f"mean place {alphabet['place']:.3f} of 0 to 1 (z {alphabet['z_place']:+.1f}), {first(alphabet)}")]
+    return [(check, "fault", int(found), 1, seen) for check, found, seen in [
+        ("causal gene first in the given lists too often", abs(source["z_first"]) > 3, first(source)),
+        ("causal gene always in one place of the given lists", len(loci) > 1 and source["usual_share"] > 0.9,
+         f"place {source['usual']} in {source['usual_share']:.0%} of lists"),
+        ("causal gene alphabetically early or late", abs(alphabet["z_place"]) > 3,
+         f"mean place {alphabet['place']:.3f} of 0 to 1 (z {alphabet['z_place']:+.1f}), {first(alphabet)}")]]
 
 def balance_checks(loci:pd.DataFrame)->list[tuple]:
     "Evidence classes whose share differs by more than 10 points between train and test."
@@ -342,11 +321,8 @@ def balance_checks(loci:pd.DataFrame)->list[tuple]:
     return [("evidence class out of balance between train and test", "note", int((gap > 0.1).sum()), len(gap), widest)]
 
 # %% ../nbs/12_data.ipynb #468b2c35
-def to_frame(
-    source,        # a table, a DatasetDict, or anything that `read_loci` reads
-    **reading,     # of `read_loci`
-)->pd.DataFrame:   # with `split`
-    "Loci of any kind as one table."
+def to_frame(source, **reading)->pd.DataFrame:
+    "A table as it is; a DatasetDict, or anything that `read_loci` reads, as one table with `split`."
     if isinstance(source, pd.DataFrame): return source
     if not isinstance(source, dict) or {"loci_files", "label_files"} & set(source): return read_loci(source, **reading)
     parts = [pd.DataFrame(part.to_list(), columns=LOCUS_COLUMNS).assign(split=split) for split, part in source.items()]
@@ -379,20 +355,19 @@ ATTRIBUTION = [
      "sha256": GOLD_SHA256, "commit": GOLD_COMMIT},
     {"what": "drug evidence (loci of evidence class `drug`)", "licence": "CC BY-SA 3.0",
      "by": "ChEMBL, EMBL-EBI, through Open Targets evidence 19.06"},
-    {"what": "gene symbols and positions: candidates and distances", "licence": "CC0-1.0 (package ideogram), no restriction (Ensembl)",
+    {"what": "gene symbols and positions: candidates and distances",
+     "licence": "CC0-1.0 (package ideogram), no restriction (Ensembl)",
      "by": "Ensembl release 110, as cached by the npm package ideogram 1.53.0"}]
 RULES = {"split_seed": SPLIT_SEED, "test_share": "1/3", "validation_share_of_the_rest": 0.15,
          "duplicates": "same trait and causal gene: highest confidence, then strongest p-value, then position",
          "regions": "connected components of loci that share a candidate gene; every region lies in one split",
-         "trait": "the source's standard trait name (where absent the reported one), separators and two spellings cleaned",
+         "trait": "the source's standard trait name (where absent the reported one), "
+                  "separators and two spellings cleaned",
          "pmid": "PubMed id of the association study", "rsid": "as far as the source has it",
          "distances": "bp from the lead variant to the gene's body, 0 inside", "retired_ids": RETIRED_IDS}
 
-def loci_card(
-    loci:pd.DataFrame,   # with `split`
-    **facts,             # how the table came about: build parameters, counts of each step
-)->dict:                 # for the JSON beside the table
-    "What a reader must know about a table of loci: fingerprint, attribution, counts by split."
+def loci_card(loci:pd.DataFrame, **facts)->dict:
+    "For the JSON beside a table of loci: fingerprint, counts by split, and facts of how it came about."
     size = loci.groupby("region_id").size()
     counts = lambda part: {"loci": len(part), "causal_genes": int(part.causal_gene.nunique())}
     return {"fingerprint": table_fingerprint(loci), **facts, "columns": list(loci),
@@ -425,21 +400,21 @@ def build_bundled(
     write_parquet(loci, out/"loci.parquet")
     defaults = {name: p.default for name, p in inspect.signature(build_loci).parameters.items()}
     parameters = {name: v for name, v in {**defaults, **kw}.items() if name not in ("gold", "genes", "merge")}
-    write_json(out/"loci.json", loci_card(loci, title="Loci with a known causal gene, GRCh38", attribution=ATTRIBUTION,
-                                          rules=parameters | RULES, steps=steps, genes_fingerprint=table_fingerprint(table)))
+    write_json(out/"loci.json", loci_card(
+        loci, title="Loci with a known causal gene, GRCh38", attribution=ATTRIBUTION, rules=parameters | RULES,
+        steps=steps, genes_fingerprint=table_fingerprint(table)))
     return out
 
 # %% ../nbs/12_data.ipynb #ecc033cd
-def simple_baselines(
-    loci:pd.DataFrame,   # with `candidates`, `causal_gene`, `distances`
-)->dict:                 # random_top1, random_mrr, nearest_top1 (None where a locus has no distances)
-    "Exact expectations of a random order, and accuracy of the nearest gene with ties shared evenly."
+def simple_baselines(loci:pd.DataFrame)->dict:
+    "Exact expectations of a random order; accuracy of the nearest gene, ties shared (None without all distances)."
     n, nearest = loci.candidates.map(len), None
     harmonic = np.cumsum(1 / np.arange(1, n.max() + 1))
     if loci.distances.notna().all():
         nearest = float(np.mean([(d[list(c).index(g)] == min(d)) / list(d).count(min(d))
                                  for c, g, d in zip(loci.candidates, loci.causal_gene, loci.distances)]))
-    return {"random_top1": float(np.mean(1 / n)), "random_mrr": float(np.mean(harmonic[n - 1] / n)), "nearest_top1": nearest}
+    return {"random_top1": float(np.mean(1 / n)), "random_mrr": float(np.mean(harmonic[n - 1] / n)),
+            "nearest_top1": nearest}
 
 def describe_loci(
     source="bundled",   # "bundled", a file, a table from `read_loci` or a DatasetDict
@@ -461,7 +436,8 @@ def run_stage(
     config:dict,    # the resolved profile; its part `data` has `source`, `limit` and further options of `load_table`
 )->Path:            # data/loci.parquet of the run
     "Write data/loci.parquet (all used rows with `split`, after limits) and data/card.json."
-    options = {"source": "bundled", "limit": None, **{k: v for k, v in (config.get("data") or {}).items() if v is not None}}
+    asked = {k: v for k, v in (config.get("data") or {}).items() if v is not None}
+    options = {"source": "bundled", "limit": None, **asked}
     loci = load_table(**options)
     for split in SPLITS:
         unwanted = (options["limit"] or {}).get(split) == 0 or options.get(split) == 0
@@ -476,6 +452,6 @@ def run_card(loci:pd.DataFrame, options:dict)->dict:
     "The card beside a table of loci: options, counts, audit, fingerprint, and for the bundled table its origin."
     checks, bundled = check_loci(loci, genes=options.get("genes")), read_json(BUNDLED/"loci.json")
     asked = {k: v if isinstance(v, (int, float, dict, type(None))) else str(v) for k, v in options.items()}
-    asked.setdefault("limit", None)
     origin = ("attribution", "rules", "genes_fingerprint") if asked["source"] in ("bundled", "open-targets") else ()
-    return loci_card(loci, **asked, checks=dict(zip(checks.check, map(int, checks.found))), **{k: bundled[k] for k in origin})
+    found = dict(zip(checks.check, map(int, checks.found)))
+    return loci_card(loci, **{"limit": None, **asked}, checks=found, **{k: bundled[k] for k in origin})

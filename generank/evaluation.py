@@ -383,26 +383,19 @@ def run_figures(
 )->list:                 # of `generank.figures.Chart`
     "The figures of one run; differences are drawn for the declared family, and for all pairs where there is none."
     from generank import figures
-    from generank.figures import monitor_signs, reward_curve
-    from generank.statistics import power_table
-    charts = [figures.main_comparison(metrics["runs"], (metrics["primary"], "top_1") if metrics["primary"] != "top_1" else ("mrr", "top_1")),
-              figures.top_k_lines([r for r in metrics["runs"] if r["kind"] in ("arm", "control") or r["name"] in TOP_K_BASELINES])]
+    runs, primary = metrics["runs"], metrics["primary"]
+    some = [r for r in runs if r["kind"] in ("arm", "control") or r["name"] in TOP_K_BASELINES]
+    charts = [figures.main_comparison(runs, ("mrr" if primary == "top_1" else primary, "top_1")), figures.top_k_lines(some)]
     family = {frozenset(p) for p in comparisons["family"]} or {frozenset((r["a"], r["b"])) for r in comparisons["primary"]}
-    both = {(r["a"], r["b"], r["metric"]): r for r in (*comparisons["primary"], *comparisons["completed"]) if frozenset((r["a"], r["b"])) in family}
-    name = figures.METRIC_NAMES.get(metrics["primary"], metrics["primary"])
-    if both: charts.append(figures.paired_differences(list(both.values()), metrics["n_loci"], metrics["n_clusters"], xlabel=f"Difference in {name}",
+    both = {(r["a"], r["b"], r["metric"]): r for r in (*comparisons["primary"], *comparisons["completed"])
+            if frozenset((r["a"], r["b"])) in family}
+    if both: charts.append(figures.paired_differences(
+        list(both.values()), metrics["n_loci"], metrics["n_clusters"], xlabel=f"Difference in {figures.METRIC_NAMES.get(primary, primary)}",
         note="Completed lists show what is left when the form and length of the lists no longer count."))
-    declared = [r for r in comparisons["primary"] if frozenset((r["a"], r["b"])) in family]
-    size = metrics["n_loci"], metrics["n_clusters"]
-    if declared and metrics["n_clusters"] > 1:
-        taken = [r for r in comparisons["decomposition"] if frozenset((r["a"], r["b"])) in family]
-        charts += [figures.decomposition(taken, *size), *([figures.power_lines(curves_of, declared, *size, name_of_metric=name)] if len(curves_of := power_table(declared, *size)) else [])]
-        first = [r for r in comparisons["by_part"] if (r["a"], r["b"]) == (declared[0]["a"], declared[0]["b"])]
-        if first: charts.append(figures.gain_by_part(first, *size, xlabel=f"Difference in {name}"))
-    if any(r.get("by_evidence_class") for r in metrics["runs"]): charts.append(figures.evidence_classes(metrics["runs"]))
-    if curves: charts.append(reward_curve(curves, metrics["training"]))
+    if any(r.get("by_evidence_class") for r in runs): charts.append(figures.evidence_classes(runs))
+    if curves: charts.append(figures.reward_curve(curves, metrics["training"]))
     watched = {arm: rows for arm, rows in curves.items() if any(r.get("monitor/list_length") is not None for r in rows)}
-    return charts + [monitor_signs(rows, arm, name=f"monitor_{arm}") for arm, rows in watched.items()]
+    return charts + [figures.monitor_signs(rows, arm, name=f"monitor_{arm}") for arm, rows in watched.items()]
 
 # %% ../nbs/55_evaluation.ipynb #29d507c6
 def probe_answers(run_dir, config:dict)->list[tuple]:

@@ -31,35 +31,33 @@ log = logging.getLogger("generank")
 class Stage:
     "One step of a run."
     notebook:str                # its notebook, without the ending
-    settings:tuple[str, ...]    # parts of the configuration that its result depends on
-    reads:tuple[str, ...]       # patterns of the files that it reads
-    makes:tuple[str, ...]       # patterns of the files that it makes
-    arms:str = ""               # "each": an execution for each trained arm; "together": one for all pending arms; "": no arms
+    settings:str                # parts of the configuration that its result depends on
+    reads:str                   # patterns of the files that it reads
+    makes:str                   # patterns of the files that it makes
+    arms:str = ""               # "each": an execution a trained arm; "together": one for all pending; "": no arms
 
-def _weights(arm): return f"models/{{{arm}}}/*.safetensors*", f"models/{{{arm}}}/*config.json"
-
-STAGES = {
-    "data":       Stage("12_data", ("data",), (), ("data/*",)),
-    "grpo":       Stage("34_grpo", ("seed", "model", "prompts", "grpo"), ("data/loci.parquet", *_weights("start")), ("models/{arm}/**/*",), "each"),
-    "inference":  Stage("42_inference", ("seed", "model", "prompts", "styles", "inference", "probes"), ("data/loci.parquet", *_weights("weights")),
-                        ("responses/{arm}.parquet", "responses/samples/{arm}.*", "probes/{arm}/*"), "together"),
-    "evaluation": Stage("55_evaluation", ("evaluation", "probes"),
-                        ("data/loci.parquet", "responses/{arm}.parquet", "responses/samples/{arm}.csv", "probes/{arm}/*.parquet",
-                         "models/{arm}/metrics.jsonl", "models/{arm}/training.json"), ("evaluation/**/*",)),
-    "report":     Stage("index", ("report", "description", "evaluation"),
-                        ("data/*", "responses/{arm}.parquet", "models/{arm}/*.json*", "evaluation/**/*"), ("site/**/*",)),
+STAGES = {   # {start} is the arm that an arm starts from, {weights} the one whose weights it answers with
+    "data":       Stage("12_data", "data", "", "data/*"),
+    "grpo":       Stage("34_grpo", "seed model prompts grpo",
+                        "data/loci.parquet models/{start}/*.safetensors* models/{start}/*config.json",
+                        "models/{arm}/**/*", "each"),
+    "inference":  Stage("42_inference", "seed model prompts styles inference probes",
+                        "data/loci.parquet models/{weights}/*.safetensors* models/{weights}/*config.json",
+                        "responses/{arm}.parquet responses/samples/{arm}.* probes/{arm}/*", "together"),
+    "evaluation": Stage("55_evaluation", "evaluation probes",
+                        "data/loci.parquet responses/{arm}.parquet responses/samples/{arm}.csv probes/{arm}/*.parquet "
+                        "models/{arm}/metrics.jsonl models/{arm}/training.json", "evaluation/**/*"),
+    "report":     Stage("index", "report description evaluation",
+                        "data/* responses/{arm}.parquet models/{arm}/*.json* evaluation/**/*", "site/**/*"),
 }
 
-# %% ../nbs/60_execution.ipynb #ff07cddd
-def find_notebooks(
-    folder=None,     # the folder; None: $GENERANK_NBS, or nbs/ of the clone that the library is installed from
-)->Path:             # a folder that holds every stage's notebook
-    "The folder of the stage notebooks."
+def find_notebooks(folder=None)->Path:
+    "The folder of the stage notebooks: `folder`, else `GENERANK_NBS`, else `nbs/` of the clone."
     folder = Path(folder or os.environ.get("GENERANK_NBS") or REPOSITORY/"nbs")
-    for name, stage in STAGES.items():
-        if name != "report" and not (folder/f"{stage.notebook}.ipynb").is_file():
-            raise UserError(f"{folder} lacks the stage notebook {stage.notebook}.ipynb: install generank from a clone (pip install -e .), "
-                            "or name their folder in GENERANK_NBS.")
+    for name in (stage.notebook for stage in STAGES.values() if stage.notebook != "index"):
+        if not (folder/f"{name}.ipynb").is_file():
+            raise UserError(f"{folder} lacks the stage notebook {name}.ipynb: install generank from a clone "
+                            "(pip install -e .), or name their folder in GENERANK_NBS.")
     return folder
 
 # %% ../nbs/60_execution.ipynb #27838db8
@@ -72,15 +70,15 @@ class Interrupted(RunFailed):
 STOPPED = "Stopped; what is finished is kept."
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-def file_problem(
-    error:BaseException,
-)->str|None:     # None: another kind of error
-    "A full disk, or a place that can't be written to, in one sentence."
+def file_problem(error:BaseException)->str|None:
+    "A full disk, or a place that can't be written to, in one sentence; None for another error."
     if not isinstance(error, OSError): return None
     what, place = error.strerror, f" for {error.filename}" if error.filename else ""
-    if error.errno in FULL: return f"There is no room left on the disk{place} ({what}): make some, or choose another --out."
+    if error.errno in FULL:
+        return f"There is no room left on the disk{place} ({what}): make some, or choose another --out."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        return f"{error.filename or 'A file'} can't be written to ({what}): look at its permissions, or choose another --out."
+        file = error.filename or "A file"
+        return f"{file} can't be written to ({what}): look at its permissions, or choose another --out."
 
 # %% ../nbs/60_execution.ipynb #95bbb63e
 class Stop:
@@ -124,14 +122,13 @@ class Stop:
             if self.kernel: os.killpg(self.kernel, signal.SIGKILL)
 
 # %% ../nbs/60_execution.ipynb #36de48fa
-def run_cells(
-    cells:list,     # a notebook's cells
-)->list:            # those that a run executes
+def run_cells(cells:list)->list:
     "Leave out the examples and tests of a notebook."
     tags = [c["metadata"].get("tags", []) for c in cells]
     start = next((i for i, t in enumerate(tags) if "parameters" in t), len(cells))
     exported = [bool(re.search(r"^#\|\s*export\s*$", "".join(c["source"]), re.M)) for c in cells]
-    return [c for i, c in enumerate(cells) if "test" not in tags[i] and (c["cell_type"] != "code" or exported[i] or i >= start)]
+    ran = [c["cell_type"] != "code" or e or i >= start for i, (c, e) in enumerate(zip(cells, exported))]
+    return [c for c, tag, run in zip(cells, tags, ran) if run and "test" not in tag]
 
 def prepare(notebook:Path):
     "What papermill executes: a notebook without its tests, examples and old outputs."
@@ -142,47 +139,42 @@ def prepare(notebook:Path):
         if c.cell_type == "code": c.outputs, c.execution_count = [], None
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
     nb.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
-    if not any("parameters" in c.metadata.get("tags", []) for c in nb.cells): raise RunFailed(f"{notebook} has no cell tagged `parameters`.")
+    if not any("parameters" in c.metadata.get("tags", []) for c in nb.cells):
+        raise RunFailed(f"{notebook} has no cell tagged `parameters`.")
     return nb
 
 # %% ../nbs/60_execution.ipynb #75081ae5
-def kernel_manager(
-    stop:Stop,           # told the kernel's process
-    output,              # open file for what the process itself prints
-    sockets:Path,        # folder for the sockets to speak to the kernel through
-    threads:int=None,    # processor threads of torch and numpy in the kernel; None leaves it to them
-):                       # a class for nbclient
-    "A kernel manager whose kernels run in the present environment."
+def kernel_manager(stop:Stop, output, sockets, threads:int=None):
+    "A class for nbclient, whose kernels run in this environment and print to the file `output`; `stop` can end them."
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     class Manager(AsyncKernelManager):
         kernel_spec = KernelSpec(argv=argv, display_name="Python 3", language="python")
-        def _transport_default(self): return "ipc" if os.name == "posix" and len(str(sockets)) < 90 else "tcp"   # a socket's name may have 104 bytes
+        def _transport_default(self): return "ipc" if os.name == "posix" and len(str(sockets)) < 90 else "tcp"
         def _ip_default(self): return f"{sockets}/kernel" if self.transport == "ipc" else super()._ip_default()
         async def start_kernel(self, **kwargs):
-            await super().start_kernel(**{"env": os.environ | thread_settings(threads), **kwargs}, stdout=output, stderr=output)
+            env = os.environ | thread_settings(threads)
+            await super().start_kernel(**{"env": env, **kwargs}, stdout=output, stderr=output)
             stop.kernel = self.provisioner.pid
             if stop.asked: stop.kill()   # while it was started
     return Manager
 
 # %% ../nbs/60_execution.ipynb #933a99ce
-def failure(
-    error:BaseException, # what papermill raised
-    name:str,            # the executed notebook
-    stop:Stop,           # whether somebody asked to stop
-)->BaseException:        # the error to raise
-    "The one-sentence form of an error in a notebook."
+def failure(error:BaseException, name:str, stop:Stop)->BaseException:
+    "The error to raise for one that papermill raised in the notebook `name`: one sentence."
     kind = type(error).__name__
     if stop.asked: return Interrupted(STOPPED)
     if kind == "CellTimeoutError": return RunFailed(f"A cell of {name} ran longer than the cell time-out allows.")
-    if kind == "RuntimeError": return RunFailed(f"The kernel of {name} did not start (see run.log for what it printed).")
-    if kind == "DeadKernelError": return RunFailed(f"The kernel of {name} died; if the machine ran out of memory, lower the batch size (see run.log).")
+    if kind == "RuntimeError": return RunFailed(f"The kernel of {name} did not start (see run.log for what it said).")
+    if kind == "DeadKernelError":
+        return RunFailed(f"The kernel of {name} died; where memory ran out, lower the batch size (see run.log).")
     if kind != "PapermillExecutionError": return error
     if error.ename == "UserError": return UserError(error.evalue)
     full = next((code for code in FULL if os.strerror(code) in error.evalue), None)
     if full: return OSError(full, os.strerror(full))
-    line = next((s for s in map(str.strip, error.source.splitlines()) if s and not s.startswith(("#", "import ", "from "))), "")
+    lines = [s for s in map(str.strip, error.source.splitlines()) if s and not s.startswith(("#", "import ", "from "))]
+    line = lines[0] if lines else ""
     first = (error.evalue.splitlines() or [""])[0][:300]
     return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {first}")
 
@@ -206,14 +198,14 @@ def execute(
 ):
     "Execute a copy of a notebook by papermill, tests and examples dropped, in a fresh kernel of this environment."
     import papermill
-    name = os.path.relpath(output)
-    with tempfile.TemporaryDirectory(prefix="generank-", ignore_cleanup_errors=True) as room, open(f"{room}/printed", "w+") as printed:
+    name, room = os.path.relpath(output), tempfile.TemporaryDirectory(prefix="generank-", ignore_cleanup_errors=True)
+    with room as folder, open(f"{folder}/printed", "w+") as printed:
         try:
             if stop.asked: raise Interrupted(STOPPED)
             output.parent.mkdir(parents=True, exist_ok=True)
             papermill.execute_notebook(
-                prepare(notebook), name, parameters, kernel_name="python3", language="python", progress_bar=False, execution_timeout=cell_timeout,
-                kernel_manager_class=kernel_manager(stop, printed, Path(room), threads))
+                prepare(notebook), name, parameters, kernel_name="python3", language="python", progress_bar=False,
+                execution_timeout=cell_timeout, kernel_manager_class=kernel_manager(stop, printed, folder, threads))
         except (KeyboardInterrupt, Exception) as e: raise failure(e, name, stop) from e
         finally:
             stop.kill()
@@ -227,17 +219,15 @@ def execute(
 @lru_cache
 def _places(run_dir:str, cwd:str)->list[tuple[re.Pattern, str]]:
     "Absolute paths of this machine and what stands for them, the longest first."
-    places = {run_dir: "<run>", cwd: ".", sys.prefix: "<environment>", str(REPOSITORY): "<generank>", tempfile.gettempdir(): "<tmp>", str(Path.home()): "~"}
+    places = {run_dir: "<run>", cwd: ".", sys.prefix: "<environment>", str(REPOSITORY): "<generank>",
+              tempfile.gettempdir(): "<tmp>", str(Path.home()): "~"}
     if not sys.base_prefix.startswith("/usr"): places.setdefault(sys.base_prefix, "<python>")
     resolved = {str(Path(p).resolve()): name for p, name in places.items()}
-    known = [(p, name) for p, name in {**resolved, **places}.items() if len(Path(p).parts) > 1]
-    return [(re.compile(re.escape(p) + r"(?=$|[^\w.-])"), name) for p, name in sorted(known, key=lambda place: -len(place[0]))]
+    known = {p: name for p, name in {**resolved, **places}.items() if len(Path(p).parts) > 1}
+    return [(re.compile(re.escape(p) + r"(?=$|[^\w.-])"), known[p]) for p in sorted(known, key=lambda p: -len(p))]
 
-def scrub(
-    text:str,          # log or notebook text
-    run_dir="",        # the run folder
-)->str:                # the text with `<run>`, `.`, `<environment>`, `~` in place of absolute paths
-    "Replace this machine's paths in a text."
+def scrub(text:str, run_dir="")->str:
+    "Put `<run>`, `.`, `<environment>`, `~` in place of absolute paths of this machine."
     for pattern, name in _places(str(run_dir), os.getcwd()): text = pattern.sub(lambda _: name, text)
     return text
 
@@ -247,22 +237,20 @@ def duration(seconds:float)->str:
     minutes, s = divmod(int(round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{s:02}" if minutes >= 60 else f"{minutes}:{s:02}"
 
-def describe(
-    state:dict,      # what `generank.core.Progress` reports
-    since:float=0,   # seconds since that report
-    cost:dict=None,  # `price_per_hour` and `currency`, for what the rest will cost
-)->str:              # "loci 3/12, 0:06 elapsed, 0:18 left"
-    "A progress report in words."
+def describe(state:dict, since:float=0, cost:dict=None)->str:
+    "What `Progress` reported `since` seconds ago, in words; with the cost of what is left where it has a price."
     done, total, elapsed, price = state["done"], state["total"], state["elapsed"], (cost or {}).get("price_per_hour")
     new = done - state.get("initial", 0)
     rest = max(0, elapsed / new * (total - done) - since) if new and total else None
-    left = "" if rest is None else f", {duration(rest)} left" + ("" if price is None else f" ({rest / 3600 * price:.2f} {cost['currency']})")
-    return f"{state['description'] or 'step'} {done:g}" + (f"/{total:g}" if total else "") + f", {duration(elapsed + since)} elapsed{left}"
+    steps = f"{state['description'] or 'step'} {done:g}" + (f"/{total:g}" if total else "")
+    left = "" if rest is None else f", {duration(rest)} left"
+    if left and price is not None: left += f" ({rest / 3600 * price:.2f} {cost['currency']})"
+    return f"{steps}, {duration(elapsed + since)} elapsed{left}"
 
 # %% ../nbs/60_execution.ipynb #d8bb3dfa
 class Display:
     "What a person sees of a run, on stderr."
-    def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between two lines where there is no terminal
+    def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between lines without a terminal
         from rich.console import Console
         self.console, self.every = console or Console(stderr=True, highlight=False), every
         self.cost = None   # of the run shown, for what the rest will cost
@@ -292,11 +280,7 @@ class Display:
 
 # %% ../nbs/60_execution.ipynb #8fb4bc64
 @contextmanager
-def watching(
-    run_dir:Path,        # the run folder
-    display:Display,     # where to show progress
-    stop:Stop,           # whose patience to watch
-):
+def watching(run_dir:Path, display:Display, stop:Stop):
     "Show what the stage reports, and enforce a stop, while the block runs."
     path, over = run_dir.resolve()/".progress.json", threading.Event()
     path.unlink(missing_ok=True)
@@ -316,25 +300,21 @@ def watching(
 
 # %% ../nbs/60_execution.ipynb #1e72c170
 @lru_cache(maxsize=None)
-def code_hash(
-    source:str,     # Python source
-)->str:             # sha256 of what it does, the same for any comments, docstrings and layout
-    "Fingerprint of code; source that is not plain Python (notebook magics) is taken as text."
+def code_hash(source:str)->str:
+    "sha256 of what Python source does; source that is not plain Python (notebook magics) is taken as text."
     try: tree = ast.parse(source)
     except SyntaxError: return sha256_json(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            body[0].value = ast.Constant(None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant): first.value = ast.Constant(None)
     return sha256_json(ast.unparse(tree))
 
 # %% ../nbs/60_execution.ipynb #ab891d34
 def _source(module:str)->str: return (PACKAGE/f"{module}.py").read_text(encoding="utf-8")
 
 @lru_cache(maxsize=None)
-def imported_modules(
-    source:str,     # Python source
-)->frozenset[str]:  # names of our modules that it imports: {"core", "data"}
+def imported_modules(source:str)->frozenset[str]:
     "Our own modules that some code imports."
     try: nodes = list(ast.walk(ast.parse(source)))
     except SyntaxError: return frozenset()
@@ -345,9 +325,7 @@ def imported_modules(
     names = {d.split(".")[1] for d in dotted if d.startswith("generank.")}
     return frozenset(n for n in names if (PACKAGE/f"{n}.py").is_file())
 
-def all_modules(
-    names,           # our modules, such as {"grpo"}
-)->set[str]:         # these and all that they import, directly or not
+def all_modules(names)->set[str]:
     "Our modules that some modules need."
     todo, seen = {n for n in names if (PACKAGE/f"{n}.py").is_file()}, set()
     while todo:
@@ -356,25 +334,21 @@ def all_modules(
     return seen
 
 # %% ../nbs/60_execution.ipynb #090773c6
-def code_parts(
-    notebook,        # a stage's notebook
-    modules=None,    # our modules that do its work; None: those that it imports
-)->dict[str, str]:   # what -> sha256
-    "Fingerprints of the notebook's code that a run executes, of our modules behind it, and of the bundled tables that those read."
-    code = "\n\n".join("".join(c["source"]) for c in run_cells(read_json(notebook)["cells"]) if c["cell_type"] == "code")
-    needed = sorted(all_modules(imported_modules(code) if modules is None else modules))
-    tables = sorted(f"data/{p.name}" for p in (PACKAGE/"data").glob("*.parquet") if any(p.name in _source(m) for m in needed))
-    parts = {"the notebook": code_hash(code)} | {f"generank.{m}": code_hash(_source(m)) for m in needed}
-    return parts | {f"generank/{table}": sha256_file(PACKAGE/table) for table in tables}
+def code_parts(notebook, modules=None)->dict[str, str]:
+    "Hashes of the code that a run executes, of our `modules` behind it (None: those it imports) and their tables."
+    cells = [c for c in run_cells(read_json(notebook)["cells"]) if c["cell_type"] == "code"]
+    code = "\n\n".join("".join(c["source"]) for c in cells)
+    sources = {m: _source(m) for m in sorted(all_modules(imported_modules(code) if modules is None else modules))}
+    tables = [p for p in sorted((PACKAGE/"data").glob("*.parquet")) if any(p.name in s for s in sources.values())]
+    return {"the notebook": code_hash(code), **{f"generank.{m}": code_hash(s) for m, s in sources.items()},
+            **{f"generank/data/{p.name}": sha256_file(p) for p in tables}}
 
 # %% ../nbs/60_execution.ipynb #71171b46
-def find_files(
-    folder,          # where to look
-    patterns,        # glob patterns relative to it
-)->list[str]:        # paths relative to `folder`, sorted
-    "Files that match, without checkpoints, hidden ones and what is written for TensorBoard (its names hold the machine's)."
-    found = {p.relative_to(folder).as_posix() for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file()}
-    return sorted(f for f in found if not any(part.startswith((".", "checkpoint")) or part == "tensorboard" for part in f.split("/")))
+def find_files(folder, patterns)->list[str]:
+    "Files of a folder that match, without checkpoints, hidden ones and TensorBoard's (whose names hold the machine's)."
+    files = (p for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file())
+    found = {p.relative_to(folder).as_posix() for p in files}
+    return sorted(f for f in found if not re.search(r"(^|/)(\.|checkpoint|tensorboard/)", f))
 
 def file_hashes(folder, patterns)->dict[str, str]:
     "sha256 of each file that `find_files` finds."
@@ -390,14 +364,15 @@ def git_state()->dict|None:
     "Commit of the clone that the library runs from and whether tracked files differ from it; None outside a clone."
     top, sha = (_output("git", "-C", str(REPOSITORY), "rev-parse", what) for what in ("--show-toplevel", "HEAD"))
     if not sha or not top or Path(top).resolve() != REPOSITORY.resolve(): return None
-    return {"sha": sha, "dirty": bool(_output("git", "-C", str(REPOSITORY), "status", "--porcelain", "--untracked-files=no"))}
+    changed = _output("git", "-C", str(REPOSITORY), "status", "--porcelain", "--untracked-files=no")
+    return {"sha": sha, "dirty": bool(changed)}
 
 def packages()->dict[str, str]:
     "Versions of this library and of the packages it requires, as installed."
-    versions = {"generank": generank.__version__}
-    with suppress(metadata.PackageNotFoundError):
-        for name in sorted(re.match(r"[\w.-]+", r)[0] for r in metadata.requires("generank") or [] if "extra ==" not in r):
-            with suppress(metadata.PackageNotFoundError): versions[name] = metadata.version(name)
+    versions, required = {"generank": generank.__version__}, []
+    with suppress(metadata.PackageNotFoundError): required = metadata.requires("generank") or []
+    for name in sorted(re.match(r"[\w.-]+", r)[0] for r in required if "extra ==" not in r):
+        with suppress(metadata.PackageNotFoundError): versions[name] = metadata.version(name)
     return versions
 
 # %% ../nbs/60_execution.ipynb #4501fcdf
@@ -407,14 +382,14 @@ def hardware()->dict:
     import psutil
     memory, cpu = [psutil.virtual_memory().total], platform.processor() or platform.machine()
     with suppress(OSError, ValueError): memory.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    with suppress(OSError, TypeError): cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[1].strip()
+    with suppress(OSError, TypeError): cpu = re.search(r"model name\s*:\s*(.+\S)", Path("/proc/cpuinfo").read_text())[1]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
-    return {"cpu": cpu, "cores": cores, "memory_gb": round(min(memory) / 2**30, 1), "gpus": gpus.splitlines() if gpus else []}
+    return {"cpu": cpu, "cores": cores, "memory_gb": round(min(memory) / 2**30, 1), "gpus": (gpus or "").splitlines()}
 
 # %% ../nbs/60_execution.ipynb #211d6704
 def _cards(nvml)->list:
-    "Handles of the cards that CUDA_VISIBLE_DEVICES leaves: indices or UUIDs, all where it is not set; CUDA stops at the first that is not there."
+    "Handles of the cards that CUDA_VISIBLE_DEVICES names by index or UUID; CUDA stops at the first that is not there."
     named, count = os.environ.get("CUDA_VISIBLE_DEVICES"), nvml.nvmlDeviceGetCount()
     handles = []
     for name in map(str, range(count)) if named is None else filter(None, map(str.strip, named.split(","))):
@@ -423,10 +398,8 @@ def _cards(nvml)->list:
         else: break
     return handles
 
-def gpu_joules(
-    nvml=None,       # NVIDIA's library; None: the package nvidia-ml-py (in the extra `gpu`), where it is installed
-)->float|None:       # None where no card tells
-    "What the cards of this process have taken since their driver was loaded."
+def gpu_joules(nvml=None)->float|None:
+    "What the cards of this process have taken since their driver was loaded; None where no card tells."
     if nvml is None:
         try: import pynvml as nvml
         except ImportError: return None
@@ -458,11 +431,12 @@ def now()->str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 def dataset_identity(run_dir)->dict|None:
-    "What the run's loci are: their file's sha256 and what the data card says of their origin; None before they are written."
+    "The run's loci: their file's sha256 and what the data card says of their origin; None before they are written."
     loci, card = Path(run_dir)/"data"/"loci.parquet", Path(run_dir)/"data"/"card.json"
     if not loci.exists(): return None
     said = read_json(card) if card.exists() else {}
-    return {"loci_sha256": sha256_file(loci)} | {k: v for k, v in said.items() if isinstance(v, (str, int, float, bool, type(None)))}
+    plain = {k: v for k, v in said.items() if v is None or isinstance(v, (str, int, float, bool))}
+    return {"loci_sha256": sha256_file(loci), **plain}
 
 # %% ../nbs/60_execution.ipynb #70d1b2e7
 def _served(run_dir, config:dict)->float|None:
@@ -473,33 +447,30 @@ def _served(run_dir, config:dict)->float|None:
     stores = sorted((Path(run_dir)/"responses"/"store").glob("*.jsonl"))
     return sum(spent(ResponseStore(f, writable=False).rows.values(), *prices)["cost"] for f in stores)
 
-def bill(
-    run_dir,             # the run folder
-    manifest:dict,       # with its stages
-    config:dict,         # the resolved configuration
-)->dict:                 # seconds, price_per_hour, currency, machine, server, gpu_kwh; None where unknown
-    "Time, energy and money of the work that a run did itself."
+def bill(run_dir, manifest:dict, config:dict)->dict:
+    "Seconds, kWh and money (the machine's and a server's) of the work that a run did itself; None where unknown."
     done, price = [s for s in manifest["stages"].values() if "copied_from" not in s], config["cost"]["price_per_hour"]
     seconds, energy = sum(s.get("seconds", 0) for s in done), [s.get("gpu_kwh") for s in done]
-    return {**config["cost"], "seconds": round(seconds, 1), "machine": None if price is None else round(price * seconds / 3600, 4),
-            "server": _served(run_dir, config), "gpu_kwh": round(sum(energy), 6) if energy and None not in energy else None}
+    machine = None if price is None else round(price * seconds / 3600, 4)
+    kwh = round(sum(energy), 6) if energy and None not in energy else None
+    return {**config["cost"], "seconds": round(seconds, 1), "machine": machine, "server": _served(run_dir, config),
+            "gpu_kwh": kwh}
 
 # %% ../nbs/60_execution.ipynb #a2ee6259
 NOTES = ["Tests (cells tagged `test`) and examples were dropped from the executed notebooks.",
          "`seconds` and `gpu_kwh` of arms that shared an execution are its, divided evenly.",
-         "`cost` is that of units that were not copied from another run; `gpu_kwh` is what the cards counted, of all that ran on them."]
+         "`cost` is that of units that were not copied from another run; "
+         "`gpu_kwh` is what the cards counted, of all that ran on them."]
 
-def write_manifest(
-    run_dir,             # the run folder
-    manifest:dict,       # as read; changed in place
-    config:dict,         # the resolved configuration
-):
+def write_manifest(run_dir, manifest:dict, config:dict):
     "Write `manifest.json` with the present surroundings; called after every change of a stage's state."
     manifest.setdefault("created", now())
     manifest.update(
-        updated=now(), profile=config["profile"], generank=generank.__version__, git=git_state(), packages=packages(), hardware=hardware(),
-        python=platform.python_version(), platform=f"{platform.system()} {platform.machine()}",
+        updated=now(), profile=config["profile"], generank=generank.__version__, git=git_state(), packages=packages(),
+        hardware=hardware(), python=platform.python_version(), platform=f"{platform.system()} {platform.machine()}",
         model={k: config["model"][k] for k in ("name", "revision")}, dataset=dataset_identity(run_dir),
-        seeds={"training": config["seed"], "evaluation": config["evaluation"]["seed"]}, config_sha256=sha256_json(config),
-        seconds=round(sum(s.get("seconds", 0) for s in manifest["stages"].values()), 1), cost=bill(run_dir, manifest, config), notes=NOTES)
+        seeds={"training": config["seed"], "evaluation": config["evaluation"]["seed"]},
+        config_sha256=sha256_json(config),
+        seconds=round(sum(s.get("seconds", 0) for s in manifest["stages"].values()), 1),
+        cost=bill(run_dir, manifest, config), notes=NOTES)
     write_json(Path(run_dir)/"manifest.json", manifest)

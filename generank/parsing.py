@@ -127,8 +127,9 @@ _SYMBOL = re.compile(_ONE)
 _MARKS = " \t\n'\"`*_“”‘’«»[]{}()<>.:;!?#|~$\\-–—•·●▪◦+✓…"
 _NOT_SYMBOLS = {"none", "n/a", "na", "null", "unknown", "rank", "gene", "genes", "symbol", "note", "etc", "json"}
 _LABEL = re.compile(r"\d{1,3}(?:st|nd|rd|th)?(?:[\"'`*]*\s?[.):\]=-]+\s*|\s+(?=[A-Za-z*]))"
-                    r"|(?:[ivxIVX]{1,4}|[A-Za-z])[.)]\s*(?=\S)|#\d{1,3}\s*|(?:[Rr]ank|[Gg]ene|[Tt]op|[Nn]umber|[Cc]andidate)\s"
-                    r"(?:\d{1,3}\W+)?|[A-Z]?[a-z]+(?: [a-z]+){0,5}[\"'*`]*\s?:\s*")
+                    r"|(?:[ivxIVX]{1,4}|[A-Za-z])[.)]\s*(?=\S)|#\d{1,3}\s*"
+                    r"|(?:[Rr]ank|[Gg]ene|[Tt]op|[Nn]umber|[Cc]andidate)\s(?:\d{1,3}\W+)?"
+                    r"|[A-Z]?[a-z]+(?: [a-z]+){0,5}[\"'*`]*\s?:\s*")
 
 @lru_cache(maxsize=4096)
 def _names(candidates:tuple[str,...])->dict[str,str]:

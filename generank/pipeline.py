@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['IDLE', 'RECORDED', 'Unit', 'units', 'Run', 'patterns', 'settings_of', 'parts_of', 'changed_parts', 'why', 'plan',
            'check_folder', 'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'begin', 'notebook_name', 'end',
-           'do', 'claimed', 'adopt', 'execute_run', 'record', 'reevaluate', 'find_runs', 'read_config',
-           'settings_differ', 'state', 'headline', 'in_words', 'summary', 'runs_table', 'forecast', 'foretold']
+           'do', 'claimed', 'adopt', 'execute_run', 'record', 'reevaluate', 'find_runs', 'settings_differ', 'state',
+           'headline', 'in_words', 'summary', 'runs_table', 'forecast', 'foretold']
 
 # %% ../nbs/62_pipeline.ipynb #018aeaf3
 import logging, os, shutil, statistics, time
@@ -40,7 +40,6 @@ def units(config:dict)->list[list[Unit]]:
     arms = {"each": [[name] for name in trained], "together": [names], "": [[""]]}
     return [[Unit(name, arm) for arm in group] for name, stage in STAGES.items() for group in arms[stage.arms]]
 
-# %% ../nbs/62_pipeline.ipynb #eba1810d
 @dataclass
 class Run:
     "A run folder, what it shall hold, and what it holds."
@@ -61,12 +60,12 @@ def patterns(run:Run, unit:Unit, which:str)->list[str]:
     "File patterns of what a unit `reads` or `makes`, relative to the run folder, with the arms' names filled in."
     arms = [run.arm(unit.arm)] if unit.arm else run.config["arms"]
     filled = lambda p, a: p.format(arm=a["name"], start=a["start_from"] or "-", weights=a["adapter_of"] or a["name"])
-    return list(dict.fromkeys(filled(p, a) for p in getattr(STAGES[unit.stage], which) for a in arms))
+    return list(dict.fromkeys(filled(p, a) for p in getattr(STAGES[unit.stage], which).split() for a in arms))
 
 # %% ../nbs/62_pipeline.ipynb #38864a0f
 def settings_of(run:Run, unit:Unit)->dict:
     "The parameters that a unit's result depends on, by dotted path."
-    used, arm = {k: run.config[k] for k in STAGES[unit.stage].settings}, run.arm(unit.arm) if unit.arm else {}
+    used, arm = {k: run.config[k] for k in STAGES[unit.stage].settings.split()}, run.arm(unit.arm) if unit.arm else {}
     if unit.stage == "grpo":
         every = set(used["grpo"])
         mine = {"format": {"warm_start", "lora"}, "sft": every - {"warm_start"}, "grpo": every - {"warm_start", "sft"}}
@@ -80,7 +79,6 @@ def settings_of(run:Run, unit:Unit)->dict:
     if unit.stage in ("evaluation", "report"): used["arms"] = run.config["arms"]
     return flatten(used)
 
-# %% ../nbs/62_pipeline.ipynb #f63e89aa
 def _strings(value)->list[str]:
     "Every string in nested lists and mappings: a source may be a file, several, or pairs of files."
     if isinstance(value, str): return [value]
@@ -97,7 +95,7 @@ def parts_of(run:Run, unit:Unit)->dict[str, dict]:
     if elsewhere and "/" in elsewhere and (weights := trained_weights(elsewhere)):
         files[f"the adapter {elsewhere}"] = sha256_file(weights)
     if unit.stage == "report":
-        files |= file_hashes(run.notebooks, ["index.ipynb", "dataset.ipynb", "references.bib"])
+        files |= file_hashes(run.notebooks, ["index.ipynb"])
         files |= file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
     code = code_parts(notebook, {unit.stage}) if notebook.exists() else {}
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
@@ -122,7 +120,6 @@ def why(run:Run, unit:Unit)->str|None:
     lost = [f for f, sha in record["artefacts"].items() if made.get(f) != sha]
     return f"{lost[0]} is {'altered' if lost[0] in made else 'missing'}" if lost else None
 
-# %% ../nbs/62_pipeline.ipynb #d2c1add6
 def plan(run:Run)->list[tuple[Unit, str]]:
     "What a run would do with each unit: `skip`, `run: REASON` or `maybe: ...`."
     rows, pending = [], set()
@@ -136,22 +133,20 @@ def plan(run:Run)->list[tuple[Unit, str]]:
     return rows
 
 # %% ../nbs/62_pipeline.ipynb #fafb4cbd
-def check_folder(run_dir:Path, resume:bool, clean:bool, what:str="run", mark:str="config.yaml"):
+def check_folder(out:Path, resume:bool, clean:bool, what:str="run", mark:str="config.yaml"):
     "Raise a `UserError` unless the folder, known by the file `mark`, may be used as asked."
     if resume and clean: raise UserError(f"--resume continues a {what} and --clean starts it over: give one of them.")
-    if run_dir.exists() and not run_dir.is_dir(): raise UserError(f"{run_dir} is a file: choose another --out.")
-    if not run_dir.exists() or all(p.name == ".lock" for p in run_dir.iterdir()): return
-    if not (run_dir/mark).exists():
-        raise UserError(f"{run_dir} holds files that are not a {what}'s: choose another --out.")
+    if out.exists() and not out.is_dir(): raise UserError(f"{out} is a file: choose another --out.")
+    if not out.exists() or all(p.name == ".lock" for p in out.iterdir()): return
+    if not (out/mark).exists(): raise UserError(f"{out} holds files that are not a {what}'s: choose another --out.")
     if not resume and not clean:
-        raise UserError(f"{run_dir} already holds a {what}: add --resume to continue it, --clean to start it over, "
+        raise UserError(f"{out} already holds a {what}: add --resume to continue it, --clean to start it over, "
                         "or choose another --out.")
 
 def empty(folder:Path):
     "Remove everything in a folder but its lock."
     for p in folder.iterdir(): shutil.rmtree(p) if p.is_dir() else p.name == ".lock" or p.unlink()
 
-# %% ../nbs/62_pipeline.ipynb #d20c3fc5
 def check_trainings(run:Run):
     "Raise a `UserError` where a stopped training would begin anew, since its settings or its code have changed."
     for unit in run.units():
@@ -159,8 +154,7 @@ def check_trainings(run:Run):
         if unit.stage != "grpo" or record.get("status", "done") == "done": continue
         if not any((run.dir/"models"/unit.arm/"checkpoints").glob(f"checkpoint-*/{MARK}")): continue
         before, held = record["made_from"], f"{run.dir}/models/{unit.arm} holds a training that was stopped"
-        changed = differences(before["parameters"], settings_of(run, unit))
-        changed = [d for d in changed if d.split(":")[0] not in IDLE]
+        changed = [d for d in differences(before["parameters"], settings_of(run, unit)) if d.split(":")[0] not in IDLE]
         if changed:
             first = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
             raise UserError(f"{held}, with other settings ({first}): give it those again, choose another --out, "
@@ -172,16 +166,8 @@ def check_trainings(run:Run):
                             "or start over with --clean.")
 
 # %% ../nbs/62_pipeline.ipynb #73d7b735
-def open_run(
-    profile:str=None,        # a name or a path; None: the folder's own configuration when it is resumed, else `laptop`
-    out=None,                # the run folder; None: runs/<profile>
-    overrides=(),            # settings such as "seed=2"
-    resume:bool=False,       # continue what the folder holds
-    clean:bool=False,        # start over
-    notebooks=None,          # folder of the stage notebooks
-    reuse=None,              # a folder of runs: finished units that are the same there are copied
-)->Run:                      # nothing is written yet
-    "A run as asked for, checked."
+def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, notebooks=None, reuse=None)->Run:
+    "A run as asked for, checked; nothing is written yet. By default a resumed folder's own profile, else `laptop`."
     kept = Path(out)/"config.yaml" if out else None
     own = profile is None and resume and kept is not None and kept.exists()
     config = resolve(str(kept) if own else profile or "laptop", overrides)
@@ -218,17 +204,16 @@ def logged(run_dir:Path):
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.format = lambda record: scrub(formatter.format(record), run_dir.resolve())
     handler.handleError = lambda record: None   # a full disk is told once, by the run
-    loggers = [logging.getLogger(name) for name in ("generank", "papermill")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    for logger in loggers:
+    before = {logger: (logger.level, logger.propagate) for logger in map(logging.getLogger, ("generank", "papermill"))}
+    for logger in before:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
     try: yield
     finally:
-        for logger, (level, propagate) in zip(loggers, before):
+        for logger, state in before.items():
             logger.removeHandler(handler)
-            logger.level, logger.propagate = level, propagate
+            logger.level, logger.propagate = state
         with suppress(OSError): handler.close()
 
 # %% ../nbs/62_pipeline.ipynb #8852b19e
@@ -309,7 +294,7 @@ def claimed(run:Run, group:list[Unit]):
         yield
 
 def adopt(run:Run, unit:Unit)->str|None:
-    "Copy a unit that another run of `run.reuse` has finished from the same parts, if its files are whole; that run's name."
+    "Copy a unit that another run of `run.reuse` has finished from the same parts, with whole files; that run's name."
     if run.reuse is None or unit.stage == "report": return None
     key = sha256_json(parts_of(run, unit))
     for donor in sorted(p.parent for p in run.reuse.glob("*/manifest.json")):
@@ -320,8 +305,8 @@ def adopt(run:Run, unit:Unit)->str|None:
         _remove(run, unit)
         for file in files:
             with atomic_path(run.dir/file) as copy: shutil.copyfile(donor/file, copy)
-        copied = {k: v for k, v in record.items() if k != "notebook"}
-        run.manifest["stages"][str(unit)] = {**copied, "copied_from": donor.name}
+        record.pop("notebook", None)
+        run.manifest["stages"][str(unit)] = {**record, "copied_from": donor.name}
         write_manifest(run.dir, run.manifest, run.config)
         return donor.name
 
@@ -342,13 +327,8 @@ def _execute_group(run:Run, group:list[Unit], at:str, display:Display, stop:Stop
     display.say(f"{at} {_title(pending)}: done in {duration(time.monotonic() - start)}")
 
 # %% ../nbs/62_pipeline.ipynb #8f998867
-def execute_run(
-    run:Run,                   # as `open_run` gives it
-    clean:bool=False,          # empty the folder first
-    display:Display=None,      # None: stderr
-    **kwargs,                  # `cell_timeout` and `render`, as in `do`
-)->Path:                       # the run folder
-    "Do everything in a run that is not done yet."
+def execute_run(run:Run, clean:bool=False, display:Display=None, **kwargs)->Path:
+    "Do everything in a run that is not done yet; further arguments (`cell_timeout`, `render`) go to `do`."
     display, groups = display or Display(), units(run.config)
     display.cost = run.config["cost"]
     with locked(run.dir), Stop() as stop:
@@ -371,7 +351,7 @@ def execute_run(
 
 # %% ../nbs/62_pipeline.ipynb #326ab6a4
 RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json",
-            "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/**/*")
+            "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/*.json")
 
 def record(run_dir, results=None)->Path:
     "Copy the small artefacts of a finished run to results/<profile>/seed-<seed>, in place of an earlier recording."
@@ -395,6 +375,7 @@ def reevaluate(folder)->Path:
     manifest = read_manifest(folder)
     shutil.rmtree(folder/"evaluation", ignore_errors=True)
     run_stage(folder, resolve(str(folder/"config.yaml")))
+    shutil.rmtree(folder/"evaluation"/"figures", ignore_errors=True)   # a recorded run keeps what no command draws again
     write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": git_state()}})
     return folder/"evaluation"/"metrics.json"
 
@@ -412,16 +393,11 @@ def find_runs(places=("runs",))->list[Path]:
         found += here
     return found
 
-def read_config(run_dir)->dict:
-    "A run's resolved configuration; one that can't be read is a `UserError`."
-    path = Path(run_dir)/"config.yaml"
-    if not path.is_file(): raise UserError(f"{run_dir} is not a run folder: it has no config.yaml.")
-    return read_yaml(path)
-
 def settings_differ(runs)->dict:
     "For each run but the first, the settings in which it differs from it: `seed: 1 -> 2`."
     first, *others = runs
-    return {Path(o).as_posix(): differences(read_config(first), read_config(o)) for o in others}
+    config = lambda run: read_yaml(Path(run)/"config.yaml")
+    return {Path(o).as_posix(): differences(config(first), config(o)) for o in others}
 
 # %% ../nbs/62_pipeline.ipynb #a685abe1
 def state(run_dir, config:dict, manifest:dict)->str:
@@ -435,7 +411,6 @@ def state(run_dir, config:dict, manifest:dict)->str:
     stuck = [f"{s} at {name}" for name, s in status.items() if s in ("failed", "interrupted")]
     return stuck[0] if stuck else f"{done} of {len(status)} done"
 
-# %% ../nbs/62_pipeline.ipynb #e4aac53f
 def headline(run_dir)->dict:
     "The one result that a run is about, with 95 % intervals, and its difference from the arm that it is held against."
     read = lambda name: read_json(f) if (f := Path(run_dir)/"evaluation"/f"{name}.json").exists() else {}
@@ -466,7 +441,7 @@ def summary(run_dir)->dict:
     names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "gpu_kwh", "created")
     row = {"run": Path(run_dir).as_posix(), **dict.fromkeys(names), "headline": {}}
     try:
-        config, manifest = read_config(run_dir), read_manifest(run_dir)
+        config, manifest = read_yaml(Path(run_dir)/"config.yaml"), read_manifest(run_dir)
         bill = manifest.get("cost") or {}
         paid = [bill[k] for k in ("machine", "server") if bill.get(k) is not None]
         if paid: row |= {"cost": sum(paid), "currency": bill.get("currency")}
@@ -487,17 +462,7 @@ def runs_table(rows:list[dict])->"pd.DataFrame":
     return shown.drop(columns=[c for c in ("cost", "kWh") if shown[c].isna().all()])
 
 # %% ../nbs/62_pipeline.ipynb #42abb277
-def _label(hardware:dict)->str:
-    return ", ".join([hardware["cpu"], f"{hardware['cores']} core{'s' * (hardware['cores'] != 1)}", *hardware["gpus"]])
-
-def _earlier(run:Run)->list[tuple[str, dict]]:
-    "Hardware in words, and the stages, of the runs beside a run, of itself, and of the recorded ones."
-    found, recorded = [], (REPOSITORY/"results").glob("*/*/manifest.json")
-    for f in sorted({*run.dir.parent.glob("*/manifest.json"), *recorded}):
-        with suppress(UserError, KeyError, TypeError):
-            manifest = read_json(f)
-            found.append((_label(manifest["hardware"]), manifest["stages"]))
-    return found
+def _label(h:dict)->str: return ", ".join([h["cpu"], f"{h['cores']} core{'s' * (h['cores'] != 1)}", *h["gpus"]])
 
 def _took(run:Run, unit, stages:dict)->float|None:
     "Seconds that a unit took in an earlier run that did it itself with the same settings."
@@ -507,31 +472,30 @@ def _took(run:Run, unit, stages:dict)->float|None:
     same = all(was[k] == v for k, v in wanted.items() if k in was and k.split(".")[-1] != "seed")
     return record["seconds"] if same else None
 
-# %% ../nbs/62_pipeline.ipynb #11445460
 def forecast(run:Run)->dict:
     "Seconds and cost of what is pending by earlier runs, None where unknown; `elsewhere`: seconds on other hardware."
-    pending, earlier, here = [u for u, todo in plan(run) if todo != "skip"], _earlier(run), _label(hardware())
-    took = {label: [] for label in dict.fromkeys([here, *(name for name, _ in earlier)])}   # medians of the units known
-    for label, medians in took.items():
-        for u in pending:
-            times = [s for name, stages in earlier if name == label and (s := _took(run, u, stages)) is not None]
-            if times: medians.append(statistics.median(times))
-    whole = {label: round(sum(m), 1) for label, m in took.items() if len(m) == len(pending)}
-    seconds, price = whole.pop(here, None), run.config["cost"]["price_per_hour"]
-    cost = None if None in (seconds, price) else round(price * sum(took[here]) / 3600, 2)
-    return {"pending": len(pending), "known": len(took[here]), "hardware": here, "seconds": seconds,
-            "elsewhere": whole if pending else {}, "cost": cost, **run.config["cost"]}
+    pending, here, times = [u for u, todo in plan(run) if todo != "skip"], _label(hardware()), {}
+    for f in sorted({*run.dir.parent.glob("*/manifest.json"), *(REPOSITORY/"results").glob("*/*/manifest.json")}):
+        with suppress(UserError, KeyError, TypeError):   # not a run's
+            manifest = read_json(f)
+            for u, s in ((u, _took(run, u, manifest["stages"])) for u in pending):
+                if s is not None: times.setdefault(_label(manifest["hardware"]), {}).setdefault(u, []).append(s)
+    took = {label: sum(map(statistics.median, of.values())) for label, of in times.items() if len(of) == len(pending)}
+    seconds, price = took.pop(here, None if pending else 0.0), run.config["cost"]["price_per_hour"]
+    return {"pending": len(pending), "known": len(times.get(here, {})), "hardware": here,
+            "seconds": None if seconds is None else round(seconds, 1), **run.config["cost"],
+            "elsewhere": {label: round(s, 1) for label, s in took.items()},
+            "cost": None if None in (seconds, price) else round(price * seconds / 3600, 2)}
 
 def foretold(found:dict)->list[str]:
     "A forecast in lines for the plan."
     if not found["pending"]: return ["nothing is left to do"]
-    unknown, price, other = found["pending"] - found["known"], found["price_per_hour"], []
-    if not unknown: time = f"{duration(found['seconds'])} by earlier runs with these settings on this hardware"
-    else:
-        time = (f"unknown, {unknown} of {found['pending']} steps have not run with these settings on this hardware "
-                f"({found['hardware']})")
-        other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items()]
+    unknown, price = found["pending"] - found["known"], found["price_per_hour"]
     cost = "unknown, as the time is" if found["cost"] is None else f"{found['cost']:.2f} {found['currency']}"
-    cost = f"{cost}, at {price:g} {found['currency']} an hour" if price is not None else \
-        "unknown, no price is given (-p cost.price_per_hour=...)"
-    return [f"expected: {time}", *other, f"cost: {cost}"]
+    if price is None: cost = "unknown, no price is given (-p cost.price_per_hour=...)"
+    else: cost += f", at {price:g} {found['currency']} an hour"
+    this = "with these settings on this hardware"
+    if not unknown: return [f"expected: {duration(found['seconds'])} by earlier runs {this}", f"cost: {cost}"]
+    time = f"unknown, {unknown} of {found['pending']} steps have not run {this}"
+    other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items()]
+    return [f"expected: {time} ({found['hardware']})", *other, f"cost: {cost}"]

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Split', 'NAME', 'FOREIGN', 'PROFILES', 'CHECKS', 'Part', 'option', 'Model', 'Limit', 'Data', 'Prompts', 'Arm',
            'WarmStart', 'Sft', 'Select', 'PassRate', 'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference',
-           'Evaluation', 'Report', 'Cost', 'Profile', 'parameters', 'foreign_fields', 'profile_names', 'find_profile',
-           'merge', 'read_profile', 'override', 'read_overrides', 'check_names', 'checks_profile', 'check_profile',
+           'Evaluation', 'Report', 'Cost', 'Profile', 'foreign_fields', 'profile_names', 'find_profile', 'merge',
+           'read_profile', 'override', 'read_overrides', 'check_names', 'checks_profile', 'check_profile',
            'cross_styles', 'without_warm_start', 'asked_probes', 'resolve', 'write_config', 'thread_settings',
            'project_root', 'open_settings']
 
@@ -33,7 +33,6 @@ def option(default, meaning:str, **limits):
 Split = Literal["train", "validation", "test"]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"   # names of arms and probes, and of their files
 
-# %% ../nbs/02_profile.ipynb #c29c1f86
 class Model(Part):
     "The language model."
     name:str = option("smollm2-135m-instruct", "`smollm2-135m-instruct`, `random-llama` (tests), a Hub id, or a folder")
@@ -51,11 +50,9 @@ class Limit(Part):
 class Data(Part):
     "The loci."
     source:str|dict[str, list[str]]|list[str|dict[str, list[str]]] = option("bundled",
-        "`bundled`, `open-targets`, a file of loci, a folder, the Hub id of a data set, or {loci_files: [...], "
-        "label_files: [...]}; or a list of these")
+        "`bundled`, `open-targets`, a file, a folder, a Hub id, {loci_files: [...], label_files: [...]}, or a list")
     limit:Limit = option(Limit(), "how many loci of each split to use")
-    split:Literal["own", "regions", "faithful"]|None = option(None,
-        "`own`, `regions` (anew) or `faithful` (the first run's, in file order); null takes the source's own, if any")
+    split:Literal["own", "regions", "faithful"]|None = option(None, "`own`, `regions` (anew), `faithful` (first run's)")
     seed:int|None = option(None, "seed of a new split; null keeps the source's split")
     test:float|None = option(None, "share of the test in a new split; null takes a third", ge=0, lt=1)
     validation:float|None = option(None, "share of the rest for validation; null takes 0.15", ge=0, lt=1)
@@ -80,18 +77,15 @@ class Prompts(Part):
     style:str = option("standard", "prompt style; `answer` asks for the list alone, without reasoning")
     descriptions:bool = option(False, "whether each candidate's description stands in the prompt")
 
-# %% ../nbs/02_profile.ipynb #18f9307c
 class Arm(Part):
     "One row of the experiment."
     name:str = option(..., "name of the arm and of its files: letters, digits, - and _", pattern=NAME)
-    training:Literal["none", "format", "sft", "grpo"] = option("none",
-        "`none`, `format` (warm start: lists in random order), `sft` (supervised: the causal gene first), `grpo`")
+    training:Literal["none", "format", "sft", "grpo"] = option("none", "`format` is the warm start, `sft` supervised")
     reward:str|dict[str, Any]|None = option(None,
         "reward of a `grpo` arm: a name in `generank.rewards`, `module:function`, or weights: {rank: 1.0, format: 0.2}")
     start_from:str|None = option(None, "an earlier trained arm to start from; null starts from the model")
     adapter_of:str|None = option(None,
-        "a trained arm whose adapter answers here, as in another prompt style, or the folder of one that another "
-        "run has trained (runs/NAME/models/ARM); only for an arm that is not trained itself")
+        "trained arm, or folder of another run's (runs/NAME/models/ARM), whose adapter answers for this untrained arm")
     style:str|None = option(None, "prompt style that the arm is trained and asked in; null takes `prompts.style`")
     model:Model|None = option(None, "model of an arm that is not trained; null takes `model`")
 
@@ -186,12 +180,10 @@ class Probe(Part):
     temperature:float = option(0.0, "0 is greedy decoding; several samples need more", ge=0)
     split:Split|None = option(None, "split to ask about; null takes `inference.split`")
 
-# %% ../nbs/02_profile.ipynb #d2c7dc82
 class Inference(Part):
     "Answers on held-out loci."
     backend:Literal["auto", "transformers", "continuous", "vllm", "openai", "recorded"] = option("auto",
-        "what generates the answers; `auto` takes vLLM where it has a GPU, else transformers; `continuous` is "
-        "transformers' continuous batching; `recorded` replays")
+        "what answers; `auto`: vLLM on a GPU, else transformers; `continuous`: its batching; `recorded` replays")
     split:Split = option("test", "split to answer")
     styles:list[str] = option([], "further prompt styles to ask every arm in; each gives an arm NAME_STYLE")
     n:int = option(1, "answers a locus; more than one needs a temperature", ge=1)
@@ -227,7 +219,6 @@ class Cost(Part):
     price_per_hour:float|None = option(None, "price of an hour on this machine; null leaves the cost unknown", ge=0)
     currency:str = option("USD", "currency of the price")
 
-# %% ../nbs/02_profile.ipynb #bac58905
 class Profile(Part):
     "A whole experiment."
     profile:str = option("", "name of the profile; filled in by `resolve`")
@@ -244,27 +235,7 @@ class Profile(Part):
     evaluation:Evaluation = option(Evaluation(), "metrics and tests")
     report:Report = option(Report(), "the report")
     cost:Cost = option(Cost(), "what a run is charged; no result depends on it")
-    styles:dict[str, dict[str, Any]] = option({},
-        "prompt styles of your own: {NAME: {reasoning: TEXT, genes: TEXT, listed: NUMBER or null}}; an empty reasoning "
-        "asks for the list at once")
-
-# %% ../nbs/02_profile.ipynb #8d690e5e
-def _inner(annotation):
-    "The `Part` inside an annotation such as `list[Arm]` or `Model`; None where there is none."
-    if isinstance(annotation, type) and issubclass(annotation, Part): return annotation
-    return next((part for a in typing.get_args(annotation) if (part := _inner(a))), None)
-
-def parameters(
-    part:type[Part]=Profile,    # the part to list
-    prefix:str="",              # dotted path of that part
-)->list[tuple[str, Any, str]]:  # dotted path, default, meaning; in the order of the file
-    "Every parameter of a profile, with its default and its meaning."
-    rows = []
-    for name, field in part.model_fields.items():
-        inner, path = _inner(field.annotation), prefix + name
-        if inner: rows += parameters(inner, path + (".NAME." if typing.get_origin(field.annotation) is list else "."))
-        else: rows.append((path, None if field.is_required() else field.default, field.description))
-    return rows
+    styles:dict[str, dict[str, Any]] = option({}, "your own: {NAME: {reasoning: TEXT, genes: TEXT, listed: N}}")
 
 # %% ../nbs/02_profile.ipynb #ce334e81
 FOREIGN = {  # section -> the dataclass it goes to, then its base classes: (package, file, class)
@@ -299,13 +270,12 @@ def find_profile(name:str, beside:Path=None)->Path:
     "The file of a profile: a name of the package, or a path that ends in .yaml, looked up in `beside` first."
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        found = next((p for p in ([Path(beside)/path] if beside else []) + [path] if p.is_file()), None)
-        if not found: raise UserError(f"The profile file {name} does not exist.")
-        return found
+        for found in (Path(beside or "")/path, path):
+            if found.is_file(): return found
+        raise UserError(f"The profile file {name} does not exist.")
     if name not in profile_names(): raise unknown_name("profile", name, profile_names())
     return PROFILES/f"{name}.yaml"
 
-# %% ../nbs/02_profile.ipynb #78a6310c
 def merge(base:dict, changes:dict)->dict:
     "`base` with `changes` on top; neither is modified."
     both = {k: merge(base[k], v) for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
@@ -353,6 +323,11 @@ def read_overrides(given)->dict:
     return found
 
 # %% ../nbs/02_profile.ipynb #218bb1f0
+def _inner(annotation):
+    "The `Part` inside an annotation such as `list[Arm]` or `Model`; None where there is none."
+    if isinstance(annotation, type) and issubclass(annotation, Part): return annotation
+    return next((part for a in typing.get_args(annotation) if (part := _inner(a))), None)
+
 def check_names(part:type[Part], content, where:str=""):
     "Raise a `UserError` for the first name in `content`, at the path `where`, that the model `part` does not know."
     if not isinstance(content, dict): raise UserError(f"`{where or 'a profile'}` must be a mapping, not {content!r}.")
@@ -382,7 +357,7 @@ def _check_arms(profile:Profile):
         _first_wrong(
             (names.count(a.name) > 1, f"Two arms have the name {a.name!r}: give each its own."),
             ((a.training == "grpo") != (a.reward is not None),
-             f"{arm} has training {a.training!r} and reward {a.reward!r}: a grpo arm needs a reward, others have none."),
+             f"{arm} has training {a.training!r} and reward {a.reward!r}: a grpo arm needs a reward, and only it."),
             (is_trained and (a.adapter_of or a.model),
              f"{arm} is trained, so adapter_of and model are not for it: give them to a further arm (training: none)."),
             (a.adapter_of and a.model,
@@ -473,13 +448,8 @@ def asked_probes(config:dict)->list[dict]:
     trained = next((a["name"] for a in config["arms"] if a["training"] == "grpo"), None)
     return [{**p, "arm": p["arm"] or trained} for p in config["probes"] if p["arm"] or trained]
 
-# %% ../nbs/02_profile.ipynb #a558f8d0
-def resolve(
-    profile:str="laptop",    # a name, or a path to a YAML file
-    overrides=(),            # settings such as "seed=2", applied in order; or {"seed": 2}
-    beside:Path=None,        # folder that a relative path is looked up in first
-)->dict:                     # every parameter of every stage, as plain data
-    "The whole configuration of an experiment, checked: what `config.yaml` of a run folder holds."
+def resolve(profile:str="laptop", overrides=(), beside:Path=None)->dict:
+    "The configuration of an experiment, as in `config.yaml`: a profile (name or file), overrides on top, checked."
     content = read_profile(profile, beside)
     content.setdefault("profile", Path(profile).stem)
     for path, value in read_overrides(overrides).items(): override(content, path, value)

@@ -54,7 +54,6 @@ def _gene_lines(candidates, descriptions)->str:
     if not descriptions: return ", ".join(candidates)
     return "\n".join(f"{c}: {descriptions[c]}" if descriptions.get(c) else c for c in candidates)
 
-# %% ../nbs/20_prompts.ipynb #89e1bffb
 def build_prompt(
     trait:str,               # name of the trait, as in "LDL cholesterol"
     candidates,              # gene symbols, in the order in which they shall appear
@@ -105,16 +104,6 @@ def shuffle_candidates(
     ordered = sorted(candidates)
     return [ordered[i] for i in rng.permutation(len(ordered))]
 
-# %% ../nbs/20_prompts.ipynb #bb124d50
-PERTURBATIONS = {
-    "none":            "the same question; with several samples it shows how far the answers agree",
-    "shuffled-order":  "the candidates in another order",
-    "shuffled-traits": "the trait of another locus: what is left is what the model thinks of genes, whatever the trait",
-    "no-causal-gene":  "the causal gene is not among the candidates",
-    "no-candidates":   "the trait alone, no candidates: what is named then was remembered",
-    "no-reasoning":    "the list at once, without reasoning before it",
-}
-
 # %% ../nbs/20_prompts.ipynb #cdde2d58
 def too_alike(traits)->str:
     "Why no shuffling can give every locus another trait; empty where one can."
@@ -123,16 +112,14 @@ def too_alike(traits)->str:
     most = traits.count(name)
     return f"{most} of {len(traits)} loci have the trait {name!r}" if 2 * most > len(traits) else ""
 
-def shuffled_traits(
-    traits,        # trait of each locus
-    seed:int=1,
-)->list[str]:      # another trait for each, the same ones altogether
-    "Deal the traits out again, so that no locus keeps its own."
+def shuffled_traits(traits, seed:int=1)->list[str]:
+    "The traits of the loci dealt out again, so that no locus keeps its own."
     traits = list(traits)
     if why := too_alike(traits):
         raise UserError(f"The traits can't be shuffled: {why}; take more loci of other traits.")
-    names, rng = sorted(set(traits)), np.random.default_rng(stable_seed("shuffled traits", seed))
-    most, place = max(traits.count(t) for t in names), {t: i for i, t in enumerate(rng.permutation(names).tolist())}
+    rng = np.random.default_rng(stable_seed("shuffled traits", seed))
+    place = {t: i for i, t in enumerate(rng.permutation(sorted(set(traits))).tolist())}
+    most = max(traits.count(t) for t in place)
     order = sorted(rng.permutation(len(traits)).tolist(), key=lambda i: place[traits[i]])
     dealt = {i: traits[order[(j + most) % len(order)]] for j, i in enumerate(order)}
     return [dealt[i] for i in range(len(traits))]
@@ -159,6 +146,15 @@ def _trait_alone(trait:str)->list[dict]:
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"GWAS trait: {trait}\n{ask}"}]
 
 # %% ../nbs/20_prompts.ipynb #b8296cad
+PERTURBATIONS = {
+    "none":            "the same question; with several samples it shows how far the answers agree",
+    "shuffled-order":  "the candidates in another order",
+    "shuffled-traits": "the trait of another locus: what is left is what the model thinks of genes, whatever the trait",
+    "no-causal-gene":  "the causal gene is not among the candidates",
+    "no-candidates":   "the trait alone, no candidates: what is named then was remembered",
+    "no-reasoning":    "the list at once, without reasoning before it",
+}
+
 def perturb(
     questions:list[dict],       # as `generank.inference.questions` gives them
     perturbation:str="none",    # a key of `PERTURBATIONS`

@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 from generank.core import read_json, write_json
 from generank.data import load_loci
 from generank.grpo import train
-from generank.models import hub_name
 from generank.profile import resolve
 
 TO = Path(__file__).resolve().parents[1]/"generank"/"data"/"tour"
@@ -26,9 +25,10 @@ def make(to=TO):
         weights = {k: v.half() for k, v in load_file(f"{folder}/adapter_model.safetensors").items()}
         save_file(weights, to/"adapter_model.safetensors", metadata={"format": "pt"})
         os.chmod(to/"adapter_model.safetensors", 0o644)
-        write_json(to/"adapter_config.json", {**read_json(f"{folder}/adapter_config.json"), "base_model_name_or_path": hub_name(config["model"]["name"])})
-        settings = "Profile: laptop; every setting is in `settings.json`, every logged step in `metrics.jsonl`."
-        card = (Path(folder)/"README.md").read_text().replace(settings, "Made by `scripts/tour.py` for the notebook 00_tour.")
+        settings = read_json(f"{folder}/adapter_config.json")
+        write_json(to/"adapter_config.json", {**settings, "base_model_name_or_path": None})  # a name makes peft ask the Hub
+        where = "Profile: laptop; every setting is in `settings.json`, every logged step in `metrics.jsonl`."
+        card = (Path(folder)/"README.md").read_text().replace(where, "Made by `scripts/tour.py` for the notebook 00_tour.")
         (to/"README.md").write_text(card)
     return summary
 

@@ -10,10 +10,10 @@ import pytest
 
 from generank.core import UserError
 from generank.data import build_bundled, check_loci, fold_split, load_table, run_stage, split_loci
-from generank.figures import dataset_charts
+from generank.figures import dataset_chart
 from generank.genes import build_interest, candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
 from generank.sources import GOLD_COLUMNS, build_loci, download, read_loci, read_table
-from generank.export import push_dataset
+from generank.export import push
 
 HEAD = "trait,candidates,causal_gene"
 GOOD = f'{HEAD}\nasthma,"IL4,IL13",IL4\n'
@@ -111,7 +111,7 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "gold standards without columns": ({"g.tsv": "a\tb\n1\t2\n"}, lambda: build_loci("g.tsv"), "g.tsv lacks the column trait_info.standard_trait_name: is it"),
     "gold standards of another day": ({"g.tsv": rows()}, lambda: build_bundled("g.tsv", out="out"), "g.tsv is not the pinned file (sha256 "),
     "nothing to audit": ({}, lambda: check_loci(read_loci().head(0)), "There is no locus to audit: give some"),
-    "nothing to draw": ({}, lambda: dataset_charts(read_loci().head(0)), "There is no locus to draw: give a source"),
+    "nothing to draw": ({}, lambda: dataset_chart(read_loci().head(0)), "There is no locus to draw: give a source"),
     "shares beyond 1": ({}, lambda: split_loci(read_loci(), test=1.2), "Shares must lie in [0, 1): test 1.2, validation"),
     "test source that takes everything": ({"loci.csv": GOOD}, ("loci.csv", dict(test_source="loci.csv")), "Every training locus lies in a region of the test source: nothing is left to train on; use"),
     "test source and a test share": ({}, ("bundled", dict(test_source="bundled", test=0.2)), "With test_source the whole of it is the test: leave split and test out"),
@@ -129,8 +129,8 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "limit below 0": ({}, ("bundled", dict(limit={"test": -3})), "data.limit.test is -3: give a whole number"),
     "unknown setting of the stage": ({}, lambda: run_stage("run", {"data": {"sorce": "bundled"}}), "Unknown data option 'sorce': did you mean 'source'?"),
     "too few regions for a run": ({"loci.csv": GOOD}, lambda: run_stage("run", {"data": {"source": "loci.csv"}}), "loci.csv leaves no locus for the split"),
-    "no token": ({}, lambda: push_dataset("me/loci", "folder"), "HF_TOKEN is not set: put a token"),
-    "Hub away": ({}, lambda: push_dataset("me/loci", "folder", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
+    "no token": ({}, lambda: push("me/loci", "folder", "dataset"), "HF_TOKEN is not set: put a token"),
+    "Hub away": ({}, lambda: push("me/loci", "folder", "dataset", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
 }
 
 

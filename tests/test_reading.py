@@ -130,8 +130,8 @@ given_names = (st.sampled_from(sorted(set(GENES.symbol))[::97]) | st.sampled_fro
 @settings(max_examples=300, deadline=None)
 def test_a_name_becomes_a_symbol_of_today_or_stays(name, chrom):
     found, why = NAMES.resolve(name, chrom)
-    assert set(found) <= set(NAMES.chroms) and len(set(found)) == len(found)
-    assert (name in NAMES.chroms) == (why == "current") and (why != "current" or found == [name])
+    assert set(found) <= set(NAMES.symbols) and len(set(found)) == len(found)
+    assert (name in NAMES.symbols) == (why == "current") and (why != "current" or found == [name])
     assert (why == "unknown") <= (not found)
     for symbol in found: assert NAMES.resolve(symbol, chrom) == ([symbol], "current")
 
