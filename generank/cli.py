@@ -229,7 +229,7 @@ def describe(
     source:Sources=None, loci_files:LociFiles=None, label_files:LabelFiles=None, genes:Genes=None, assembly:Assembly="GRCh38", chain:Chain=None,
     window:Window=None, biotype:Biotypes=None, keep_symbols:KeepSymbols=False,
     min_candidates:MinCandidates=None, max_candidates:MaxCandidates=None, confidence:Confidence=None, evidence_class:EvidenceClass=None,
-    figures:Annotated[Path, typer.Option(help="Folder for the figure and the table under it.")]=Path("runs/dataset"),
+    figures:Annotated[Path, typer.Option(help="Folder for the figures and the tables under them.")]=Path("runs/dataset"),
     no_figures:Annotated[bool, typer.Option("--no-figures", help="Print the table only.")]=False, as_json:Json=False,
 ):
     "Size, diversity, evidence and simple baselines of each split; draws traits, list lengths and distances."
