@@ -47,11 +47,11 @@ def check_room(questions, count, context:int, max_new_tokens:int, max_prompt:int
     prompt = questions[0]["prompt"]
     extra = count([*prompt, *closing[0]]) - count(prompt) + closing[1] if closing else 0
     room = min(context - max_new_tokens - extra, max_prompt or context)
-    sizes = {q["locus_id"]: count(q["prompt"]) for q in questions}
-    worst, over = max(sizes, key=sizes.get), sum(size > room for size in sizes.values())
+    sizes = [(count(q["prompt"]), q["locus_id"]) for q in questions]
+    (longest, locus), over = max(sizes), sum(size > room for size, _ in sizes)
     if not over: return
     uses = f"{context} in all, {max_new_tokens} for the answer" + (f", {extra} to close it" if extra else "")
-    raise UserError(f"The prompt of locus {worst} takes {sizes[worst]} tokens, and only {max(0, room)} are free "
+    raise UserError(f"The prompt of locus {locus} takes {longest} tokens, and only {max(0, room)} are free "
                     f"({uses}); {over} of {len(sizes)} prompts are too long: leave out the descriptions, limit "
                     "data.max_candidates, or lower inference.max_new_tokens.")
 
@@ -150,19 +150,19 @@ def _arrivals(manager, expected:set):
 def continuous_batch(model, tokenizer, questions, temperature:float, max_new_tokens:int, rows:int=16):
     "Yield (question, sample, answer) as answers end, in one batch that is filled up; `rows` at a time without a GPU."
     from transformers import GenerationConfig
-    prompts = {q["locus_id"]: prompt_tokens(tokenizer, q["prompt"]) for q in questions}
     ends, asked = end_tokens(model, tokenizer), [(q, s) for q in questions for s in q["missing"]]
+    prompts = [prompt_tokens(tokenizer, q["prompt"]) for q, _ in asked]
     draws = dict(do_sample=True, temperature=temperature, top_k=0, top_p=1.0) if temperature else dict(do_sample=False)
     common = dict(max_new_tokens=max_new_tokens, eos_token_id=ends)
     seed = stable_seed("continuous", *(q["seeds"][s] for q, s in asked)) % 2**31
     settings = GenerationConfig(**draws, **common, pad_token_id=tokenizer.pad_token_id)
-    cache = _paged_cache(rows, max(map(len, prompts.values())) + max_new_tokens, seed)
+    cache = _paged_cache(rows, max(map(len, prompts)) + max_new_tokens, seed)
     with model.continuous_batching_context_manager(settings, continuous_batching_config=cache) as manager:
-        for i, (q, _) in enumerate(asked): manager.add_request(prompts[q["locus_id"]], request_id=str(i), **common)
-        for r in _arrivals(manager, {str(i) for i in range(len(asked))}):
-            q, s = asked[int(r.request_id)]
-            if r.error: yield q, s, {"failed": str(r.error)}
-            else: yield q, s, _answer(tokenizer, r.generated_tokens, ends, len(prompts[q["locus_id"]]))
+        for i, ids in enumerate(prompts): manager.add_request(ids, request_id=str(i), **common)
+        for r in _arrivals(manager, set(map(str, range(len(asked))))):
+            prompt, question = prompts[int(r.request_id)], asked[int(r.request_id)]
+            if r.error: yield *question, {"failed": str(r.error)}
+            else: yield *question, _answer(tokenizer, r.generated_tokens, ends, len(prompt))
 
 def continuous_answers(questions, model:dict, adapter=None, temperature:float=0.0, max_new_tokens:int=48,
                        batch_size:int=16, max_prompt:int=None, closing=None):
@@ -275,6 +275,18 @@ async def ask(client, server:Server, request:dict, pause:dict)->dict:
             await asyncio.sleep(random.uniform(0, min(server.longest_wait, server.first_wait * 2**(number - 1))))
     raise Failed(f"{problem} ({server.attempts} tries)")
 
+def _as_they_come(work):
+    "Run a coroutine function in a thread and yield what it passes to its argument; closing the generator cancels it."
+    from anyio.from_thread import start_blocking_portal
+    arrived, end = queue.SimpleQueue(), object()
+    with start_blocking_portal() as portal:
+        running = portal.start_task_soon(work, arrived.put)
+        running.add_done_callback(lambda _: arrived.put(end))
+        try:
+            while (thing := arrived.get()) is not end: yield thing
+            running.result()
+        finally: running.cancel()
+
 # %% ../nbs/41_backends.ipynb #0b7ab043
 def _check_served(client, server:Server, name:str):
     "Raise a `UserError` when the server lists its models and `name` is not among them; a server without a list passes."
@@ -297,18 +309,6 @@ def _check_server_room(client, server:Server, name:str, questions, max_new_token
                                      "inference.max_prompt.")
 
 # %% ../nbs/41_backends.ipynb #f6f9a74f
-def _as_they_come(work):
-    "Run a coroutine function in a thread and yield what it passes to its argument; closing the generator cancels it."
-    from anyio.from_thread import start_blocking_portal
-    arrived, end = queue.SimpleQueue(), object()
-    with start_blocking_portal() as portal:
-        running = portal.start_task_soon(work, arrived.put)
-        running.add_done_callback(lambda _: arrived.put(end))
-        try:
-            while (thing := arrived.get()) is not end: yield thing
-            running.result()
-        finally: running.cancel()
-
 async def _ask_all(client, server:Server, requests:list[tuple], made_by:dict, put):
     "Put every answer as it comes; as many workers as requests may be under way take the next request each."
     pause, waiting = {"until": 0.0}, iter(requests)

@@ -247,7 +247,7 @@ def _source(names, loci_files, label_files):
     sources = [*(names or []), *pairs]
     return sources[0] if len(sources) == 1 else sources or "bundled"
 
-# %% ../nbs/65_cli.ipynb #5300f338
+# %% ../nbs/65_cli.ipynb #fd8069d7
 @data.command(epilog="Example: generank data check my_loci.csv")
 def check(
     source:Sources=None, loci_files:LociFiles=None, label_files:LabelFiles=None, genes:Genes=None,
@@ -296,11 +296,11 @@ def push(
     public:Annotated[bool, option("Let everybody see it.", "--public")]=False):
     "Publish train, validation and evaluation splits with a card to the Hub; the token comes from HF_TOKEN."
     given = {**_reading(locals()), **_filters(locals()), "test_source": test_source, "split": split, "seed": seed}
-    from generank.export import push_dataset, write_dataset
+    from generank import export
     options = {k: v for k, v in given.items() if v is not None and (k, v) != ("assembly", "GRCh38")}
     where, loci = out or Path("runs")/name.split("/")[-1], _source(source, loci_files, label_files)
-    folder = write_dataset(where, source=loci, **options)
-    typer.echo(folder if dry_run else push_dataset(name, folder, private=not public))
+    folder = export.write_dataset(where, source=loci, **options)
+    typer.echo(folder if dry_run else export.push(name, folder, "dataset", private=not public))
 
 # %% ../nbs/65_cli.ipynb #0acf9348
 def _loci(config:dict):

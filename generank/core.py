@@ -127,5 +127,5 @@ class Progress(tqdm):
         "Draw the bar, or report its state."
         if not getattr(self, "_report", None): return super().display(msg, pos)
         d = self.format_dict
-        write_json(self._report, {"description": (self.desc or "").rstrip(": "), "done": d["n"], "initial": d["initial"],
-                                  "total": d["total"], "elapsed": d["elapsed"], "time": time.time()})
+        state = {k: d[k] for k in ("initial", "total", "elapsed")} | {"done": d["n"], "time": time.time()}
+        write_json(self._report, {"description": (self.desc or "").rstrip(": "), **state})

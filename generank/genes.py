@@ -12,7 +12,7 @@ __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'GENE_FEATURES', 'DATES', '
            'build_gene_tables', 'gene_card']
 
 # %% ../nbs/10_genes.ipynb #930ef024
-import gzip, hashlib, re, shutil, subprocess, tarfile, tempfile, zlib
+import gzip, hashlib, re, shutil, subprocess, tarfile, zlib
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -175,10 +175,11 @@ def date_genes(
     name:str,         # a cell, as in the four `DATE_FORMS`
 )->list[str]|None:    # the genes it can stand for (`DATES`: month and number give the symbols); None: no date
     "The genes whose symbol a spreadsheet may have turned into this date."
-    match = next(filter(None, (re.fullmatch(form, name.strip().lower()) for form in DATE_FORMS)), None)
-    if match is None or match["month"].isalpha() and match["month"] not in MONTHS: return None
-    month = MONTHS.index(match["month"]) + 1 if match["month"].isalpha() else int(match["month"])
-    return DATES.get((month, int(match["number"])), [])
+    matches = [m for form in DATE_FORMS if (m := re.fullmatch(form, name.strip().lower()))]
+    if not matches: return None
+    month, number = matches[0]["month"], int(matches[0]["number"])
+    if month.isdigit(): return DATES.get((int(month), number), [])
+    return DATES.get((MONTHS.index(month) + 1, number), []) if month in MONTHS else None
 
 # %% ../nbs/10_genes.ipynb #e5674b8d
 class Names:

@@ -95,9 +95,8 @@ def parts_of(run:Run, unit:Unit)->dict[str, dict]:
     if elsewhere and "/" in elsewhere and (weights := trained_weights(elsewhere)):
         files[f"the adapter {elsewhere}"] = sha256_file(weights)
     if unit.stage == "report":
-        files |= file_hashes(run.notebooks, ["index.ipynb"])
-        files |= file_hashes(REPOSITORY, ["results/**/*", "generank/templates/**/*"])
-    code = code_parts(notebook, {unit.stage}) if notebook.exists() else {}
+        files |= file_hashes(run.notebooks, ["index.ipynb"]) | file_hashes(REPOSITORY, ["results/**/*"])
+    code = code_parts(notebook, None if unit.stage == "report" else {unit.stage}) if notebook.exists() else {}
     return {"parameters": settings_of(run, unit), "code": code, "files": files}
 
 # %% ../nbs/62_pipeline.ipynb #5cbbf5ce
@@ -375,7 +374,7 @@ def reevaluate(folder)->Path:
     manifest = read_manifest(folder)
     shutil.rmtree(folder/"evaluation", ignore_errors=True)
     run_stage(folder, resolve(str(folder/"config.yaml")))
-    shutil.rmtree(folder/"evaluation"/"figures", ignore_errors=True)   # a recorded run keeps what no command draws again
+    shutil.rmtree(folder/"evaluation"/"figures", ignore_errors=True)   # figures are not recorded
     write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": git_state()}})
     return folder/"evaluation"/"metrics.json"
 

@@ -9,7 +9,7 @@ __all__ = ['GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN', 'com
            'run', 'infer', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'download_command', 'run_command',
            'infer_command', 'fetch_command', 'sweep_command']
 
-# %% ../nbs/64_sweeps.ipynb #69078771
+# %% ../nbs/64_sweeps.ipynb #1a374dc7
 import itertools, json, os, re, signal, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +20,6 @@ import typer
 import yaml
 
 from .core import UserError, atomic_path, parse_yaml, read_json, read_yaml, unknown_name, write_text
-from .execution import REPOSITORY, STOPPED, Display, Interrupted, RunFailed
 
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
 
@@ -252,6 +251,7 @@ def _one(point, profile, overrides, folder, jobs, cell_timeout, executor, displa
 
 def _run_all(grid, jobs, executor, one)->dict:
     "Do `one` for all runs, `jobs` at a time; the failed ones with why. Ctrl-C and SIGTERM stop all of them."
+    from generank.execution import STOPPED, Interrupted
     failed = {}
     def work(i, point):
         reason = one(point, f"{i}/{len(grid)}")
@@ -283,7 +283,7 @@ def sweep(
     slurm=(),             # what to ask the cluster for, texts such as "partition=gpu"
 )->Path:                  # the table of results, `sweep.csv`
     "Run every combination of some settings. All settings are checked before the first run starts."
-    from generank.pipeline import check_folder, empty, locked
+    from generank.pipeline import Display, RunFailed, check_folder, empty, locked
     display, grid = display or Display(), checked_points(profile, sweeps, overrides)
     folder = Path(out or f"runs/{Path(profile).stem}-sweep")
     check_folder(folder, resume, clean, "sweep", "sweep.yaml")
@@ -372,7 +372,7 @@ def fetch(
 # %% ../nbs/64_sweeps.ipynb #022a8d42
 def image(gpu:bool=True):
     "The container's image: Debian, the locks, for a card the extra `gpu` too, and this clone."
-    from generank.machines import settings_ini
+    from generank.machines import REPOSITORY, settings_ini
     locks = REPOSITORY/"requirements"
     if not (locks/"cpu.txt").exists():
         raise UserError(f"{REPOSITORY} holds no locks (requirements/cpu.txt): install generank from a clone.")

@@ -13,7 +13,7 @@ from generank.data import build_bundled, check_loci, fold_split, load_table, run
 from generank.figures import dataset_chart
 from generank.genes import build_interest, candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
 from generank.sources import GOLD_COLUMNS, build_loci, download, read_loci, read_table
-from generank.export import push_dataset
+from generank.export import push
 
 HEAD = "trait,candidates,causal_gene"
 GOOD = f'{HEAD}\nasthma,"IL4,IL13",IL4\n'
@@ -129,8 +129,8 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "limit below 0": ({}, ("bundled", dict(limit={"test": -3})), "data.limit.test is -3: give a whole number"),
     "unknown setting of the stage": ({}, lambda: run_stage("run", {"data": {"sorce": "bundled"}}), "Unknown data option 'sorce': did you mean 'source'?"),
     "too few regions for a run": ({"loci.csv": GOOD}, lambda: run_stage("run", {"data": {"source": "loci.csv"}}), "loci.csv leaves no locus for the split"),
-    "no token": ({}, lambda: push_dataset("me/loci", "folder"), "HF_TOKEN is not set: put a token"),
-    "Hub away": ({}, lambda: push_dataset("me/loci", "folder", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
+    "no token": ({}, lambda: push("me/loci", "folder", "dataset"), "HF_TOKEN is not set: put a token"),
+    "Hub away": ({}, lambda: push("me/loci", "folder", "dataset", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
 }
 
 
