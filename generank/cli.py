@@ -247,7 +247,7 @@ def _source(names, loci_files, label_files):
     sources = [*(names or []), *pairs]
     return sources[0] if len(sources) == 1 else sources or "bundled"
 
-# %% ../nbs/65_cli.ipynb #fd8069d7
+# %% ../nbs/65_cli.ipynb #79a0a608
 @data.command(epilog="Example: generank data check my_loci.csv")
 def check(
     source:Sources=None, loci_files:LociFiles=None, label_files:LabelFiles=None, genes:Genes=None,
@@ -313,12 +313,6 @@ def _use_threads(config:dict):
     "Give torch, which reads this when it is imported, as many processor threads as the profile says."
     if config["threads"]: os.environ["OMP_NUM_THREADS"] = str(config["threads"])
 
-def _check_trained(folder:Path):
-    "Refuse a folder that holds neither a LoRA adapter nor a whole model."
-    if any((folder/f).exists() for f in ("adapter_config.json", "config.json")): return
-    raise UserError(f"{folder} holds no adapter (adapter_config.json) and no model (config.json): train one there "
-                    f"first.")
-
 @app.command(epilog="Example: generank train warm-start --profile tiny --out models/warm-start")
 def train(
     arm:Annotated[str, typer.Argument(help="Name of a trained arm of the profile.")],
@@ -336,7 +330,8 @@ def train(
     if (before := arms[arm]["start_from"]) and not start_from:
         raise UserError(f"Arm {arm!r} starts from arm {before!r}: give the folder of that one's adapter by "
                         f"--start-from.")
-    if start_from: _check_trained(start_from)
+    from generank.models import check_trained
+    if start_from: check_trained(start_from)
     parts = _loci(config)
     from generank.grpo import train
     train({**config, "arm": arms[arm]}, parts["train"].to_list(), out, start_from=start_from,
@@ -353,9 +348,10 @@ def infer(
     profile:Profile="laptop", adapter:Adapter=None, param:Settings=[], as_json:Json=False):
     """Ask a model about the loci of the profile's `inference.split`. Prints the file's path, with --json what it took
     too; the answers stay beside it as .jsonl, and what is there is not asked again."""
+    from generank.models import check_trained
     from generank.profile import resolve
     config = resolve(profile, param)
-    if adapter: _check_trained(adapter)
+    if adapter: check_trained(adapter)
     loci = _loci(config)[config["inference"]["split"]].to_list()
     from generank.inference import ask_as_configured, save_answers
     answers, samples, bill = ask_as_configured(config, loci, adapter, out.with_suffix(".jsonl"), label=out.stem)
@@ -379,9 +375,10 @@ def rank(
     param:Settings=[], as_json:Json=False):
     """Rank the candidate genes of your own loci. Prints the table's path, on a terminal the first genes too; the
     answers word for word stay beside it as .jsonl."""
+    from generank.models import check_trained
     from generank.profile import resolve
     from generank.ranking import profile_of, rank_loci, worth
-    if adapter: _check_trained(adapter)
+    if adapter: check_trained(adapter)
     out = out or Path(f"{loci.stem}.ranked.csv")
     config, store = resolve(profile or profile_of(adapter), param), out.with_suffix(".jsonl")
     if loci.resolve() in (out.resolve(), store.resolve()):

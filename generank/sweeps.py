@@ -9,7 +9,7 @@ __all__ = ['GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN', 'com
            'run', 'infer', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'download_command', 'run_command',
            'infer_command', 'fetch_command', 'sweep_command']
 
-# %% ../nbs/64_sweeps.ipynb #1a374dc7
+# %% ../nbs/64_sweeps.ipynb #1ded883c
 import itertools, json, os, re, signal, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,9 +70,8 @@ def checked_points(profile:str, sweeps, overrides=())->list[Point]:
 # %% ../nbs/64_sweeps.ipynb #b1af0a25
 def read_sweep(folder)->dict:
     "What a sweep's folder was made for: `profile`, `overrides`, `sweep`."
-    path = Path(folder)/"sweep.yaml"
-    if not path.exists(): raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
-    return read_yaml(path)
+    if (path := Path(folder)/"sweep.yaml").exists(): return read_yaml(path)
+    raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
 
 def save_plan(folder, profile, overrides, sweeps):
     "Write down what a sweep's folder is made for."
