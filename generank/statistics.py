@@ -243,11 +243,9 @@ def tost_power(se:float, df:float, margin:float, true:float=0.0)->float:
 def sensitivity(
     difference,            # a's score minus b's, one a locus
     clusters,
-    margin:float=None,     # equivalence margin, declared before the run; None: no such test
+    margin:float=None,     # equivalence margin above 0, declared before the run; None: no such test
 )->dict:                   # se, se_clustered, detectable_iid, detectable; margin, tost_p, equivalent, tost_power
     "Standard errors of a paired difference, the smallest true one found with power 0.8, and the equivalence test."
-    if margin is not None and not margin > 0:
-        raise UserError(f"The equivalence margin is {margin}: give a difference above 0 that would not matter.")
     n, df = len(difference), len(pd.unique(np.asarray(clusters))) - 1
     iid, clustered = cluster_se(difference, np.arange(n)), cluster_se(difference, clusters)
     row = {"se": iid, "se_clustered": clustered,
