@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check address record reevaluate figure published lock clean vllm-env vllm-test gguf-env gguf-test
+.PHONY: help setup report test check address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -34,8 +34,7 @@ $(STAMP): $(LOCKS) settings.ini setup.py
 	@touch $@
 
 report: setup  ## the main job: train, evaluate and report on this machine, into runs/laptop; resumes where it stopped
-	@page=$$($(VENV)/bin/generank run --profile laptop --out $(RUN) --resume); \
-	$(VENV)/bin/generank published --out $(RUN)/site >&2; echo "$$page"
+	@$(VENV)/bin/generank run --profile laptop --out $(RUN) --resume
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
 	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile tests
@@ -56,8 +55,11 @@ record: setup  ## copy the small artefacts of a finished run into results/: make
 reevaluate: setup  ## evaluate the recorded answers of results/ anew, with the library as it is
 	@for run in results/*/seed-*; do $(PY) -c 'import sys; from generank.pipeline import reevaluate; print(reevaluate(sys.argv[1]))' $$run; done
 
-figure: setup  ## draw the recorded result again: results/figure.svg and the table under it
-	@$(PY) -c 'from generank.recorded import save_recorded_figure; print(save_recorded_figure())'
+figure: setup  ## draw the recorded result again (results/figure.*) and write its sentence into README.md
+	@$(PY) scripts/figure.py
+
+tour: setup  ## train the tour's shipped warm start again (five minutes on two cores)
+	@HF_HUB_OFFLINE=1 $(PY) scripts/tour.py
 
 published: setup  ## make the numbers of the first published run again from its pinned answers (RESPONSES=FOLDER, else fetched)
 	@$(PY) -c 'import sys; from generank.published import build_published; print(build_published(sys.argv[1] or None))' "$(RESPONSES)"

@@ -19,7 +19,7 @@ setup(
     keywords=settings["keywords"].split(),
     packages=find_packages(include=["generank", "generank.*"]),
     include_package_data=True,
-    package_data={"generank": ["data/*", "profiles/*.yaml", "templates/**/*", "launch/*"]},
+    package_data={"generank": ["data/*", "data/tour/*", "profiles/*.yaml", "templates/**/*", "launch/*"]},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require={extra: settings[f"{name}_requirements"].split() for extra, name in

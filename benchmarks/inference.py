@@ -12,11 +12,9 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 from _record import save
 from generank.core import stable_seed
 from generank.data import load_loci
-from generank.backends import endpoint_answers
+from generank.backends import answer_batch, continuous_batch, endpoint_answers, engine_answers, prompt_tokens, running_engine, serving, stop_engine
 from generank.inference import questions
 from generank.profile import Vllm
-from generank.backends import answer_batch, continuous_batch, prompt_tokens
-from generank.backends import engine_answers, running_engine, serving, stop_engine
 
 ENGINE = Vllm(enforce_eager=True, max_model_len=2048)
 

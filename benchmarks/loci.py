@@ -12,8 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pandas as pd
 
 from _record import save
-from generank.data import check_loci
-from generank.data import build_bundled
+from generank.data import build_bundled, check_loci
 from generank.genes import candidate_genes, load_genes, of_biotypes
 from generank.sources import near, read_gold
 
@@ -39,8 +38,11 @@ def main():
     measured = [[f"{len(loci)} loci", "built, split, audited, imports included", f"{seconds:.1f} s", f"{megabytes:.0f} MB"]]
     if options.gold_standards:
         rows, genes = read_gold(options.gold_standards), of_biotypes(load_genes(), "protein_coding")
-        at = time.perf_counter(); joined = near(rows, genes); join = time.perf_counter() - at
-        at = time.perf_counter(); looked_up = [sorted(candidate_genes(c, p, genes=genes).symbol) for c, p in zip(rows.chrom, rows.pos)]; loop = time.perf_counter() - at
+        at = time.perf_counter()
+        joined = near(rows, genes)
+        join, at = time.perf_counter() - at, time.perf_counter()
+        looked_up = [sorted(candidate_genes(c, p, genes=genes).symbol) for c, p in zip(rows.chrom, rows.pos)]
+        loop = time.perf_counter() - at
         assert looked_up == joined.candidates.tolist()
         print(f"Candidates of {len(rows)} lines: {join:.2f} s by the interval join, {loop:.1f} s one by one ({loop / join:.0f} times)")
         measured += [[f"{len(rows):,} lines", "candidates by the interval join", f"{join:.2f} s", ""], [f"{len(rows):,} lines", "candidates looked up one by one", f"{loop:.1f} s", ""]]

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MINILM', 'BASELINES', 'RRF_CONSTANT', 'random_order', 'list_order', 'nearest_gene', 'gene_length', 'most_studied',
-           'text_similarity', 'embed', 'meaning_similarity', 'gene_prior', 'available', 'fuse', 'list_values']
+           'text_similarity', 'embed', 'meaning_similarity', 'gene_prior', 'check_baselines', 'available', 'fuse',
+           'list_values']
 
 # %% ../nbs/52_baselines.ipynb #821e735f
 from functools import lru_cache
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
-from .core import UserError, sha256_file
+from .core import UserError, sha256_file, unknown_name
 from .genes import load_genes, load_interest
 from .models import settle_functions
+from .profile import checks_profile
 
 # %% ../nbs/52_baselines.ipynb #c16b2ee1
 def random_order(loci, **kwargs)->list:
@@ -145,6 +147,12 @@ def _fitted_prior(about:tuple, causal:tuple):
 BASELINES = {"random order": random_order, "list order": list_order, "nearest gene": nearest_gene,
              "gene length": gene_length, "most studied": most_studied, "TF-IDF": text_similarity,
              "MiniLM": meaning_similarity, "gene prior": gene_prior}
+
+@checks_profile
+def check_baselines(profile):
+    "Raise a `UserError` for a baseline that is not known."
+    for name in profile.evaluation.baselines or []:
+        if name not in BASELINES: raise unknown_name("baseline in `evaluation.baselines`", name, BASELINES)
 
 # %% ../nbs/52_baselines.ipynb #8b3935c0
 def available(

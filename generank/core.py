@@ -7,7 +7,7 @@ __all__ = ['UserError', 'unknown_name', 'atomic_path', 'write_text', 'write_json
            'sha256_file', 'sha256_json', 'stable_seed', 'flatten', 'differences', 'Progress']
 
 # %% ../nbs/01_core.ipynb #790ca331
-import hashlib, json, os, re, sys, threading, time
+import hashlib, json, os, re, threading, time
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -52,27 +52,23 @@ def write_text(path, text:str):
     "Write `text` to `path` (UTF-8), atomically."
     with atomic_path(path) as p: p.write_text(text, encoding="utf-8")
 
-# %% ../nbs/01_core.ipynb #04b01088
 def write_json(path, value):
     "Write `value` to `path` as indented JSON with sorted keys, atomically; NaN is refused, since JSON has none."
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
-# %% ../nbs/01_core.ipynb #1aecd600
 def read_json(path):
     "The value in the JSON file `path`; a missing or broken file is a `UserError` that names it."
     try: return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError: raise UserError(f"{path} does not exist.") from None
     except json.JSONDecodeError as e: raise UserError(f"{path} is not valid JSON (line {e.lineno}: {e.msg}).") from None
 
-
-
 # %% ../nbs/01_core.ipynb #2f190998
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     "PyYAML's safe loader with YAML 1.2's floats."
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
+_FLOAT = re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
-# %% ../nbs/01_core.ipynb #d6d0f7fd
 def parse_yaml(
     text:str,         # YAML
     where:str,        # what to call it in an error
@@ -80,7 +76,8 @@ def parse_yaml(
     "Read YAML; a syntax error is one sentence with the line."
     try: return yaml.load(text, _Loader)
     except yaml.YAMLError as e:
-        line = f", line {min(e.problem_mark.line + 1, text.count(chr(10)) + 1)}" if getattr(e, "problem_mark", None) else ""   # libyaml may name the line after the last
+        mark = getattr(e, "problem_mark", None)
+        line = f", line {min(mark.line, text.count(chr(10))) + 1}" if mark else ""   # libyaml may name the one after
         raise UserError(f"{where}{line} is not valid YAML: {getattr(e, 'problem', None) or e}.") from None
 
 def read_yaml(path):
@@ -93,12 +90,10 @@ def sha256_file(path)->str:
     "sha256 of a file's bytes, in hexadecimal."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
-# %% ../nbs/01_core.ipynb #242fb119
 def sha256_json(value)->str:
     "sha256 of a JSON-able value in its canonical form (sorted keys, no spaces)."
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
 
-# %% ../nbs/01_core.ipynb #70be62dc
 def stable_seed(*parts)->int:
     "A seed in [0, 2**32) from any parts, the same on every machine and day (Python's own `hash` is not)."
     return int(sha256_json(list(map(str, parts)))[:8], 16)
@@ -106,18 +101,19 @@ def stable_seed(*parts)->int:
 # %% ../nbs/01_core.ipynb #24a2afbc
 def flatten(value, prefix:str="")->dict:
     "Nested settings as one dictionary of dotted paths; arms by their names."
-    if isinstance(value, list) and value and all(isinstance(v, dict) and "name" in v for v in value): value = {v["name"]: v for v in value}
+    if isinstance(value, list) and value and all(isinstance(v, dict) and "name" in v for v in value):
+        value = {v["name"]: v for v in value}
     if not isinstance(value, dict) or not value: return {prefix.rstrip("."): value}
     return {k: v for name, inner in value.items() for k, v in flatten(inner, f"{prefix}{name}.").items()}
 
-# %% ../nbs/01_core.ipynb #cb2d8383
 def differences(
     old:dict,        # a configuration
     new:dict,        # another one
 )->list[str]:        # "seed: 1 -> 2", one a changed parameter
     "What changed between two configurations."
     a, b = flatten(old), flatten(new)
-    return [f"{k}: {a.get(k, 'absent')} -> {b.get(k, 'absent')}" for k in sorted(a | b) if a.get(k, "absent") != b.get(k, "absent")]
+    pairs = {k: (a.get(k, "absent"), b.get(k, "absent")) for k in sorted(a | b)}
+    return [f"{k}: {was} -> {now}" for k, (was, now) in pairs.items() if was != now]
 
 # %% ../nbs/01_core.ipynb #39279e9a
 class Progress(tqdm):
@@ -131,5 +127,5 @@ class Progress(tqdm):
         "Draw the bar, or report its state."
         if not getattr(self, "_report", None): return super().display(msg, pos)
         d = self.format_dict
-        write_json(self._report, {"description": self.desc.rstrip(": ") if self.desc else "", "done": d["n"], "total": d["total"],
-                                  "elapsed": d["elapsed"], "note": d["postfix"] or "", "time": time.time()})
+        state = {k: d[k] for k in ("initial", "total", "elapsed")} | {"done": d["n"], "time": time.time()}
+        write_json(self._report, {"description": (self.desc or "").rstrip(": "), **state})

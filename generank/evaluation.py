@@ -23,7 +23,7 @@ from .profile import Evaluation as Settings
 from .scoring import (Resampled, _check_pairing, _named, adjust, answer_rates, comparison, credits,
                               decompose, decompose_shares, metric_names, pooled_difference, read_responses,
                               score_responses, summarise)
-from .statistics import power_table, training_slope
+from .statistics import training_slope
 
 # %% ../nbs/55_evaluation.ipynb #1f5ff18f
 def value_scores(
@@ -447,22 +447,17 @@ def run_figures(
 )->list:                 # of `generank.figures.Chart`
     "The figures of one run; differences are drawn for the declared family, and for all pairs where there is none."
     from generank import figures
-    runs, size, primary = metrics["runs"], (metrics["n_loci"], metrics["n_clusters"]), metrics["primary"]
-    name = figures.METRIC_NAMES.get(primary, primary)
+    runs, primary, family = metrics["runs"], metrics["primary"], {frozenset(p) for p in comparisons["family"]}
+    lines = [r for r in runs if r["kind"] in ("arm", "control") or r["name"] in TOP_K_BASELINES]
     charts = [figures.main_comparison(runs, ("mrr" if primary == "top_1" else primary, "top_1")),
-              figures.top_k_lines([r for r in runs if r["kind"] in ("arm", "control") or r["name"] in TOP_K_BASELINES])]
-    family = {frozenset(p) for p in comparisons["family"]}
-    declared, completed, taken = ([r for r in comparisons[kind] if not family or frozenset((r["a"], r["b"])) in family]
-                                  for kind in ("primary", "completed", "decomposition"))
-    both = list({(r["a"], r["b"], r["metric"]): r for r in declared + completed}.values())
+              figures.top_k_lines(lines)]
+    declared = [r for r in (*comparisons["primary"], *comparisons["completed"])
+                if not family or frozenset((r["a"], r["b"])) in family]
+    pairs = list({(r["a"], r["b"], r["metric"]): r for r in declared}.values())
+    name = f"Difference in {figures.METRIC_NAMES.get(primary, primary)}"
     note = "Completed lists show what is left when the form and length of the lists no longer count."
-    if both: charts.append(figures.paired_differences(both, *size, xlabel=f"Difference in {name}", note=note))
-    if declared and metrics["n_clusters"] > 1:
-        charts.append(figures.decomposition(taken, *size))
-        power = power_table(declared, *size)
-        if len(power): charts.append(figures.power_lines(power, declared, *size, name_of_metric=name))
-        parts = [r for r in comparisons["by_part"] if (r["a"], r["b"]) == (declared[0]["a"], declared[0]["b"])]
-        if parts: charts.append(figures.gain_by_part(parts, *size, xlabel=f"Difference in {name}"))
+    size = metrics["n_loci"], metrics["n_clusters"]
+    if pairs: charts.append(figures.paired_differences(pairs, *size, xlabel=name, note=note))
     if any(r.get("by_evidence_class") for r in runs): charts.append(figures.evidence_classes(runs))
     if curves: charts.append(figures.reward_curve(curves, metrics["training"]))
     watched = [arm for arm, rows in curves.items() if any(r.get("monitor/list_length") is not None for r in rows)]

@@ -12,7 +12,7 @@ __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'GENE_FEATURES', 'DATES', '
            'build_gene_tables', 'gene_card']
 
 # %% ../nbs/10_genes.ipynb #930ef024
-import gzip, hashlib, re, shutil, subprocess, tarfile, tempfile, zlib
+import gzip, hashlib, re, shutil, subprocess, tarfile, zlib
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -108,10 +108,8 @@ def candidate_genes(
 # %% ../nbs/10_genes.ipynb #362b398f
 GENE_FEATURES = ("gene", "ncRNA_gene", "pseudogene")  # third column of a gene's line; the last two in Ensembl's GFF3
 
-def annotation_lines(
-    path,      # a GTF or GFF3, plain or .gz
-):             # yields (line number, the nine fields)
-    "The gene lines of an annotation file; a broken line or file, or one on GRCh37, is a `UserError`."
+def annotation_lines(path):
+    "Line number and nine fields of every gene's line; a broken line or file, or one on GRCh37, is a `UserError`."
     wanted = "give a GTF or GFF3 of GENCODE or Ensembl."
     try:
         with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rt", encoding="utf-8") as f:
@@ -177,28 +175,27 @@ def date_genes(
     name:str,         # a cell, as in the four `DATE_FORMS`
 )->list[str]|None:    # the genes it can stand for (`DATES`: month and number give the symbols); None: no date
     "The genes whose symbol a spreadsheet may have turned into this date."
-    match = next(filter(None, (re.fullmatch(form, name.strip().lower()) for form in DATE_FORMS)), None)
-    if match is None or match["month"].isalpha() and match["month"] not in MONTHS: return None
-    month = MONTHS.index(match["month"]) + 1 if match["month"].isalpha() else int(match["month"])
-    return DATES.get((month, int(match["number"])), [])
+    matches = [m for form in DATE_FORMS if (m := re.fullmatch(form, name.strip().lower()))]
+    if not matches: return None
+    month, number = matches[0]["month"], int(matches[0]["number"])
+    if month.isdigit(): return DATES.get((int(month), number), [])
+    return DATES.get((MONTHS.index(month) + 1, number), []) if month in MONTHS else None
 
 # %% ../nbs/10_genes.ipynb #e5674b8d
 class Names:
     "Looks up names of genes, each in the gene table first, then among the synonyms."
-    def __init__(self, genes:pd.DataFrame|None=None, synonyms:pd.DataFrame|None=None):
-        genes = load_genes() if genes is None else genes
-        synonyms = load_synonyms() if synonyms is None else synonyms
-        self.chroms, self.synonyms = {}, {}
-        for symbol, chrom in zip(genes.symbol.tolist(), genes.chrom.tolist()):
-            self.chroms.setdefault(symbol, set()).add(chrom)
+    def __init__(self, genes:pd.DataFrame|None=None):
+        genes, synonyms = load_genes() if genes is None else genes, load_synonyms()
+        symbols = genes.symbol.tolist()
+        self.symbols, self.places = set(symbols), set(zip(symbols, genes.chrom.tolist()))
+        self.ids, self.synonyms = dict(zip(genes.ensembl_id.tolist(), symbols)), {}
         for synonym, symbol in zip(synonyms.synonym.tolist(), synonyms.symbol.tolist()):
-            if symbol in self.chroms: self.synonyms.setdefault(synonym, []).append(symbol)
-        self.ids = dict(zip(genes.ensembl_id.tolist(), genes.symbol.tolist()))
-        self.folded = {s.upper(): s for s in sorted(self.chroms)}
+            if symbol in self.symbols: self.synonyms.setdefault(synonym, []).append(symbol)
+        self.folded = {s.upper(): s for s in sorted(self.symbols)}
 
     def resolve(self, name:str, chrom:str|None=None)->tuple[list[str], str]:
         "The symbols that `name` can stand for, and why: current, date, synonym, Ensembl id, letter case or unknown."
-        if name in self.chroms: return [name], "current"
+        if name in self.symbols: return [name], "current"
         if (dates := date_genes(name)) is not None: return self._on(chrom, dates), "date"
         if name in self.synonyms: return self._on(chrom, self.synonyms[name]), "synonym"
         if (plain_id := name.split(".")[0]) in self.ids: return [self.ids[plain_id]], "Ensembl id"
@@ -207,7 +204,7 @@ class Names:
 
     def _on(self, chrom, symbols):
         "Those of several symbols that lie on the chromosome; all of them where none does."
-        return [s for s in symbols if chrom in self.chroms.get(s, ())] or symbols
+        return [s for s in symbols if (s, chrom) in self.places] or symbols
 
 # %% ../nbs/10_genes.ipynb #6bd4be0f
 RENAME_COLUMNS = ["where", "column", "given", "became", "why"]
@@ -249,10 +246,8 @@ def assembly_name(name:str)->str:
     if name not in ASSEMBLIES: raise unknown_name("assembly", name, ASSEMBLIES)
     return ASSEMBLIES[name]
 
-def read_chain(
-    path,      # a UCSC chain file, plain or .gz
-):             # liftover.ChainFile, 1-based
-    "The chains of a file; one that is missing or broken is a `UserError`."
+def read_chain(path):
+    "The chains of a UCSC chain file, plain or .gz, for 1-based positions; a missing or broken one is a `UserError`."
     from liftover import ChainFile
     example = "as in hg19ToHg38.over.chain.gz from UCSC."
     if not Path(path).is_file(): raise UserError(f"{path} does not exist: give a chain file, {example}")
@@ -261,12 +256,8 @@ def read_chain(
         raise UserError(f"{path} is not a chain file ({str(e).strip()}): give one, {example}") from None
 
 # %% ../nbs/10_genes.ipynb #a9b07357
-def lift_position(
-    chain,             # from `read_chain`
-    chrom:str,         # chromosome, as in "5"
-    pos:int,           # 1-based
-)->tuple|str:          # (chromosome, position) on the new assembly, or why there is none
-    "One position on the new assembly."
+def lift_position(chain, chrom:str, pos:int)->tuple|str:
+    "Chromosome and position (1-based) on the new assembly by the chains of `read_chain`, or why there is none."
     found = chain.convert_coordinate(f"chr{chrom}".replace("chrMT", "chrM"), pos)
     if not found: return "not in the new assembly"
     if len(found) > 1: return "in several places of the new assembly"
@@ -286,8 +277,8 @@ def lift_rows(
     if len(lost) and len(lost) == placed.sum():
         raise UserError(f"{path} lifts none of the {len(lost)} positions (the first: {lost['where'].iloc[0]}, "
                         f"{lost.why.iloc[0]}); is it a chain from GRCh37 to GRCh38?")
-    chroms, positions = [f[0] for f in found if not isinstance(f, str)], [f[1] for f in found if not isinstance(f, str)]
-    return rows[~failed].assign(chrom=chroms, pos=pd.array(positions, dtype="Int64")), lost
+    lifted = [f for f in found if not isinstance(f, str)]
+    return rows[~failed].assign(chrom=[c for c, _ in lifted], pos=pd.array([p for _, p in lifted], dtype="Int64")), lost
 
 # %% ../nbs/10_genes.ipynb #65e48ea2
 def write_parquet(table:pd.DataFrame, path):
@@ -296,10 +287,8 @@ def write_parquet(table:pd.DataFrame, path):
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     with atomic_path(path) as p: pq.write_table(arrow, p, compression="zstd")
 
-def table_fingerprint(
-    table:pd.DataFrame,   # any table of plain values and lists
-)->str:                   # sha256 of the canonical rows, whatever their order
-    "Fingerprint of a table's content: independent of row order, file format and library versions."
+def table_fingerprint(table:pd.DataFrame)->str:
+    "sha256 of a table's canonical rows: independent of row order, file format and library versions."
     def plain(value):
         if isinstance(value, (list, tuple, np.ndarray)): return [plain(v) for v in value]
         return value.item() if isinstance(value, np.generic) else value
@@ -316,11 +305,8 @@ IDEOGRAM_TABLES = {"genes/homo-sapiens-genes.tsv.gz":   # sha256 of the packed t
                        "f761de4cf068a2de29b4f31acb6b8e59cbbe94011b6aef787a01915c10e1ab8f"}
 GENES_TSV, STRUCTURES_TSV, SYNONYMS_TSV = IDEOGRAM_TABLES
 
-def fetch_ideogram(
-    folder,           # where the tarball is put
-    npm:str="npm",    # the npm client's name or path
-)->Path:              # the tarball
-    "Fetch the pinned tarball by `npm pack`, through the user's own npm client and its settings."
+def fetch_ideogram(folder, npm:str="npm")->Path:
+    "Fetch the pinned tarball into a folder by `npm pack`, through the user's own npm client and its settings."
     if shutil.which(npm) is None:
         raise UserError(f"{npm} is not installed: install Node.js, or give the {IDEOGRAM} tarball or folder.")
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -333,12 +319,8 @@ def fetch_ideogram(
     return found[-1]
 
 # %% ../nbs/10_genes.ipynb #39380294
-def ideogram_table(
-    source,              # folder or tarball of the npm package
-    name:str,            # a key of `IDEOGRAM_TABLES`
-    verify:bool=True,    # refuse a table that differs from the pinned one
-)->list[list[str]]:      # the fields of every line that is not a comment
-    "One cached table of the ideogram package; raises `UserError` where it is missing or not the pinned version."
+def ideogram_table(source, name:str, verify:bool=True)->list[list[str]]:
+    "The fields of each line of a table in ideogram's folder or tarball; `UserError` where it isn't the pinned one."
     source, member = Path(source), f"dist/data/cache/{name}"
     if not source.exists(): raise UserError(f"{source} does not exist: give the folder or tarball of {IDEOGRAM}.")
     try:
@@ -357,19 +339,14 @@ def ideogram_table(
     return [line.split("\t") for line in lines if line and not line.startswith("#")]
 
 # %% ../nbs/10_genes.ipynb #86dffc77
-def coding_symbols(
-    structures:list[list[str]],   # rows of the gene structures table: transcript name, offset, class, strand, features
-)->pd.Series:                     # strand by symbol; unknown where genes of one symbol lie on both strands
-    "Strand of every symbol that has at least one protein-coding transcript."
+def coding_symbols(structures:list[list[str]])->pd.Series:
+    "Strand of every symbol with a protein-coding transcript; null where genes of one symbol lie on both strands."
     table = pd.DataFrame([row[:4] for row in structures], columns=["transcript", "offset", "kind", "strand"])
     table["symbol"] = table.transcript.str.replace(r"-\d+$", "", regex=True)
     strands = table[table.kind == "0"].groupby("symbol").strand.agg(["first", "nunique"])
     return strands["first"].where(strands["nunique"] == 1)
 
-def build_genes(
-    source,              # folder or tarball of the npm package `ideogram`
-    verify:bool=True,    # refuse tables that differ from the pinned ones
-)->pd.DataFrame:         # one row a gene, columns `GENE_COLUMNS`, sorted by place
+def build_genes(source, verify:bool=True)->pd.DataFrame:
     "The gene table: Ensembl 110 genes that have a symbol and lie on a chromosome (1-22, X, Y, MT)."
     rows = [row[:6] for row in ideogram_table(source, GENES_TSV, verify)]
     table = pd.DataFrame(rows, columns=["chrom", "start", "length", "slim_id", "symbol", "description"])
@@ -384,12 +361,8 @@ def build_genes(
     return sort_genes(table)
 
 # %% ../nbs/10_genes.ipynb #e854f1d5
-def build_synonyms(
-    source,                # folder or tarball of the npm package `ideogram`
-    genes:pd.DataFrame,    # gene table: gives today's symbols
-    verify:bool=True,      # refuse a table that differs from the pinned one
-)->pd.DataFrame:           # columns synonym, symbol; a synonym of several genes has several rows
-    "Former and other names of the genes in the table, without those that are a symbol themselves."
+def build_synonyms(source, genes:pd.DataFrame, verify:bool=True)->pd.DataFrame:
+    "Other names of the genes in the table (columns synonym, symbol), without those that are a symbol themselves."
     rows = ideogram_table(source, SYNONYMS_TSV, verify)
     pairs = [(synonym.strip(), symbol) for symbol, *synonyms in rows for synonym in synonyms if synonym.strip()]
     table = pd.DataFrame(pairs, columns=["synonym", "symbol"]).drop_duplicates()
@@ -397,9 +370,7 @@ def build_synonyms(
     return table.sort_values(["synonym", "symbol"], ignore_index=True)
 
 # %% ../nbs/10_genes.ipynb #75b29e43
-def count_ordered(
-    chromosomes,    # chromosome of each row, in the order of the file
-)->int:             # rows before the last pass over the genome
+def count_ordered(chromosomes:list[str])->int:
     "How many rows of ideogram's gene table stand before its final pass, in which each chromosome is one stretch."
     seen, last, start = set(), None, len(chromosomes)
     for i in range(len(chromosomes) - 1, -1, -1):
@@ -408,11 +379,8 @@ def count_ordered(
         seen.add(last)
     return start
 
-def build_interest(
-    source,              # folder or tarball of the npm package `ideogram`
-    verify:bool=True,    # refuse a table that differs from the pinned one
-)->pd.DataFrame:         # columns symbol, place (1: the best known); each symbol once
-    "Genes in ideogram's order of general or scholarly interest."
+def build_interest(source, verify:bool=True)->pd.DataFrame:
+    "Symbols, each once, in ideogram's order of general or scholarly interest; place 1 is the best known."
     rows = ideogram_table(source, GENES_TSV, verify)
     symbols = list(dict.fromkeys(row[4] for row in rows[:count_ordered([row[0] for row in rows])]))
     if not symbols: raise UserError(f"{source} lists its genes by place alone: it holds no order by interest.")
@@ -424,15 +392,12 @@ def load_interest()->dict:    # symbol -> place, 1 = the best known; a gene that
     return dict(zip(table.symbol, table.place))
 
 # %% ../nbs/10_genes.ipynb #8fda9f49
-def build_gene_tables(
-    source,      # folder or tarball of `ideogram`
-    out=None,    # folder for the tables; the package's own data folder by default
-):
-    "Build genes.parquet, synonyms.parquet and interest.parquet, each with its card, from the pinned npm package."
+def build_gene_tables(source, out):
+    "Build genes.parquet, synonyms.parquet and interest.parquet, each with its card, from ideogram's folder or tarball."
     genes = build_genes(source)
+    synonyms, interest = build_synonyms(source, genes), build_interest(source)
     origin = lambda *tables: {"package": IDEOGRAM, "via": "npm", "licence": "CC0-1.0",
                               "tables_sha256": {t: IDEOGRAM_TABLES[t] for t in tables}}
-    synonyms, interest = build_synonyms(source, genes), build_interest(source)
     for name, table, card in [
         ("genes", genes, gene_card(genes, origin(GENES_TSV, STRUCTURES_TSV))),
         ("synonyms", synonyms, {
@@ -442,8 +407,8 @@ def build_gene_tables(
             "title": "Human genes by general or scholarly interest", "rows": len(interest), "origin": origin(GENES_TSV),
             "rules": "the rows before the file's final pass over the genome, in their order; an order and no counts; "
                      "genes that are not listed are less known"})]:
-        write_parquet(table, Path(out or BUNDLED)/f"{name}.parquet")
-        write_json(Path(out or BUNDLED)/f"{name}.json", {"fingerprint": table_fingerprint(table), **card})
+        write_parquet(table, Path(out)/f"{name}.parquet")
+        write_json(Path(out)/f"{name}.json", {"fingerprint": table_fingerprint(table), **card})
 
 def gene_card(genes:pd.DataFrame, origin:dict)->dict:
     "What a reader must know about the gene table: origin, licence, meaning of its columns, counts."

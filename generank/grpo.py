@@ -24,7 +24,7 @@ from .rewards import monitor_callback, monitor_reward
 from .prompts import as_style, asked_as
 from .rewards import Configured, check_gold, rank_reward, reward_functions
 from .groups import Stream, grpo_rows, pack_rows, sft_rows, validation_rows, warm_start_rows
-from .trainers import copying_trainer, grpo_trainer, memory_advice, pass_rates, shared_prompt_trainer
+from .trainers import supervised_trainer, grpo_trainer, memory_advice, pass_rates, shared_prompt_trainer
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def _copying(config, rows, settings, model, tokenizer, out_dir, callbacks):
     from transformers import TrainingArguments
     arguments = one_card(TrainingArguments(**{**_common_arguments(config, out_dir), "per_device_train_batch_size": 1, "lr_scheduler_type": "linear", "warmup_steps": 3,
                                      "max_grad_norm": 1.0, "remove_unused_columns": False, **settings}))
-    trainer = copying_trainer()(model=model, args=arguments, train_dataset=rows, data_collator=lambda r: pack_rows(tokenizer, r), callbacks=callbacks)
+    trainer = supervised_trainer()(model=model, args=arguments, train_dataset=rows, data_collator=lambda r: pack_rows(tokenizer, r), callbacks=callbacks)
     trainer._get_train_sampler = lambda dataset=None: None  # rows stand in training order already
     return trainer
 
@@ -247,12 +247,12 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
     trainer = (shared_prompt_trainer() if backend == "shared" else grpo_trainer())(
         model=model, processing_class=tokenizer, reward_funcs=functions, args=arguments, train_dataset=grpo_rows(loci, count, config["seed"], **asked),
         eval_dataset=validation_rows(validation, config["seed"], **config["prompts"], count=select["loci"]) if select else None, callbacks=[monitor_callback(name), *callbacks, *stops])
-    trainer.refill, trainer.timeout = grpo.get("refill", 0), grpo.get("generation_timeout")
+    trainer.max_resamples, trainer.timeout = grpo.get("refill", 0), grpo.get("generation_timeout")
     if rule := grpo.get("pass_rate"):
         loci, asked = by_pass_rate(trainer, loci, rule, out_dir, config["seed"], asked)
         trainer.train_dataset = grpo_rows(loci, count, config["seed"], **asked)
     trainer.offered = len(loci)
-    trainer.spare = Stream(loci, stable_seed("stand-ins", config["seed"]), **asked)
+    trainer.resampling_stream = Stream(loci, stable_seed("stand-ins", config["seed"]), **asked)
     return trainer
 
 # %% ../nbs/34_grpo.ipynb #283a07b2

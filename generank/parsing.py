@@ -7,10 +7,10 @@ __all__ = ['PROBLEMS', 'Answer', 'parse_answer', 'format_answer', 'answer_texts'
 
 # %% ../nbs/21_parsing.ipynb #a0000003
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
-from .core import UserError, unknown_name
+from .core import unknown_name
 
 # %% ../nbs/21_parsing.ipynb #a68ed580
 @dataclass(frozen=True)
@@ -24,7 +24,6 @@ class Answer:
         "Rank of `gene` in the list, 1 = first; None where it is absent."
         return self.genes.index(gene) + 1 if gene in self.genes else None
 
-# %% ../nbs/21_parsing.ipynb #a0f979c2
 PROBLEMS = {
     "no_tag":         "there is no <genes> tag",
     "several_lists":  "there is more than one <genes> list; the last complete one counts",
@@ -35,159 +34,6 @@ PROBLEMS = {
     "duplicates":     "a symbol stands twice; the first place counts",
     "not_candidates": "a symbol is not a candidate of the locus",
 }
-
-# %% ../nbs/21_parsing.ipynb #921a8c5e
-_ONE = r"\d{0,3}[A-Za-z][A-Za-z0-9]*+(?:[-._@/][A-Za-z0-9]++)*+"
-_SYMBOL = re.compile(_ONE)
-_PLAIN = re.compile(rf"\s*+\[?\s*+({_ONE}(?:\s*+,\s*+{_ONE})*+)\s*+,?\s*+\]?\s*+")
-
-# %% ../nbs/21_parsing.ipynb #76b8d961
-@lru_cache(maxsize=4096)
-def _names(
-    candidates:tuple[str,...],
-)->dict[str,str]:               # the name as given and in upper case -> the name as given
-    "The candidates of a locus by any spelling; kept, since the answers of a group share their candidates."
-    return {c.upper(): c for c in candidates} | {c: c for c in candidates}
-
-# %% ../nbs/21_parsing.ipynb #ce0f6683
-def _known(word:str, names:dict)->str:
-    "The candidate that `word` names in any case; empty where there is none."
-    return names.get(word) or names.get(word.upper(), "")
-
-# %% ../nbs/21_parsing.ipynb #9e3122c6
-_MARKS = " \t\n'\"`*_“”‘’«»[]{}()<>.:;!?#|~$\\-–—•·●▪◦+✓…"
-_NOT_SYMBOLS = {"none", "n/a", "na", "null", "unknown", "rank", "gene", "genes", "symbol", "note", "etc", "json"}
-_LABEL = re.compile(r"\d{1,3}(?:st|nd|rd|th)?(?:[\"'`*]*\s?[.):\]=-]+\s*|\s+(?=[A-Za-z*]))|(?:[ivxIVX]{1,4}|[A-Za-z])[.)]\s*(?=\S)|#\d{1,3}\s*"
-                    r"|(?:[Rr]ank|[Gg]ene|[Tt]op|[Nn]umber|[Cc]andidate)\s(?:\d{1,3}\W+)?|[A-Z]?[a-z]+(?: [a-z]+){0,5}[\"'*`]*\s?:\s*")
-
-# %% ../nbs/21_parsing.ipynb #5daeaf3a
-def _word(
-    word:str,      # one word of an item
-    names:dict,    # as of `_names`
-)->str:            # the symbol; empty where the word is prose
-    "The symbol that a word is: a candidate, or what looks like a symbol and not like a word of a sentence."
-    found = _SYMBOL.match(word)
-    if not found: return ""
-    known = _known(found[0], names)
-    if known or found[0].lower() in _NOT_SYMBOLS: return known
-    return "" if found[0].isalpha() and found[0].islower() else found[0]
-
-# %% ../nbs/21_parsing.ipynb #36a27b3b
-def _symbols(
-    item:str,      # one piece of a list, as in "1. **BRCA1** (DNA repair)"
-    names:dict,    # as of `_names`
-)->list[str]:      # its symbol; several where it is nothing but symbols; none where it is prose
-    "The symbols in one piece of a list: mostly its first word."
-    text = item.strip(_MARKS)
-    whole = _known(text, names)
-    label = _LABEL.match(text)
-    if label and not whole: whole = _known(text := text[label.end():].strip(_MARKS), names)
-    if whole or not text: return [whole] if whole else []
-    words = [w for w in (w.strip(_MARKS) for w in text.split()) if w]
-    found = [_word(w, names) for w in words]
-    if len(words) == 1: return [s for s in found if s]
-    sure = [bool(s) and (bool(_known(s, names)) or (len(s) > 1 and s.replace("orf", "") == s.replace("orf", "").upper())) for s in found]
-    first = sure[0] or (len(words) == 2 and len(found[0]) > 1)  # "Akirin 2" names a gene, if badly
-    return found if all(sure) else found[:1] if first else []
-
-# %% ../nbs/21_parsing.ipynb #74ba899a
-_BRACKETED = re.compile(r"[^\[\]\w]*+(?:[A-Za-z_][A-Za-z_ ]{0,40}[\"'*`]*\s?[:=]\s*+[\"'`*]*+)?\[([^\[\]]*+)\](?!\s*(?:[,;>|→\[-]|and\b|&))")
-_SPACE = re.compile(r"[^\S\n ]")
-_NOTE = re.compile(r"\((?:(?<=[\w*`\"'\]>}]\()|(?<=[\w*`\"'\]>}] \())[^()]*(?:\)|$)")
-_INLINE = re.compile(r" (?=(?:\*\*)?\(?#?\d{1,2}[.)](?!\d))(?<=\S )")
-_MARKED = re.compile(r"[>*_`]*(?:[-*•·●▪◦–+] ?(?=\S)|\(?#?\d{1,2}(?:[.):]| )\s*\D|\|)")
-_ITEM = re.compile(rf"[^\w\n|]*+(?:\d{{1,2}}[.):]\s*+)?[*_`\"'\[{{(]*+({_ONE})[*_`\"'\]}})]*+\s*+(?:[:–—].*+)?")
-_SEPARATORS = re.compile(r"[,;\n|>→»]| (?:and|&|then|followed by) ")
-
-# %% ../nbs/21_parsing.ipynb #64a1383a
-def _line(line:str, names:dict)->list[str]:
-    "The symbol of a numbered or bulleted line or table row; all of them where the line is nothing but symbols."
-    simple = _ITEM.fullmatch(line)
-    known = _known(simple[1], names) if simple else ""
-    if known: return [known]
-    pieces = [p for p in _SEPARATORS.split(line) if p.strip(_MARKS)]
-    found = [s for p in pieces for s in _symbols(p, names)]
-    return found if len(found) >= len(pieces) else found[:1]
-
-# %% ../nbs/21_parsing.ipynb #0f51d947
-def _untangle(
-    inside:str,    # the text between the tags
-    names:dict,    # as of `_names`
-)->list[str]:      # symbols in order
-    "Read a list that is written in any way but the plain one."
-    text = _SPACE.sub(" ", inside.replace("\r", "\n"))
-    while "  " in text: text = text.replace("  ", " ")
-    bracketed = _BRACKETED.match(text)
-    text = _INLINE.sub("\n", _NOTE.sub("", bracketed[1] if bracketed else text))
-    marked = [line for line in (line.strip() for line in text.split("\n")) if _MARKED.match(line)]
-    if len(marked) > 1: return [s for line in marked for s in _line(line, names)]
-    return [s for item in _SEPARATORS.split(text) for s in _symbols(item, names)]
-
-# %% ../nbs/21_parsing.ipynb #05f85b52
-_TIDY_LINE = re.compile(rf"^ *+(?:\d{{1,2}}[.)]|[-*•]) ++[*`]*+((?=[A-Za-z]){_ONE})[*`]*+(?: ?\([^()\n\r]*+\))? *+$", re.M)
-
-def _tidy_lines(inside:str, names:dict)->list[str]:
-    "The candidates of a list of tidy lines; empty where it is anything else."
-    text = inside.strip()
-    lines = text.count("\n") + 1
-    if lines < 2: return []
-    found = [_known(word, names) for word in _TIDY_LINE.findall(text)]
-    return found if len(found) == lines and all(found) else []
-
-# %% ../nbs/21_parsing.ipynb #ae5d16d8
-def _listed(inside:str, names:dict)->list[str]:
-    "The symbols between the tags, repeated ones included."
-    plain = _PLAIN.fullmatch(inside)
-    if not plain: return _tidy_lines(inside, names) or _untangle(inside, names)
-    words = [w.strip() for w in plain[1].split(",")]
-    if len(words) == 1 and words[0].lower() in _NOT_SYMBOLS and not _known(words[0], names): return []
-    return [_known(w, names) or w for w in words]
-
-# %% ../nbs/21_parsing.ipynb #81460cd8
-_TAG = re.compile(r"<\s{0,4}(/?)\s{0,4}(genes|reasoning)\s{0,4}>", re.I)
-_HALF_TAG = re.compile(r"<\s{0,4}/?\s{0,4}[a-z]{0,9}\s{0,4}\Z", re.I)
-
-# %% ../nbs/21_parsing.ipynb #f51d60a9
-def _complete_part(
-    inside:str,               # a list that is not closed by its tag
-)->tuple[str,str,bool]:       # the complete symbols, the text after the list, whether the list breaks off
-    "What can be relied on in a list that is not closed."
-    half = _HALF_TAG.search(inside)
-    if half: inside = inside[:half.start()]
-    bracketed = _BRACKETED.match(inside)
-    if bracketed: return bracketed[0], inside[bracketed.end():], False
-    if (half and "/" in half[0]) or inside.rstrip().endswith("]"): return inside, "", False
-    return inside[:max(0, *(inside.rfind(c) for c in " \n\t,;|>→"))], "", True
-
-# %% ../nbs/21_parsing.ipynb #1c9f6a49
-def _locate(text:str, tags:list)->tuple[int,str,str,list[str]]:
-    "Where the list that counts begins, its text, the text after it, and the problems of finding it."
-    tags = [m for m in tags if m[2][0] in "gG"]
-    opens = [m for m in tags if not m[1]]
-    if not opens: return len(text), "", "", ["no_tag"]
-    problems = ["several_lists"] if len(opens) > 1 else []
-    pairs = [(a, b) for a, b in zip(tags, tags[1:]) if b[1] and not a[1]]
-    if pairs:
-        start, end = pairs[-1]
-        return start.start(), text[start.end():end.start()], text[end.end():], problems
-    ends = [m.start() for m in opens[1:]] + [len(text)]
-    start, end = next(((m, e) for m, e in zip(opens[::-1], ends[::-1]) if text[m.end():e].strip()), (opens[-1], len(text)))
-    inside, after, breaks = _complete_part(text[start.end():end])
-    return start.start(), inside, after, [*problems, "unclosed", *(["truncated"] if breaks else [])]
-
-# %% ../nbs/21_parsing.ipynb #c8603f19
-def _reasoning(
-    text:str,
-    tags:list,                 # matches of `_TAG`
-    stop:int,                  # where the list begins
-)->tuple[str,str,bool]:        # the reasoning, the text outside its tags, whether the tags are closed
-    "Take the text before the list apart."
-    tags = [m for m in tags if m[2][0] in "rR" and m.start() < stop]
-    start = next((m for m in reversed(tags) if not m[1]), None)
-    if start is None: return text[:stop].strip(), text[:stop], True
-    end = next((m for m in tags if m[1] and m.start() > start.start()), None)
-    if end is None: return text[start.end():stop].strip(), text[:start.start()], False
-    return text[start.end():end.start()].strip(), text[:start.start()] + text[end.end():stop], True
 
 # %% ../nbs/21_parsing.ipynb #1b3f62c4
 def parse_answer(
@@ -219,7 +65,7 @@ def parse_answer(
 def _parse_leniently(text:str)->Answer:
     "The first published run's reading of an answer (suyashss/rft_demo): no cleaning of symbols."
     before, tag, inside = text.rpartition("<genes>")
-    listed = [g.strip() for g in inside.split("</genes>")[0].replace("[", "").replace("]", "").split(",")]
+    listed = [g.strip() for g in re.sub(r"[\[\]]", "", inside.split("</genes>")[0]).split(",")]
     genes = tuple(dict.fromkeys(g for g in listed if g))
     return Answer(genes, before.strip(), () if tag and genes else ("empty",) if tag else ("no_tag",))
 
@@ -231,7 +77,140 @@ def format_answer(
     "Write a ranked list in the answer format."
     return (f"<reasoning> {reasoning} </reasoning>\n" if reasoning else "") + f"<genes> [{', '.join(genes)}] </genes>"
 
-# %% ../nbs/21_parsing.ipynb #5d186b2a
 def answer_texts(completions)->list[str]:
     "The text of each completion: plain, or trl's conversational form (a list of messages)."
     return [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+
+# %% ../nbs/21_parsing.ipynb #81460cd8
+_TAG = re.compile(r"<\s{0,4}(/?)\s{0,4}(genes|reasoning)\s{0,4}>", re.I)
+_HALF_TAG = re.compile(r"<\s{0,4}/?\s{0,4}[a-z]{0,9}\s{0,4}\Z", re.I)
+_BRACKETED = re.compile(r"[^\[\]\w]*+(?:[A-Za-z_][A-Za-z_ ]{0,40}[\"'*`]*\s?[:=]\s*+[\"'`*]*+)?"  # perhaps a label
+                        r"\[([^\[\]]*+)\](?!\s*(?:[,;>|→\[-]|and\b|&))")  # one pair of brackets, and no list after it
+
+def _complete_part(inside:str)->tuple[str,str,bool]:
+    "Of a list that no tag closes: the complete symbols, the text after the list, whether the list breaks off."
+    half = _HALF_TAG.search(inside)
+    if half: inside = inside[:half.start()]
+    bracketed = _BRACKETED.match(inside)
+    if bracketed: return bracketed[0], inside[bracketed.end():], False
+    if (half and "/" in half[0]) or inside.rstrip().endswith("]"): return inside, "", False
+    return inside[:max(0, *(inside.rfind(c) for c in " \n\t,;|>→"))], "", True
+
+def _locate(text:str, tags:list)->tuple[int,str,str,list[str]]:
+    "Where the list that counts begins, its text, the text after it, and the problems of finding it."
+    tags = [m for m in tags if m[2][0] in "gG"]
+    opens = [m for m in tags if not m[1]]
+    if not opens: return len(text), "", "", ["no_tag"]
+    problems = ["several_lists"] if len(opens) > 1 else []
+    pairs = [(a, b) for a, b in zip(tags, tags[1:]) if b[1] and not a[1]]
+    if pairs:
+        start, end = pairs[-1]
+        return start.start(), text[start.end():end.start()], text[end.end():], problems
+    spans = list(zip(opens, [m.start() for m in opens[1:]] + [len(text)]))
+    start, end = next((s for s in reversed(spans) if text[s[0].end():s[1]].strip()), spans[-1])
+    inside, after, breaks = _complete_part(text[start.end():end])
+    return start.start(), inside, after, [*problems, "unclosed", *(["truncated"] if breaks else [])]
+
+# %% ../nbs/21_parsing.ipynb #c8603f19
+def _reasoning(text:str, tags:list, stop:int)->tuple[str,str,bool]:
+    "Of the text before `stop`: the reasoning, the text outside its tags, whether the tags are closed."
+    tags = [m for m in tags if m[2][0] in "rR" and m.start() < stop]
+    start = next((m for m in reversed(tags) if not m[1]), None)
+    if start is None: return text[:stop].strip(), text[:stop], True
+    end = next((m for m in tags if m[1] and m.start() > start.start()), None)
+    if end is None: return text[start.end():stop].strip(), text[:start.start()], False
+    return text[start.end():end.start()].strip(), text[:start.start()] + text[end.end():stop], True
+
+# %% ../nbs/21_parsing.ipynb #921a8c5e
+_ONE = r"\d{0,3}[A-Za-z][A-Za-z0-9]*+(?:[-._@/][A-Za-z0-9]++)*+"
+_SYMBOL = re.compile(_ONE)
+_MARKS = " \t\n'\"`*_“”‘’«»[]{}()<>.:;!?#|~$\\-–—•·●▪◦+✓…"
+_NOT_SYMBOLS = {"none", "n/a", "na", "null", "unknown", "rank", "gene", "genes", "symbol", "note", "etc", "json"}
+_LABEL = re.compile(r"\d{1,3}(?:st|nd|rd|th)?(?:[\"'`*]*\s?[.):\]=-]+\s*|\s+(?=[A-Za-z*]))"
+                    r"|(?:[ivxIVX]{1,4}|[A-Za-z])[.)]\s*(?=\S)|#\d{1,3}\s*"
+                    r"|(?:[Rr]ank|[Gg]ene|[Tt]op|[Nn]umber|[Cc]andidate)\s(?:\d{1,3}\W+)?"
+                    r"|[A-Z]?[a-z]+(?: [a-z]+){0,5}[\"'*`]*\s?:\s*")
+
+@lru_cache(maxsize=4096)
+def _names(candidates:tuple[str,...])->dict[str,str]:
+    "The candidates of a locus by the name as given and in upper case; cached, since a group shares its candidates."
+    return {c.upper(): c for c in candidates} | {c: c for c in candidates}
+
+def _known(word:str, names:dict)->str:
+    "The candidate that `word` names in any case; empty where there is none."
+    return names.get(word) or names.get(word.upper(), "")
+
+def _word(word:str, names:dict)->str:
+    "The symbol that a word is: a candidate, or what looks like a symbol; empty where the word is prose."
+    found = _SYMBOL.match(word)
+    if not found: return ""
+    known = _known(found[0], names)
+    if known or found[0].lower() in _NOT_SYMBOLS: return known
+    return "" if found[0].isalpha() and found[0].islower() else found[0]
+
+# %% ../nbs/21_parsing.ipynb #36a27b3b
+def _looks_sure(symbol:str, names:dict)->bool:
+    "Whether a word is a candidate, or written in capitals as symbols are (C9orf72 too)."
+    capitals = len(symbol) > 1 and not re.search("[a-z]", symbol.replace("orf", ""))
+    return bool(symbol) and (capitals or bool(_known(symbol, names)))
+
+def _symbols(item:str, names:dict)->list[str]:
+    "The symbols in one piece of a list, as in '1. **BRCA1** (DNA repair)': mostly its first word."
+    text = item.strip(_MARKS)
+    whole = _known(text, names)
+    label = _LABEL.match(text)
+    if label and not whole: whole = _known(text := text[label.end():].strip(_MARKS), names)
+    if whole or not text: return [whole] if whole else []
+    words = [w for w in (w.strip(_MARKS) for w in text.split()) if w]
+    found = [_word(w, names) for w in words]
+    if len(words) == 1: return [s for s in found if s]
+    sure = [_looks_sure(s, names) for s in found]
+    first = sure[0] or (len(words) == 2 and len(found[0]) > 1)  # "Akirin 2" names a gene, if badly
+    return found if all(sure) else found[:1] if first else []
+
+# %% ../nbs/21_parsing.ipynb #74ba899a
+_SPACE = re.compile(r"[^\S\n ]")
+_NOTE = re.compile(r"\((?:(?<=[\w*`\"'\]>}]\()|(?<=[\w*`\"'\]>}] \())[^()]*(?:\)|$)")
+_INLINE = re.compile(r" (?=(?:\*\*)?\(?#?\d{1,2}[.)](?!\d))(?<=\S )")
+_MARKED = re.compile(r"[>*_`]*(?:[-*•·●▪◦–+] ?(?=\S)|\(?#?\d{1,2}(?:[.):]| )\s*\D|\|)")
+_ITEM = re.compile(rf"[^\w\n|]*+(?:\d{{1,2}}[.):]\s*+)?[*_`\"'\[{{(]*+({_ONE})[*_`\"'\]}})]*+\s*+(?:[:–—].*+)?")
+_SEPARATORS = re.compile(r"[,;\n|>→»]| (?:and|&|then|followed by) ")
+
+def _line(line:str, names:dict)->list[str]:
+    "The symbol of a numbered or bulleted line or table row; all of them where the line is nothing but symbols."
+    simple = _ITEM.fullmatch(line)
+    known = _known(simple[1], names) if simple else ""
+    if known: return [known]
+    pieces = [p for p in _SEPARATORS.split(line) if p.strip(_MARKS)]
+    found = [s for p in pieces for s in _symbols(p, names)]
+    return found if len(found) >= len(pieces) else found[:1]
+
+def _untangle(inside:str, names:dict)->list[str]:
+    "The symbols of a list that is written in any way, in order."
+    text = re.sub("  +", " ", _SPACE.sub(" ", inside.replace("\r", "\n")))
+    bracketed = _BRACKETED.match(text)
+    text = _INLINE.sub("\n", _NOTE.sub("", bracketed[1] if bracketed else text))
+    marked = [line for line in (line.strip() for line in text.split("\n")) if _MARKED.match(line)]
+    if len(marked) > 1: return [s for line in marked for s in _line(line, names)]
+    return [s for item in _SEPARATORS.split(text) for s in _symbols(item, names)]
+
+# %% ../nbs/21_parsing.ipynb #05f85b52
+_PLAIN = re.compile(rf"\s*+\[?\s*+({_ONE}(?:\s*+,\s*+{_ONE})*+)\s*+,?\s*+\]?\s*+")
+_TIDY_LINE = re.compile(rf"^ *+(?:\d{{1,2}}[.)]|[-*•]) ++[*`]*+((?=[A-Za-z]){_ONE})[*`]*+"
+                        r"(?: ?\([^()\n\r]*+\))? *+$", re.M)
+
+def _tidy_lines(inside:str, names:dict)->list[str]:
+    "The candidates of two or more numbered or bulleted lines, each a candidate and perhaps a note; empty otherwise."
+    text = inside.strip()
+    lines = text.count("\n") + 1
+    if lines < 2: return []
+    found = [_known(word, names) for word in _TIDY_LINE.findall(text)]
+    return found if len(found) == lines and all(found) else []
+
+def _listed(inside:str, names:dict)->list[str]:
+    "The symbols between the tags, repeated ones included."
+    plain = _PLAIN.fullmatch(inside)
+    if not plain: return _tidy_lines(inside, names) or _untangle(inside, names)
+    words = [w.strip() for w in plain[1].split(",")]
+    if len(words) == 1 and words[0].lower() in _NOT_SYMBOLS and not _known(words[0], names): return []
+    return [_known(w, names) or w for w in words]

@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 
 from generank.core import UserError
-from generank.data import build_bundled, check_loci, fold_split, load_table, read_loci, run_stage, split_loci
-from generank.figures import dataset_charts
+from generank.data import build_bundled, check_loci, fold_split, load_table, run_stage, split_loci
+from generank.figures import dataset_chart
 from generank.genes import build_interest, candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
-from generank.sources import GOLD_COLUMNS, build_loci, download, evidence_class
-from generank.export import push_dataset
-from generank.sources import read_table
+from generank.sources import GOLD_COLUMNS, build_loci, download, read_loci, read_table
+from generank.export import push
 
 HEAD = "trait,candidates,causal_gene"
 GOOD = f'{HEAD}\nasthma,"IL4,IL13",IL4\n'
@@ -68,7 +67,7 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "pair of unequal lengths": (PAIR | {"b.tsv": "symbol\nIL4\nIL13\n"}, {"loci_files": "a.tsv", "label_files": "b.tsv"}, "a.tsv has 1 rows and b.tsv has 2: they are joined row by row, so add"),
     "pair without labels": (PAIR, {"loci_files": "a.tsv", "label_files": []}, "1 loci files (a.tsv) for 0 label files (none): give"),
     "labels without a column": (PAIR | {"b.tsv": "gene\nIL4\n"}, {"loci_files": "a.tsv", "label_files": "b.tsv"}, "b.tsv, line 1: no column symbol or causal_gene; name"),
-    "gold standard's position": ({"g.tsv": rows(pos="1e5")}, "g.tsv", "g.tsv, line 3: GRCh38 position '1e5' is not a number; correct"),
+    "gold standard's position": ({"g.tsv": rows(pos="1e5")}, "g.tsv", "g.tsv, line 3: pos is '1e5'; correct"),
     "gold standard's class": ({"g.tsv": rows(evidence_class="drugs")}, "g.tsv", "g.tsv, line 3: evidence_class is 'drugs'; correct"),
     "no chain file": ({"loci.csv": POSITION}, ("loci.csv", dict(assembly="GRCh37")), "Positions on GRCh37 need a chain file: give one"),
     "broken chain file": ({"loci.csv": POSITION, "a.chain": "hello\n"}, ("loci.csv", dict(assembly="GRCh37", chain="a.chain")), "a.chain is not a chain file (alignment line found before chain header: hello): give"),
@@ -84,7 +83,7 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "folder without a data set": ({}, lambda: Path("nothing").mkdir() or load_table("nothing"), "The data set nothing can't be read ("),
     "unknown split of a data set": ({"odd/data/holdout-00000-of-00001.parquet": parquet(trait=["asthma"], causal_gene=["IL4"], candidates=["IL4,IL13"])}, "odd", "odd: Unknown split 'holdout': "),
     "unknown order": ({"loci.csv": GOOD}, lambda: read_loci("loci.csv", order="random"), "Unknown order of candidates 'random': "),
-    "unknown way with symbols": ({"loci.csv": GOOD}, ("loci.csv", dict(symbols="updat")), "Unknown way with symbols 'updat': did you mean 'update'?"),
+    "unknown choice for symbols": ({"loci.csv": GOOD}, ("loci.csv", dict(symbols="updat")), "Unknown choice for symbols 'updat': did you mean 'update'?"),
     "window for given candidates": ({"loci.csv": GOOD}, ("loci.csv", dict(window=1000)), "Every locus comes with its candidates, so window has no effect: leave it out"),
     "chain for GRCh38": ({"loci.csv": POSITION, "a.chain": "x"}, ("loci.csv", dict(chain="a.chain")), "a.chain is given, but the positions are said to be on GRCh38: add"),
     "missing chain file": ({"loci.csv": POSITION}, ("loci.csv", dict(assembly="GRCh37", chain="a.chain")), "a.chain does not exist: give a chain file"),
@@ -108,19 +107,18 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "unknown biotype": ({}, lambda: candidate_genes("5", 1, biotypes="protein-coding"), "Unknown biotype 'protein-coding': did you mean 'protein_coding'?"),
     "address without a file": ({}, lambda: download(Path("none").resolve().as_uri(), "b", "0" * 64, wait=0), "can't be read (<urlopen error"),
     "address of another file": ({"a": "x"}, lambda: download(Path("a").resolve().as_uri(), "b", "0" * 64, wait=0), f"is not the pinned file (its sha256 is not {'0' * 64}): nothing was kept"),
-    "unknown evidence class": ({}, lambda: evidence_class("drugs"), "Unknown evidence class 'drugs': did you mean 'drug'?"),
     "missing gold standards": ({}, lambda: build_loci("none.tsv"), "none.tsv does not exist: give the gold standards' TSV"),
     "gold standards without columns": ({"g.tsv": "a\tb\n1\t2\n"}, lambda: build_loci("g.tsv"), "g.tsv lacks the column trait_info.standard_trait_name: is it"),
     "gold standards of another day": ({"g.tsv": rows()}, lambda: build_bundled("g.tsv", out="out"), "g.tsv is not the pinned file (sha256 "),
     "nothing to audit": ({}, lambda: check_loci(read_loci().head(0)), "There is no locus to audit: give some"),
-    "nothing to draw": ({}, lambda: dataset_charts(read_loci().head(0)), "There is no locus to draw: give a source"),
+    "nothing to draw": ({}, lambda: dataset_chart(read_loci().head(0)), "There is no locus to draw: give a source"),
     "shares beyond 1": ({}, lambda: split_loci(read_loci(), test=1.2), "Shares must lie in [0, 1): test 1.2, validation"),
     "test source that takes everything": ({"loci.csv": GOOD}, ("loci.csv", dict(test_source="loci.csv")), "Every training locus lies in a region of the test source: nothing is left to train on; use"),
     "test source and a test share": ({}, ("bundled", dict(test_source="bundled", test=0.2)), "With test_source the whole of it is the test: leave split and test out"),
     "unknown confidence": ({}, ("bundled", dict(confidence="high")), "Unknown confidence 'high': did you mean 'High'?"),
     "filter that leaves nothing": ({}, ("bundled", dict(evidence_class="functional experimental", confidence="Low")), "No locus is left with evidence_class functional experimental: choose"),
     "counts that leave nothing": ({}, ("bundled", dict(min_candidates=40)), "No locus has 40 to any number of candidates: the lists have 5 to 25"),
-    "unknown option": ({}, ("bundled", dict(confidense="High")), "Unknown option of load_loci 'confidense': did you mean 'confidence'?"),
+    "unknown option": ({}, ("bundled", dict(confidense="High")), "Unknown data option 'confidense': did you mean 'confidence'?"),
     "unknown split mode": ({}, ("bundled", dict(split="region")), "Unknown split mode 'region': did you mean 'regions'?"),
     "a fold that there is not": ({}, lambda: fold_split(read_loci(), 4), "The fold is 4: give a number from 1 to 3."),
     "fold and a share": ({}, ("bundled", dict(fold=1, test=0.2)), "With fold the test is a third of the regions: leave split, test and test_source out."),
@@ -129,10 +127,10 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "seed for the source's own split": ({}, ("bundled", dict(split="own", seed=3)), "The source's own split has no seed, test or validation share: leave"),
     "limit of an unknown split": ({}, ("bundled", dict(limit={"tests": 3})), "Unknown split 'tests': did you mean 'test'?"),
     "limit below 0": ({}, ("bundled", dict(limit={"test": -3})), "data.limit.test is -3: give a whole number"),
-    "unknown setting of the stage": ({}, lambda: run_stage("run", {"data": {"sorce": "bundled"}}), "Unknown parameter of stage data 'sorce': did you mean 'source'?"),
+    "unknown setting of the stage": ({}, lambda: run_stage("run", {"data": {"sorce": "bundled"}}), "Unknown data option 'sorce': did you mean 'source'?"),
     "too few regions for a run": ({"loci.csv": GOOD}, lambda: run_stage("run", {"data": {"source": "loci.csv"}}), "loci.csv leaves no locus for the split"),
-    "no token": ({}, lambda: push_dataset("me/loci", "folder"), "HF_TOKEN is not set: put a token"),
-    "Hub away": ({}, lambda: push_dataset("me/loci", "folder", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
+    "no token": ({}, lambda: push("me/loci", "folder", "dataset"), "HF_TOKEN is not set: put a token"),
+    "Hub away": ({}, lambda: push("me/loci", "folder", "dataset", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
 }
 
 

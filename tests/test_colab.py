@@ -42,8 +42,6 @@ def test_one_command_sets_the_address_everywhere(copy):
     for name in STAGES:
         cell = next(c for c in json.loads(after[f"nbs/{name}.ipynb"])["cells"] if c["cell_type"] == "code")
         assert f"address = {ADDRESS!r}" in "".join(cell["source"])
-    links = call(copy, sys.executable, "-c", "from generank.library import addresses; print(*addresses('34_grpo').values(), sep='\\n')").stdout.splitlines()
-    assert links == [f"https://colab.research.google.com/github/someone/ranker/blob/main/nbs/34_grpo.ipynb", f"{ADDRESS}/blob/main/nbs/34_grpo.ipynb", f"{ADDRESS}/raw/main/nbs/34_grpo.ipynb"]
 
     assert (address(copy, ADDRESS).stdout, files(copy)) == ("\n", after), "the second time changes nothing"
     (copy/"settings.ini").write_bytes(before["settings.ini"])   # by hand, then without URL

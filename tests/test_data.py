@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generank.core import UserError
-from generank.data import SPLITS, check_loci, faithful_split, limit_loci, load_loci, merge_duplicates, read_loci, split_loci, transfer_split
+from generank.data import check_loci, faithful_split, limit_loci, load_loci, split_loci, transfer_split
 from generank.genes import candidate_genes, load_genes, overlaps, table_fingerprint, write_parquet
-from generank.sources import region_ids
+from generank.sources import SPLITS, merge_duplicates, read_loci, region_ids
 
 GENES = [f"G{i:02d}" for i in range(40)]
 

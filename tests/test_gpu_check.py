@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,18 @@ def place(tmp_path_factory):
         patch.setenv("GENERANK_GPU_WORK", str(folder/"work"))
         patch.setenv("GENERANK_PROGRESS", str(folder/"progress.json"))
         yield folder
+
+
+def test_the_floor_of_a_step_is_what_it_is_by_hand():
+    from generank.models import load_model
+    small = {"parameters": 1000, "layers": 2, "kv_heads": 1, "head_size": 8}
+    by_hand = 10 * 2000 + 2 * 2 * 1 * 8 * 2 * (10 * 5 + 10 * 2 * 9 / 2)   # the weights for each token, then keys and values of prompt and answers
+    floor = lambda **more: speed.step_floor(small, 2, 1, 5, 10, **more)
+    assert floor(copy=1e6, matrix=1e12)["generate"] == pytest.approx(by_hand / 1e6)
+    assert floor(copy=1e12, matrix=1e6)["generate"] == pytest.approx(2 * 1000 * 25 / 1e6)
+    assert [floor(copy=1e12, matrix=1e6, reference=r)["train"] for r in (False, True)] == pytest.approx([2 * 2 * 1000 * 25 / 1e6, 3 * 2 * 1000 * 25 / 1e6])
+    model, _ = load_model("random-llama", dtype="float32")
+    assert speed.model_shape(model) == {"parameters": model.num_parameters(), "layers": 4, "kv_heads": 2, "head_size": 32}
 
 
 def wheel(folder, name, version, content):
@@ -178,10 +191,10 @@ def test_what_came_back_is_collected(place, tmp_path):
     options = ["--came", str(came), "--date", "2026-01-02", "--minutes", "1.5"]
     with pytest.raises(UserError, match="it is no measurement"): collect.main(options)
     assert collect.main([*options, "--results", str(tmp_path)]) == 0
-    from generank.gpu import gpu_results, gpu_text, speed_table
-    found = gpu_results(tmp_path)
+    folder = tmp_path/"2026-01-02"
+    found = {**read_json(folder/"manifest.json"), "metrics": read_json(folder/"metrics.json"), "folder": folder}
     assert found["miniature"] and found["minutes"] == 1.5 and set(found["parts"]) == {"carry", "correctness", "speed", "experiment"}
-    assert gpu_text(found).endswith("checks of correctness passed.") and len(speed_table(found["metrics"]["speed"])) == 5
+    assert found["metrics"]["correctness"] and len(found["metrics"]["speed"]["rows"]) == len(pd.read_csv(folder/"figures"/"speed.csv")) == 5
     entry, = found["metrics"]["experiment"]
     assert entry["seeds"] == [1] and entry["unfinished"] == {} and {"zero-shot", "warm-start", "grpo-rank", "grpo-binary", "sft"} == set(entry["arms"])
     assert [(c["a"], c["b"]) for c in entry["comparisons"]] == [("grpo-rank", "warm-start"), ("grpo-binary", "warm-start"), ("sft", "warm-start"), ("grpo-rank", "grpo-binary")]

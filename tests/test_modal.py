@@ -1,8 +1,8 @@
 """What a container of Modal's does, done here: a run that is continued, and one that fails."""
 import pytest
 
-from generank import machines
-from generank.machines import points
+from generank import sweeps as machines
+from generank.sweeps import points
 from test_run import ALL, PLANTED, Mini, notebooks  # noqa: F401
 
 
@@ -10,7 +10,7 @@ from test_run import ALL, PLANTED, Mini, notebooks  # noqa: F401
 def place(tmp_path, notebooks, monkeypatch):
     "The volume's folder and the calls of the miniature stages in it."
     mini = Mini(tmp_path, notebooks)
-    for name, value in {"GENERANK_PLACE": str(tmp_path), "GENERANK_NBS": str(notebooks), "CALLS": str(mini.calls_file), "HF_TOKEN": PLANTED, "GENERANK_PRELOAD": "0"}.items(): monkeypatch.setenv(name, value)
+    for name, value in {"GENERANK_PLACE": str(tmp_path), "GENERANK_NBS": str(notebooks), "CALLS": str(mini.calls_file), "HF_TOKEN": PLANTED}.items(): monkeypatch.setenv(name, value)
     mini.calls_file.write_text("")
     return mini
 

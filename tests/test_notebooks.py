@@ -1,46 +1,49 @@
-"""Every notebook of nbs/ runs from top to bottom in a fresh kernel, as a reader would run it: tests, and stages at tiny size."""
+"""Every notebook of nbs/ runs from top to bottom in a fresh kernel, as a reader would run it; the five stages, by stock papermill, make the run that `generank run` makes."""
 import os
 import re
-import tempfile
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 
-from generank.execution import Preloaded, Stop, can_fork, kernel_manager
+from test_killed import differing
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
+STAGES = ("12_data", "34_grpo", "42_inference", "55_evaluation", "index")
 
 
-def runnable(path):
-    "The notebook without the cells that nbdev's own test command leaves out (`#| eval: false`)."
-    nb = nbformat.read(path, as_version=4)
-    nb.cells = [c for c in nb.cells if not (c.cell_type == "code" and re.search(r"^#\|\s*eval:\s*false", c.source, re.M))]
-    return nb
-
-
-@pytest.fixture(scope="module")
-def preloaded():
-    "What a run's kernels are forks of, so that the libraries are imported once for all notebooks; None where kernels can't be forks."
-    server = Preloaded() if can_fork() else None
-    yield server
-    if server: server.close()
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebook_runs(path, preloaded, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+@pytest.fixture
+def untouched():
+    "Nothing in nbs/ is written to."
     before = {p: p.stat().st_mtime_ns for p in NOTEBOOKS}
-    source = tmp_path/path.name
-    nbformat.write(runnable(path), source)
-    with tempfile.TemporaryDirectory() as room, open(f"{room}/printed", "w+") as printed:
-        papermill.execute_notebook(str(source), str(tmp_path/f"executed-{path.name}"), cwd=str(path.parent), kernel_name="python3", language="python",
-                                   kernel_manager_class=kernel_manager(Stop(), printed, preloaded=preloaded, sockets=Path(room)), progress_bar=False, execution_timeout=300)
-    executed = nbformat.read(tmp_path/f"executed-{path.name}", as_version=4)
-    assert all(c.execution_count for c in executed.cells if c.cell_type == "code" and c.source.strip())
+    yield
     assert {p: p.stat().st_mtime_ns for p in NOTEBOOKS} == before, "a notebook wrote to nbs/"
+
+
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem not in (*STAGES, "00_tour")], ids=lambda p: p.stem)
+def test_notebook_runs(path, untouched, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    nb = nbformat.read(path, as_version=4)   # without the cells that nbdev's own test command leaves out
+    nb.cells = [c for c in nb.cells if not (c.cell_type == "code" and re.search(r"^#\|\s*eval:\s*false", c.source, re.M))]
+    source, executed = tmp_path/path.name, tmp_path/f"executed-{path.name}"
+    nbformat.write(nb, source)
+    papermill.execute_notebook(str(source), str(executed), cwd=str(path.parent), kernel_name="python3", language="python", progress_bar=False, execution_timeout=300)
+    assert all(c.execution_count for c in nbformat.read(executed, as_version=4).cells if c.cell_type == "code" and c.source.strip())
+
+
+def test_the_stages_run_by_stock_papermill_as_in_a_run(tiny_run, untouched, tmp_path):
+    "Tests and examples of the notebooks included; then the same bytes as `generank run --profile tiny`."
+    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    for name in STAGES:
+        command = [sys.executable, "-m", "papermill", f"nbs/{name}.ipynb", str(tmp_path/f"{name}.ipynb"), "-p", "profile", "tiny", "-p", "run_dir", str(tmp_path/"run"), "-p", "overrides", "{}"]
+        done = subprocess.run([*command, "--execution-timeout", "300", "--no-progress-bar"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert differing(tmp_path/"run", tiny_run[0]) == []
+    assert (tmp_path/"run"/"config.yaml").read_text() == (tiny_run[0]/"config.yaml").read_text()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -54,15 +57,17 @@ def test_notebook_is_well_formed(path):
     assert not [c.source[:60] for c in exported if c.metadata.get("tags")], "exported cells carry no tag: a run would drop a test"
     long = {c.source.splitlines()[1]: len(c.source.splitlines()) for c in exported if len(c.source.splitlines()) > 51}
     assert not long, f"exported cells over 50 lines (aim at 10, and 40 at most): {long}"
-    assert path.stem in ("index", "dataset", "published", "architecture") or not code or any(c.source.startswith("#| default_exp") for c in code)
+    assert path.stem in ("00_tour", "index") or not code or any(c.source.startswith("#| default_exp") for c in code)
 
 
-def test_stage_notebooks_have_one_parameters_cell():
-    for name in ("12_data", "34_grpo", "42_inference", "55_evaluation", "index", "dataset"):
-        path = ROOT/"nbs"/f"{name}.ipynb"
-        nb = nbformat.read(path, as_version=4)
-        found = [c for c in nb.cells if "parameters" in c.metadata.get("tags", [])]
-        assert len(found) == 1 and "run_dir" in found[0].source, name
+def test_the_stages_have_the_same_parameters():
+    cells = {}
+    for name in STAGES:
+        found = [c.source.splitlines() for c in nbformat.read(ROOT/"nbs"/f"{name}.ipynb", as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
+        assert len(found) == 1, name
+        cells[name] = [line.partition("#")[0].strip() for line in found[0]]
+    assert all(lines[:4] == ['profile = "laptop"', 'run_dir = "runs/laptop"', "arms = []", "overrides = {}"] for lines in cells.values()), cells
+    assert {name for name, lines in cells.items() if len(lines) > 4} == {"index"}
 
 
 def test_no_committed_text_names_a_machine():

@@ -106,7 +106,7 @@ def test_a_data_set_in_the_hubs_layout_is_read_back(parts, layout):
         data = Path(folder)/"set"/"data"
         data.mkdir(parents=True)
         for split, table in parts.items(): first_run(table, layout).to_parquet(data/f"{split}-00000-of-00001.parquet")
-        raw, read = read_hub(str(data.parent), cache=f"{folder}/cache"), read_loci(str(data.parent), genes=GENES, symbols="keep")
+        raw, read = read_hub(str(data.parent)), read_loci(str(data.parent), genes=GENES, symbols="keep")
     assert len(raw) == len(read) == sum(map(len, parts.values()))
     for split, table in parts.items():
         mine = read[read.split == HUB_SPLITS[split]]
@@ -130,8 +130,8 @@ given_names = (st.sampled_from(sorted(set(GENES.symbol))[::97]) | st.sampled_fro
 @settings(max_examples=300, deadline=None)
 def test_a_name_becomes_a_symbol_of_today_or_stays(name, chrom):
     found, why = NAMES.resolve(name, chrom)
-    assert set(found) <= set(NAMES.chroms) and len(set(found)) == len(found)
-    assert (name in NAMES.chroms) == (why == "current") and (why != "current" or found == [name])
+    assert set(found) <= set(NAMES.symbols) and len(set(found)) == len(found)
+    assert (name in NAMES.symbols) == (why == "current") and (why != "current" or found == [name])
     assert (why == "unknown") <= (not found)
     for symbol in found: assert NAMES.resolve(symbol, chrom) == ([symbol], "current")
 

@@ -13,16 +13,17 @@ import pandas as pd
 import psutil
 import pytest
 
-from generank.execution import can_fork
 from generank.pipeline import record, reevaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERANK = str(Path(sys.executable).with_name("generank"))
 PLANTED = "hf_planted0secret0value"
+PARAMETERS = 'profile = run_dir = ""\narms = []\noverrides = {}'
 BODY = """
 import json, os, sys, time
 from pathlib import Path
-run_dir, arms = Path(run_dir), globals().get("arms") or []
+from generank.profile import open_settings
+run_dir, config, arms = open_settings(profile, run_dir, arms, overrides)
 def write(name, value):
     (run_dir/name).parent.mkdir(parents=True, exist_ok=True)
     (run_dir/name).write_text(str(value))
@@ -47,7 +48,6 @@ STAGES = {  # miniature stages: each notes its call, then writes what the real o
     "42_inference": "call('inference')\nfor a in arms: write(f'responses/{a}.parquet', (run_dir/'data'/'loci.parquet').read_text() + a)",
     "55_evaluation": "call('evaluation'); write('evaluation/metrics.json', json.dumps(config['evaluation'])); print(sys.executable, run_dir.resolve())",
     "index": "call('report')",
-    "dataset": "1 + 1",
 }
 
 
@@ -56,20 +56,17 @@ def notebooks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nbs")
     for name, body in STAGES.items():
         cell = nbformat.v4.new_code_cell
-        cells = [nbformat.v4.new_markdown_cell(f"# {name}"), cell('run_dir = ""\nconfig = {}\narms = []', metadata={"tags": ["parameters"]}), cell(BODY),
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}"), cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(BODY),
                  cell("1/0", metadata={"tags": ["test"]}), cell(body)]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}), folder/f"{name}.ipynb")
     return folder
-
-
-FORKED = {"GENERANK_PRELOAD": "1"}   # kernels that are forks of a process with the libraries, which these stages don't need
 
 
 class Mini:
     "A run of the miniature stages in a folder of its own."
     def __init__(self, folder, notebooks):
         self.folder, self.out, self.calls_file = folder, folder/"runs"/"mini", folder/"calls.txt"
-        self.env = {**os.environ, "GENERANK_NBS": str(notebooks), "CALLS": str(self.calls_file), "HF_TOKEN": PLANTED, "WANDB_API_KEY": PLANTED, "RUN_OF_THE_TEST": str(folder), "GENERANK_PRELOAD": "0"}
+        self.env = {**os.environ, "GENERANK_NBS": str(notebooks), "CALLS": str(self.calls_file), "HF_TOKEN": PLANTED, "WANDB_API_KEY": PLANTED, "RUN_OF_THE_TEST": str(folder)}
 
     def run(self, *arguments, **env):
         self.calls_file.write_text("")
@@ -122,9 +119,8 @@ ALL = ["data", "warm-start", "grpo-rank", "inference", "evaluation", "report"]
 
 
 def test_a_killed_run_continues_at_the_unfinished_stage(mini):
-    process, kernel = mini.start(*TINY, SLOW="grpo-rank", **FORKED)
-    parent = psutil.Process(kernel).parent()
-    assert ("serve_kernels" in parent.cmdline()[-1]) == can_fork() and parent.environ()["HF_TOKEN"] == PLANTED, "the process that kernels are forks of knows the secrets too"
+    process, kernel = mini.start(*TINY, SLOW="grpo-rank")
+    assert psutil.Process(kernel).environ()["HF_TOKEN"] == PLANTED, "the kernel knows the secrets"
     refused = mini.run(*TINY, "--resume")
     assert refused.returncode == 2 and "Another process is working in runs/mini" in refused.stderr
     process.kill()
@@ -154,7 +150,7 @@ def test_a_killed_run_continues_at_the_unfinished_stage(mini):
 @pytest.mark.parametrize("stage, stop", [("data", lambda p: p.send_signal(signal.SIGINT)), ("data", lambda p: p.send_signal(signal.SIGTERM)),
                                          ("warm-start", lambda p: os.killpg(p.pid, signal.SIGINT))], ids=["SIGINT", "SIGTERM", "Ctrl-C in a terminal"])
 def test_a_stopped_run_says_how_to_continue(mini, stage, stop):
-    process, kernel = mini.start(*TINY, SLOW=stage, **FORKED)
+    process, kernel = mini.start(*TINY, SLOW=stage)
     stop(process)
     out, err = process.communicate(timeout=90)
     assert process.returncode == 1 and not mini.left() and Path(f"{mini.calls_file}.saved").exists(), "the kernel is let save"
@@ -231,17 +227,6 @@ def test_without_a_kernel_a_run_says_so(mini):
     assert "No module named 'ipykernel'" in (mini.out/"run.log").read_text()
 
 
-def test_without_a_kernel_to_fork_a_run_says_so(mini):
-    "The same where kernels are forks of the process that has imported the libraries."
-    assert mini.run(*TINY, FAIL="warm-start").returncode == 1
-    (mini.folder/"fake"/"ipykernel").mkdir(parents=True)
-    (mini.folder/"fake"/"ipykernel"/"__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'ipykernel'\")\n")
-    path = os.pathsep.join([str(mini.folder/"fake"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    none = mini.run(*TINY, "--resume", PYTHONPATH=path, **FORKED)
-    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/34_grpo.warm-start.ipynb did not start ("), none.stderr
-    assert "No module named 'ipykernel'" in (mini.out/"run.log").read_text() and not mini.left()
-
-
 def test_a_kernel_that_dies_is_one_sentence_and_the_run_continues(mini):
     process, kernel = mini.start(*TINY, SLOW="warm-start")
     os.kill(kernel, signal.SIGKILL)
@@ -255,7 +240,7 @@ def test_the_tiny_run_is_whole(tiny_run):
     for name in ("config.yaml", "manifest.json", "notebooks/12_data.ipynb", "notebooks/34_grpo.grpo-rank.ipynb", "notebooks/42_inference.ipynb", "notebooks/55_evaluation.ipynb",
                  "data/loci.parquet", "data/card.json", "models/warm-start/metrics.jsonl", "models/grpo-rank/adapter_model.safetensors", "models/grpo-rank/metrics.jsonl",
                  "models/grpo-rank/training.json", "responses/zero-shot.parquet", "responses/grpo-rank.parquet", "probes/grpo-rank/again.parquet", "probes/zero-shot/representations.parquet",
-                 "evaluation/metrics.json", "evaluation/comparisons.json", "evaluation/robustness.json", "site/index.html", "site/dataset.html"):
+                 "evaluation/metrics.json", "evaluation/comparisons.json", "evaluation/robustness.json", "site/index.html"):
         assert (run/name).is_file(), name
     assert list((run/"evaluation"/"figures").glob("*.svg")) and list((run/"evaluation"/"figures").glob("*.csv"))
     metrics = json.loads((run/"evaluation"/"metrics.json").read_text())
@@ -280,7 +265,7 @@ def test_a_finished_tiny_run_is_not_repeated(tiny_run):
 
 def test_a_recorded_run_is_evaluated_anew_to_the_same_numbers(tiny_run, tmp_path):
     recorded = record(tiny_run[0], tmp_path/"results")
-    before = {name: (recorded/"evaluation"/name).read_text() for name in ("metrics.json", "comparisons.json", "robustness.json", "figures/main_comparison.csv")}
+    before = {name: (recorded/"evaluation"/name).read_text() for name in ("metrics.json", "comparisons.json", "robustness.json")}
     (recorded/"evaluation/metrics.json").write_text("{}")
     reevaluate(recorded)
     assert {name: (recorded/"evaluation"/name).read_text() for name in before} == before

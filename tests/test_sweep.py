@@ -7,7 +7,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from test_run import FORKED, PLANTED, STAGES, Mini, wait_for
+from test_run import PLANTED, STAGES, Mini, wait_for
 
 GRPO = "for a in arms: call(a); write(f'models/{a}/adapter_model.safetensors', f\"{a} {config['seed']} {[x['reward'] for x in config['arms'] if x['name'] == a]}\"); write(f'models/{a}/training.json', '{}')"
 INFERENCE = "call('inference')\nfor a in arms: f = run_dir/f'models/{a}/adapter_model.safetensors'; write(f'responses/{a}.parquet', f.read_text() if f.exists() else a)"
@@ -24,9 +24,9 @@ SWEEP = ("--profile", "tiny", "--out", "runs/grid", "--sweep", "seed=1,2", "--sw
 @pytest.fixture(scope="session")
 def stages(tmp_path_factory):
     folder, cell = tmp_path_factory.mktemp("sweep-nbs"), nbformat.v4.new_code_cell
-    from test_run import BODY
+    from test_run import BODY, PARAMETERS
     for name, body in {**STAGES, "34_grpo": GRPO, "42_inference": INFERENCE, "55_evaluation": EVALUATION}.items():
-        cells = [cell('run_dir = ""\nconfig = {}\narms = []', metadata={"tags": ["parameters"]}), cell(BODY), cell(body)]
+        cells = [cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(BODY), cell(body)]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder/f"{name}.ipynb")
     return folder
@@ -67,12 +67,12 @@ def test_a_sweep_goes_on_past_a_failed_run_and_after_a_stop(mini, tmp_path):
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-2].startswith("Error: 2 of 2 runs failed, the first (seed-") and "matrix is singular" in failed.stderr
     assert failed.stderr.endswith("Continue with the same command and --resume.\n")
-    process, kernel = mini.start(*SWEEP[:6], "--resume", "--jobs", "2", SLOW="grpo-rank", **FORKED)
+    process, kernel = mini.start(*SWEEP[:6], "--resume", "--jobs", "2", SLOW="grpo-rank")
     os.killpg(process.pid, signal.SIGINT)   # as Ctrl-C in a terminal: the runs get it too
     out, err = process.communicate(timeout=90)
     assert not mini.left() and (tmp_path/"calls.txt.saved").exists(), "each kernel is let save"
     assert process.returncode == 1 and err.endswith("Stopped; what is finished is kept.\nContinue with the same command and --resume.\n"), err
-    process, kernel = mini.start(*SWEEP[:6], "--resume", SLOW="grpo-rank", **FORKED)
+    process, kernel = mini.start(*SWEEP[:6], "--resume", SLOW="grpo-rank")
     process.kill()
     process.communicate(timeout=90)
     wait_for(lambda: not mini.left(), seconds=60)
@@ -117,7 +117,7 @@ def test_a_sweep_through_submitit_gives_the_same_table(mini, tmp_path):
 
 
 def test_a_sweep_in_a_queue_is_stopped_with_its_jobs(mini, tmp_path):
-    process, kernel = mini.start("--profile", "tiny", "--sweep", "seed=1", "--out", "runs/queue", "--executor", "submitit", SLOW="grpo-rank", **FORKED)
+    process, kernel = mini.start("--profile", "tiny", "--sweep", "seed=1", "--out", "runs/queue", "--executor", "submitit", SLOW="grpo-rank")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=90)
     assert process.returncode == 1 and "Continue with the same command and --resume." in err, err

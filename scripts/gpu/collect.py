@@ -1,6 +1,8 @@
 """Make results/gpu/<date>/ of what came back: manifest.json, metrics.json, figures, and each finished seed as a recorded run.
 
-The contract is in nbs/61i_gpu.ipynb, and `generank.gpu.gpu_results` reads it. A run whose answers are all there and whose evaluation is not is
+`manifest.json` has `date`, `device`, `packages`, `commit`, `minutes`, `parts` (what each took and how it ended) and `files` (sha256 of each); `metrics.json` has
+`correctness` (rows of `check`, `value`, `bound`, `passed`, or `failed` with the reason), `speed` (`setting`, `ceilings`, and `rows` with their `floor`) and `experiment` (one
+entry a model, its arms and comparisons pooled over the seeds). A part that was not run is absent. A run whose answers are all there and whose evaluation is not is
 evaluated here; one whose training is not finished is named under `unfinished` and left out. What was made in miniature, or without a graphics card,
 goes to no results/gpu/: give --results another folder to look at it.
 """
@@ -92,6 +94,29 @@ def experiments(folders, results:Path)->list[dict]:
     return entries
 
 
+def speed_chart(speed:dict, device:str):
+    "Seconds a step, generating and training, each way of sampling above its floor: a `generank.figures.Chart`."
+    import pandas as pd
+    from generank.figures import COLOURS, GREY, Chart, canvas, styled
+    table = pd.DataFrame([{"backend": r["backend"], **{k: r.get(k) for k in ("generate", "train", "seconds", "tokens_per_second", "memory_gb")},
+                           **{f"floor_{k}": r["floor"][k] if "floor" in r else None for k in ("generate", "train")}, "failed": r.get("failed", "")} for r in speed["rows"]])
+    timed = table[table.failed == ""].reset_index(drop=True)
+    @styled
+    def draw():
+        figure, axis = canvas(6.4, 1.3 + 0.75 * len(timed))
+        for i, r in timed.iterrows():
+            axis.barh(i - 0.17, r.generate, 0.3, color=COLOURS[0], label="generate" if i == 0 else None)
+            axis.barh(i - 0.17, r.train, 0.3, left=r.generate, color=COLOURS[1], label="train" if i == 0 else None)
+            if pd.notna(r.floor_generate): axis.barh(i + 0.17, r.floor_generate + r.floor_train, 0.3, color=GREY, label="floor" if i == 0 else None)
+        axis.set_yticks(range(len(timed)), timed.backend)
+        axis.invert_yaxis()
+        axis.set_xlabel("seconds a step")
+        axis.legend()
+        words = "; ".join(f"{r.backend} {r.seconds:.1f} s" for r in timed.itertuples())
+        return Chart("speed", figure, table, f"Median seconds of a GRPO step on {device}, and the floor computed from bandwidth and matrix rate measured beside it.", f"Bars of the seconds of a step: {words}.")
+    return draw()
+
+
 def main(argv)->int:
     parser = arguments("collect", __doc__.split("\n")[0])
     parser.add_argument("--came", nargs="+", type=Path, required=True, help="folders that the calls left, in their order")
@@ -114,7 +139,6 @@ def main(argv)->int:
         metrics["speed"] = {"setting": parts["speed"]["options"], "ceilings": rows.pop("ceilings", {}), "rows": [{"backend": n, **r} for n, r in rows.items()]}
         if any("failed" not in r for r in metrics["speed"]["rows"]):
             from generank.figures import save_chart
-            from generank.gpu import speed_chart
             save_chart(speed_chart(metrics["speed"], (cards or ["a processor, in miniature"])[0].split(",")[0]), target/"figures")
     found = experiments(options.came, target)
     if found: metrics["experiment"] = found

@@ -26,6 +26,26 @@ class OutOfTime(Exception):
     "The part has used its seconds; what is done is kept."
 
 
+def step_floor(shape:dict, answers:int, groups:int, prompt_tokens:float, answer_tokens:float, copy:float, matrix:float, reference:bool=False, width:int=2)->dict[str, float]:
+    """The least seconds of a GRPO step with LoRA, `generate` and `train`: the larger of bytes over bandwidth and operations over rate, prompts worked on once a group.
+
+    `shape` is a `model_shape`, `copy` bytes a second (read and written together), `matrix` floating-point operations a second, `reference` whether a KL
+    penalty asks the model before training as well, `width` bytes of a number."""
+    weights, values = shape["parameters"] * width, 2 * shape["layers"] * shape["kv_heads"] * shape["head_size"] * width
+    read = answer_tokens * weights + values * answer_tokens * (groups * prompt_tokens + answers * max(0, answer_tokens - 1) / 2)
+    tokens = groups * prompt_tokens + answers * answer_tokens
+    return {"generate": max(read / copy, 2 * shape["parameters"] * tokens / matrix), "train": 2 * shape["parameters"] * tokens * (3 if reference else 2) / matrix}
+
+
+def model_shape(model)->dict:
+    "What a transformers causal language model, with or without LoRA, has to multiply and to keep; its embedding table is looked up and not multiplied."
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    c, table = base.config, base.get_input_embeddings().weight.numel()
+    frozen = sum(p.numel() for n, p in base.named_parameters() if "lora_" not in n)
+    return {"parameters": frozen - (0 if c.tie_word_embeddings else table), "layers": c.num_hidden_layers, "kv_heads": c.num_key_value_heads,
+            "head_size": getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads}
+
+
 def work()->Path:
     "Where things are kept from call to call, as long as the machine lasts."
     return Path(os.environ.get("GENERANK_GPU_WORK") or "/tmp/generank-gpu")

@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 
-from common import Part, UserError, arguments, call, clock, ended, log, quiet, work
+from common import Part, UserError, arguments, call, clock, ended, log, quiet, work, model_shape, step_floor
 
 BACKENDS = ("transformers", "continuous", "shared", "unsloth", "vllm")
 
@@ -73,7 +73,6 @@ def short_prompts(options)->list[dict]:
 
 
 def shape(options)->dict:
-    from generank.gpu import model_shape
     from generank.models import SHAPES, _random_llama, load_model
     return model_shape(_random_llama(options.model, device="meta")[0] if options.model in SHAPES else load_model(options.model)[0])
 
@@ -82,7 +81,6 @@ def time_backend(options, backend:str, rates:dict, loci)->dict:
     "Train some steps with one way of sampling; medians over the steps but the first."
     import torch
     from generank.checkpoints import read_metrics
-    from generank.gpu import step_floor
     from generank.grpo import train
     config, out = settings(options, backend), work()/"speed"/backend
     shutil.rmtree(out, ignore_errors=True)
