@@ -2,13 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test check address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
+.PHONY: help setup report test quick check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
 PY    := $(VENV)/bin/python
 LOCKS := requirements/cpu.txt requirements/model.txt
-RUN   := runs/laptop
+PROFILE ?= laptop
+RUN   := runs/$(PROFILE)
 # Tests run this many files side by side, each with one thread and up to 3 GB; many of them wait for other processes, so more than the cores.
 # A file's tests stay together, since they share what they build.
 TEST_JOBS ?= 3
@@ -33,11 +34,17 @@ $(STAMP): $(LOCKS) settings.ini setup.py
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-report: setup  ## the main job: train, evaluate and report on this machine, into runs/laptop; resumes where it stopped
-	@$(VENV)/bin/generank run --profile laptop --out $(RUN) --resume
+report: setup  ## the main job: train, evaluate and report on this machine, into runs/PROFILE; resumes where it stopped
+	@$(VENV)/bin/generank run --profile $(PROFILE) --out $(RUN) --resume
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile tests
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --durations=25 tests
+
+quick: setup  ## the tests without whole runs, for the inner loop
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow" tests
+
+house: setup  ## the house in numbers: notebooks, lines, limits, order of imports; fails past a limit
+	@$(PY) scripts/house.py
 
 check: setup  ## fail when the library and the notebooks differ, or when a notebook is not clean
 	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; state() { git status --porcelain -- nbs generank; git diff -- nbs generank; }; \

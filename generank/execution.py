@@ -338,7 +338,8 @@ def code_parts(notebook, modules=None)->dict[str, str]:
     "Hashes of the code that a run executes, of our `modules` behind it (None: those it imports) and their tables."
     cells = [c for c in run_cells(read_json(notebook)["cells"]) if c["cell_type"] == "code"]
     code = "\n\n".join("".join(c["source"]) for c in cells)
-    sources = {m: _source(m) for m in sorted(all_modules(imported_modules(code) if modules is None else modules))}
+    needed = all_modules(imported_modules(code) if modules is None else modules) - {"profile"}   # settings are compared
+    sources = {m: _source(m) for m in sorted(needed)}
     tables = [p for p in sorted((PACKAGE/"data").glob("*.parquet")) if any(p.name in s for s in sources.values())]
     return {"the notebook": code_hash(code), **{f"generank.{m}": code_hash(s) for m, s in sources.items()},
             **{f"generank/data/{p.name}": sha256_file(p) for p in tables}}

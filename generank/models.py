@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['log', 'SHAPES', 'SMOLLM2', 'ELEMENTWISE', 'load_model', 'convert_gguf', 'smollm2_gguf', 'cache_folder',
            'smollm2_folder', 'model_folder', 'choose_dtype', 'weights_place', 'take_card', 'settle_functions',
-           'load_unsloth', 'run_of', 'trained_weights', 'adapter_settings', 'hub_name', 'is_llama', 'licence_of']
+           'load_unsloth', 'run_of', 'trained_weights', 'check_trained', 'adapter_settings', 'hub_name', 'is_llama',
+           'licence_of']
 
 # %% ../nbs/30_models.ipynb #033ed47c
 import logging, os, re, tempfile
@@ -247,6 +248,11 @@ def trained_weights(
     "The weights in an arm's folder: a LoRA adapter's, or a whole model's (the index, where they lie in several files)."
     names = "adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"
     return next((p for name in names if (p := Path(folder)/name).exists()), None)
+
+def check_trained(folder):
+    "Refuse a folder that holds neither a LoRA adapter nor a whole model."
+    if any((Path(folder)/f).exists() for f in ("adapter_config.json", "config.json")): return
+    raise UserError(f"{folder} holds no adapter (adapter_config.json) and no model (config.json): train one there first.")
 
 def adapter_settings(
     folder,         # of an adapter

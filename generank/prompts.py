@@ -180,7 +180,7 @@ def perturb(
 # %% ../nbs/20_prompts.ipynb #7ba934c6
 @checks_profile
 def check_styles(profile):
-    "Raise a `UserError` for a prompt style that is not known, or a probe that leaves out reasoning where there is none."
+    "Raise a `UserError` for an unknown prompt style, or a probe that leaves out reasoning where there is none."
     known = STYLES | make_styles(profile.styles)
     for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
         if style not in known: raise unknown_name("prompt style", style, known)

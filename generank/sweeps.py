@@ -9,7 +9,7 @@ __all__ = ['GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN', 'com
            'run', 'infer', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'download_command', 'run_command',
            'infer_command', 'fetch_command', 'sweep_command']
 
-# %% ../nbs/64_sweeps.ipynb #6447dc09
+# %% ../nbs/64_sweeps.ipynb #1ded883c
 import itertools, json, os, re, signal, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +20,6 @@ import typer
 import yaml
 
 from .core import UserError, atomic_path, parse_yaml, read_json, read_yaml, unknown_name, write_text
-from .execution import REPOSITORY, STOPPED, Display, Interrupted, RunFailed
-from .machines import settings_ini
-from .pipeline import check_folder, empty, locked
-from .profile import profile_names, resolve
 
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
 
@@ -66,6 +62,7 @@ def points(
 
 def checked_points(profile:str, sweeps, overrides=())->list[Point]:
     "The runs of a sweep, after each one's settings have been checked against the profile."
+    from generank.profile import resolve
     found = points(sweeps)
     for point in found: resolve(profile, [*overrides, *point.settings()])
     return found
@@ -73,9 +70,8 @@ def checked_points(profile:str, sweeps, overrides=())->list[Point]:
 # %% ../nbs/64_sweeps.ipynb #b1af0a25
 def read_sweep(folder)->dict:
     "What a sweep's folder was made for: `profile`, `overrides`, `sweep`."
-    path = Path(folder)/"sweep.yaml"
-    if not path.exists(): raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
-    return read_yaml(path)
+    if (path := Path(folder)/"sweep.yaml").exists(): return read_yaml(path)
+    raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
 
 def save_plan(folder, profile, overrides, sweeps):
     "Write down what a sweep's folder is made for."
@@ -254,6 +250,7 @@ def _one(point, profile, overrides, folder, jobs, cell_timeout, executor, displa
 
 def _run_all(grid, jobs, executor, one)->dict:
     "Do `one` for all runs, `jobs` at a time; the failed ones with why. Ctrl-C and SIGTERM stop all of them."
+    from generank.execution import STOPPED, Interrupted
     failed = {}
     def work(i, point):
         reason = one(point, f"{i}/{len(grid)}")
@@ -285,6 +282,7 @@ def sweep(
     slurm=(),             # what to ask the cluster for, texts such as "partition=gpu"
 )->Path:                  # the table of results, `sweep.csv`
     "Run every combination of some settings. All settings are checked before the first run starts."
+    from generank.pipeline import Display, RunFailed, check_folder, empty, locked
     display, grid = display or Display(), checked_points(profile, sweeps, overrides)
     folder = Path(out or f"runs/{Path(profile).stem}-sweep")
     check_folder(folder, resume, clean, "sweep", "sweep.yaml")
@@ -346,10 +344,10 @@ def download(name:str, revision:str=None)->str:
 def run(name:str, arguments:list[str])->dict:
     "Do what is left of the run `runs/<name>`, and copy what a run beside it has finished; its summary."
     from generank.pipeline import summary
-    beside = Path("runs")/Path(name).parent
-    (_place()/beside).mkdir(parents=True, exist_ok=True)
-    _generank("run", "--out", f"runs/{name}", "--resume", "--reuse", beside.as_posix(), *arguments)
-    return summary(_place()/"runs"/name) | {"run": f"runs/{name}"}
+    run = Path("runs")/name
+    (_place()/run.parent).mkdir(parents=True, exist_ok=True)
+    _generank("run", "--out", run.as_posix(), "--resume", "--reuse", run.parent.as_posix(), *arguments)
+    return summary(_place()/run) | {"run": run.as_posix()}
 
 def infer(name:str, arguments:list[str])->str:
     "Ask what is not answered yet; the file of answers in the volume, `answers/<name>.parquet`."
@@ -373,6 +371,7 @@ def fetch(
 # %% ../nbs/64_sweeps.ipynb #022a8d42
 def image(gpu:bool=True):
     "The container's image: Debian, the locks, for a card the extra `gpu` too, and this clone."
+    from generank.machines import REPOSITORY, settings_ini
     locks = REPOSITORY/"requirements"
     if not (locks/"cpu.txt").exists():
         raise UserError(f"{REPOSITORY} holds no locks (requirements/cpu.txt): install generank from a clone.")
@@ -406,6 +405,7 @@ def build(
 # %% ../nbs/64_sweeps.ipynb #8cbb7773
 def settings(profile:str, params, price:float|None=None)->list[str]:
     "The command line that a container gets, checked here; a profile that is not in the package is a `UserError`."
+    from generank.profile import profile_names, resolve
     if profile not in profile_names():
         raise UserError(f"{profile} is not in the package: a container has the profiles of generank/profiles only; "
                         "put yours there.")

@@ -30,7 +30,8 @@ def trained(name):
 
 def arguments(config, monkeypatch, tmp_path):
     "trl's GRPOConfig of an arm, as on a machine that has what its backend needs."
-    monkeypatch.setattr(grpo, "choose_backend", lambda name="auto", model="": (name, "") if name != "auto" else ("shared", ""))
+    named = lambda config: (config["grpo"].get("backend", "auto").replace("auto", "shared"), "")
+    monkeypatch.setattr(grpo, "training_backend", named)
     return grpo._grpo_arguments(config, tmp_path)
 
 

@@ -13,11 +13,13 @@ CANDIDATES = ["A1", "B2", "C3", "HLA-B", "C9orf7", "T"]
 WRONG = ["Z9", "GENE1", "ENSG00000012345", "HLA-C", "Akirin"]
 symbols = st.from_regex(r"[A-Z][A-Z0-9]{1,7}(-[A-Z0-9]{1,4})?", fullmatch=True)
 # text as a broken model writes it: pieces of answers in any order, and whatever else
-pieces = st.sampled_from(["<genes>", "</genes>", "<GENES >", "<reasoning>", "</reasoning>", "<", "</gen", "[", "]", "{", "(", ")", ",", ", ", ";", " > ", "->", "\n", "- ", "1. ", "2) ",
-                          "**", "`", "|", " and ", "none", "Note: ", "so we", "\u200b", "\x00", "é", "١. ", *CANDIDATES, *WRONG])
+pieces = st.sampled_from(["<genes>", "</genes>", "<GENES >", "<reasoning>", "</reasoning>", "<", "</gen", "[", "]", "{", "(", ")",
+                          ",", ", ", ";", " > ", "->", "\n", "- ", "1. ", "2) ", "**", "`", "|", " and ", "none", "Note: ", "so we",
+                          "\u200b", "\x00", "é", "١. ", *CANDIDATES, *WRONG])
 messy = st.lists(pieces | st.text(max_size=6), max_size=40).map("".join)
-answers = messy | messy.map(lambda t: f"<genes>{t}</genes>") | st.text(max_size=200) | st.lists(st.sampled_from(CANDIDATES + WRONG), max_size=12).map(format_answer)
-many = settings(max_examples=400, deadline=None)
+lists_of_genes = st.lists(st.sampled_from(CANDIDATES + WRONG), max_size=12).map(format_answer)
+answers = messy | messy.map(lambda t: f"<genes>{t}</genes>") | st.text(max_size=200) | lists_of_genes
+many = settings(max_examples=250, deadline=None)
 
 
 def correct(name, texts, gene="B2"):
@@ -67,7 +69,7 @@ lines = st.tuples(st.sampled_from(["1. ", "2) ", "12. ", "- ", "* ", "• ", " 3
                   st.sampled_from(["", "**", "`", "*"]), st.sampled_from(["", " ", "  "]), st.sampled_from(["", "(near)", "(a, b > c)", "(1. A1)", "([B2] and \u2028 x)", "(a (b))", "("]), odd).map("".join)
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(lines, min_size=1, max_size=5).map("\n".join) | messy, st.sampled_from([CANDIDATES, [*CANDIDATES, "C3.x", "A", "Crohn's disease"], []]))
 def test_the_short_way_reads_as_the_long_way(text, candidates):
     names = _names(tuple(candidates))
@@ -126,15 +128,15 @@ def test_a_wrong_reward_is_one_clear_sentence(spec):
 def test_gold_check_of_every_bundled_locus():
     loci = [row for split in load_loci().values() for row in split]
     assert check_gold(loci) == len(loci) > 300
-    assert check_gold(loci[:5], rewards=["rank", "binary", "ndcg"]) == 5
     broken = {**loci[0], "candidates": [*loci[0]["candidates"], "two, names"], "causal_gene": "two, names"}
     with pytest.raises(UserError, match=f"Locus {loci[0]['locus_id']} is not scorable"): check_gold([*loci[:3], broken])
 
 
 def test_shuffled_labels_are_not_the_truth():
     loci = list(load_loci()["train"])
-    told = REWARDS["shuffled_labels"]([format_answer([r["causal_gene"]]) for r in loci], candidates=[r["candidates"] for r in loci], locus_id=[r["locus_id"] for r in loci])
-    expected = sum(1 / len(r["candidates"]) for r in loci) / len(loci)
-    assert abs(sum(told) / len(loci) - expected) < 0.05
-    turned = REWARDS["shuffled_labels"]([format_answer([r["causal_gene"]]) for r in loci], candidates=[r["candidates"][::-1] for r in loci], locus_id=[r["locus_id"] for r in loci])
-    assert told == turned, "the order of the candidates must not change a label"
+    right, ids, candidates = ([format_answer([r["causal_gene"]]) for r in loci], [r["locus_id"] for r in loci],
+                              [r["candidates"] for r in loci])
+    earned = REWARDS["shuffled_labels"](right, candidates, ids)
+    assert abs(sum(earned) / len(loci) - sum(1 / len(c) for c in candidates) / len(loci)) < 0.05
+    turned = REWARDS["shuffled_labels"](right, [c[::-1] for c in candidates], ids)
+    assert earned == turned, "the order of the candidates must not change a label"
