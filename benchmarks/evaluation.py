@@ -1,10 +1,11 @@
-"""How long an evaluation takes, and how much memory: python benchmarks/evaluation.py [--draws 10000] [--sizes 10000,100000,1000000] [--save]
+"""Time and memory of an evaluation: python benchmarks/evaluation.py [--draws N] [--sizes N,N] [--save]
 
-First five files of the first published run's layout, 273 rows each, made here from the committed table of ranks (`generank/data/published.csv`),
-so that they hold its lists' lengths and its clusters. `evaluate` scores them, gives every interval and compares all ten pairs. Against it stands the
-bootstrap as one writes it first: for each statistic, each draw and each row, in Python; a tenth of its draws are measured, and their time is
-multiplied by ten. Times are processor seconds after import; of `evaluate` the best of three, with nothing remembered between them. Then one file of a run's own layout, of growing size, each in a process of its own: one response a locus, twelve candidates, two
-loci a region, 10,000 draws."""
+First five files of the first published run's layout, 273 rows each, made from the committed table of its ranks.
+`evaluate` scores them, gives every interval and compares all ten pairs. Against it stands the bootstrap as one
+writes it first, row by row in Python; a tenth of its draws are measured, and their time is multiplied by ten. Times
+are processor seconds after import; of `evaluate` the best of three, with nothing remembered between them. Then one
+file of a run's own layout, of growing size, each in a process of its own: one response a locus, twelve candidates,
+two loci a region, 10,000 draws."""
 import argparse, os, platform, random, resource, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -23,14 +24,16 @@ SECONDS, TIMES, LONG, GIGABYTES = 3, 50, 60, 4   # the targets
 
 
 def first_run_files(folder)->list[Path]:
-    "Five files of the first run's layout whose ranks, lengths and clusters are the published ones; symbols are invented."
+    "Five files of the first run's layout with its ranks, lengths and clusters; symbols are invented."
     table, paths = load_published(), []
     for run in RUNS:
         rows = []
-        for locus, gene, rank, listed, untagged in table[["locus", "gene", f"{run}_rank", f"{run}_listed", f"{run}_untagged"]].itertuples(index=False):
+        columns = ["locus", "gene", *(f"{run}_{c}" for c in ("rank", "listed", "untagged"))]
+        for locus, gene, rank, listed, untagged in table[columns].itertuples(index=False):
             genes = [f"X{locus}A{i}" for i in range(max(listed, rank, 1))]
             if rank: genes[rank - 1] = f"G{gene}"
-            text = ", ".join(genes) if untagged else format_answer(genes, f"Locus {locus}: because of what the genes do. " * 30)
+            why = f"Locus {locus}: because of what the genes do. " * 30
+            text = ", ".join(genes) if untagged else format_answer(genes, why)
             rows.append({"": locus, "reasoning": "", "genes": "", "raw_response": text, "true_answer": f"G{gene}"})
         paths.append(Path(folder)/f"{run}.csv")
         pd.DataFrame(rows).to_csv(paths[-1], index=False)
@@ -51,7 +54,7 @@ def per_row(values, clusters, draws:int, seed:int=1)->list[float]:
 
 
 def five_files(draws:int)->tuple[bool, list]:
-    "Time `evaluate` on the five files, and the plain bootstrap of the same statistics; whether the targets were reached, and rows for the record."
+    "Time `evaluate` on five files, and the plain bootstrap of the same statistics: (were the targets reached, rows)."
     with tempfile.TemporaryDirectory() as d:
         files = first_run_files(d)
         times = []
@@ -64,7 +67,8 @@ def five_files(draws:int)->tuple[bool, list]:
         metrics = ["mrr", *(f"top_{k}" for k in (1, 3, 5, 7))]
         scores = [score_responses(f) for f in files]
     pairs = [(a, b) for i, a in enumerate(scores) for b in scores[i + 1:]]
-    columns = [s[m].tolist() for s in scores for m in metrics] + [(a[m] - b[m]).tolist() for a, b in pairs for m in metrics]
+    columns = [s[m].tolist() for s in scores for m in metrics]
+    columns += [(a[m] - b[m]).tolist() for a, b in pairs for m in metrics]
     clusters = scores[0].cluster.tolist()
     began = time.process_time()
     means = [per_row(c, clusters, draws // 10) for c in columns]
@@ -75,9 +79,13 @@ def five_files(draws:int)->tuple[bool, list]:
     core = time.process_time() - began
     apart = np.abs(fast.mean(axis=0) - [np.mean(m) for m in means]) / fast.std(axis=0) * (draws // 10)**0.5
     assert apart.max() < 5, "the two bootstraps disagree"
-    print(f"Five files of {result['runs'][0]['n']} rows, {draws:,} draws, {len(columns)} statistics: evaluate {ours:.2f} s, its bootstrap of them {core:.3f} s, per-row Python bootstrap {plain:.0f} s "
-          f"(from {draws // 10:,} draws): {plain / ours:.0f} times faster in all, {plain / core:.0f} times in the bootstrap alone")
-    rows = [["Five files of 273 rows, all", f"{ours:.2f} s", ""], [f"Their {len(columns)} statistics, {draws:,} draws", f"{core:.3f} s", ""], ["The same, row by row in Python", f"{plain:.0f} s", ""]]
+    print(f"Five files of {result['runs'][0]['n']} rows, {draws:,} draws, {len(columns)} statistics: "
+          f"evaluate {ours:.2f} s, its bootstrap of them {core:.3f} s, per-row Python bootstrap {plain:.0f} s "
+          f"(from {draws // 10:,} draws): "
+          f"{plain / ours:.0f} times faster in all, {plain / core:.0f} times in the bootstrap alone")
+    rows = [["Five files of 273 rows, all", f"{ours:.2f} s", ""],
+            [f"Their {len(columns)} statistics, {draws:,} draws", f"{core:.3f} s", ""],
+            ["The same, row by row in Python", f"{plain:.0f} s", ""]]
     return ours < SECONDS and plain / ours >= TIMES, rows
 
 
@@ -90,15 +98,18 @@ def big_file(path, n:int):
     for i in range(n):
         candidates = genes[rng.integers(0, len(genes) - 12) + np.arange(12)]
         listed = candidates[rng.permutation(12)[:5]] if with_causal[i] else candidates[1:6]
-        rows.append((f"L{i}", f"R{i // 2}", "a trait", list(candidates), candidates[0], 0, format_answer(list(listed)), "stop", 25))
-    pd.DataFrame(rows, columns=["locus_id", "region_id", "trait", "candidates", "causal_gene", "sample", "completion", "finish_reason", "n_tokens"]).to_parquet(path)
+        rows.append(dict(locus_id=f"L{i}", region_id=f"R{i // 2}", trait="a trait", candidates=list(candidates),
+                         causal_gene=candidates[0], sample=0, completion=format_answer(list(listed)),
+                         finish_reason="stop", n_tokens=25))
+    pd.DataFrame(rows).to_parquet(path)
 
 
 def measure(path):
     "Time one evaluation in this process, and its peak of memory."
     began = time.process_time()
     result = evaluate(path)
-    print(result["runs"][0]["n"], time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)
+    print(result["runs"][0]["n"], time.process_time() - began, peak)
 
 
 def main():
@@ -106,22 +117,28 @@ def main():
     parser.add_argument("--draws", type=int, default=10_000)
     parser.add_argument("--sizes", default="10000,100000,1000000")
     parser.add_argument("--save", action="store_true", help="keep what was measured in results/speed/")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    for hidden in ("--make", "--measure"): parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.make: return big_file(options.make, int(options.sizes))
     if options.measure: return measure(options.measure)
     print(f"{platform.machine()}, Python {platform.python_version()}, one thread")
     (held, rows), last = five_files(options.draws), None
     for n in map(int, filter(None, options.sizes.split(","))):
         with tempfile.TemporaryDirectory() as d:
             path = f"{d}/answers.parquet"
-            subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r}); from evaluation import big_file; big_file({path!r}, {n})"], check=True)
-            said = subprocess.run([sys.executable, __file__, "--measure", path], check=True, capture_output=True, text=True).stdout.split()
-        seconds, gigabytes = float(said[1]), float(said[2])
-        print(f"{n:>9,} responses: {seconds:6.1f} s, {1e6 * seconds / n:5.0f} µs each, peak {gigabytes:.2f} GB" + (f", {seconds / last[1]:.1f} times the time for {n / last[0]:.0f} times as many" if last else ""))
+            subprocess.run([sys.executable, __file__, "--make", path, "--sizes", str(n)], check=True)
+            measured = [sys.executable, __file__, "--measure", path]
+            printed = subprocess.run(measured, check=True, capture_output=True, text=True).stdout.split()
+        seconds, gigabytes = float(printed[1]), float(printed[2])
+        grown = f", {seconds / last[1]:.1f} times the time for {n / last[0]:.0f} times as many" if last else ""
+        print(f"{n:>9,} responses: {seconds:6.1f} s, {1e6 * seconds / n:5.0f} µs each, peak {gigabytes:.2f} GB{grown}")
         rows.append([f"One file of {n:,} responses", f"{seconds:.1f} s", f"{gigabytes:.2f} GB"])
         held, last = held and seconds < LONG and gigabytes < GIGABYTES, (n, seconds)
-    if options.save: print(save("evaluation", "Scores, intervals and paired tests in processor seconds on one thread, after import; of the five files the best of three. Row by row, a tenth of the draws was measured.", ["What", "Time", "Most memory"], rows))
-    print(f"Targets: {SECONDS} s and {TIMES} times for the five files; {LONG} s and {GIGABYTES} GB for each size. " + ("Reached." if held else "Missed."))
+    note = ("Scores, intervals and paired tests in processor seconds on one thread, after import; of the five files "
+            "the best of three. Row by row, a tenth of the draws was measured.")
+    if options.save: print(save("evaluation", note, ["What", "Time", "Most memory"], rows))
+    print(f"Targets: {SECONDS} s and {TIMES} times for the five files; {LONG} s and {GIGABYTES} GB for each size. "
+          + ("Reached." if held else "Missed."))
 
 
 if __name__ == "__main__": main()

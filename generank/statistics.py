@@ -5,12 +5,10 @@
 # %% auto #0
 __all__ = ['BATCHES', 'FEW', 'cluster_se', 'wilson_interval', 'cluster_interval', 'cluster_sums', 'batched', 'bootstrap_means',
            'percentile_interval', 'sign_flip_p', 'mcnemar_p', 'holm', 'two_level_means', 'two_level_interval',
-           'training_slope', 'power', 'detectable', 'clusters_needed', 'tost', 'tost_power', 'sensitivity',
-           'power_table']
+           'training_slope', 'power', 'detectable', 'tost', 'tost_power', 'sensitivity']
 
 # %% ../nbs/50_statistics.ipynb #4a51d249
 import math
-from bisect import bisect_left
 from functools import lru_cache
 
 import numpy as np
@@ -211,16 +209,6 @@ def detectable(se:float, df:float)->float:
     "The smallest true difference that is found with power 0.8; NaN without a standard error."
     return se * _multiple(df) if df >= 1 and not math.isnan(se) else math.nan
 
-def clusters_needed(
-    effect:float,          # true difference
-    se:float,              # clustered standard error of a comparison ...
-    clusters:int,          # ... over this many clusters
-)->int:
-    "Clusters like these that it takes to find a difference with power 0.8; errors fall with the root of their number."
-    if not effect or not se > 0: raise UserError("Give a difference and a standard error that are not 0.")
-    found = lambda n: float(power(effect, se * math.sqrt(clusters / n), n - 1)) >= 0.8
-    return bisect_left(range(10**9), True, lo=3, key=found)
-
 # %% ../nbs/50_statistics.ipynb #cef88ca4
 def tost(
     mean:float, se:float, df:float,    # the measured difference, its standard error, degrees of freedom
@@ -243,11 +231,9 @@ def tost_power(se:float, df:float, margin:float, true:float=0.0)->float:
 def sensitivity(
     difference,            # a's score minus b's, one a locus
     clusters,
-    margin:float=None,     # equivalence margin, declared before the run; None: no such test
+    margin:float=None,     # equivalence margin above 0, declared before the run; None: no such test
 )->dict:                   # se, se_clustered, detectable_iid, detectable; margin, tost_p, equivalent, tost_power
     "Standard errors of a paired difference, the smallest true one found with power 0.8, and the equivalence test."
-    if margin is not None and not margin > 0:
-        raise UserError(f"The equivalence margin is {margin}: give a difference above 0 that would not matter.")
     n, df = len(difference), len(pd.unique(np.asarray(clusters))) - 1
     iid, clustered = cluster_se(difference, np.arange(n)), cluster_se(difference, clusters)
     row = {"se": iid, "se_clustered": clustered,
@@ -255,15 +241,3 @@ def sensitivity(
     if margin is None: return row
     p, chance = tost(float(np.mean(difference)), clustered, df, margin) if df else (None, None)
     return row | {"margin": margin, "tost_p": p, "equivalent": p < 0.05 if df else None, "tost_power": chance}
-
-def power_table(
-    rows,                  # comparisons with `a`, `b` (or `label`), `se` and `se_clustered`
-    n:int, clusters:int,
-    effects=np.linspace(0, 0.2, 41),   # true differences
-)->pd.DataFrame:           # label, effect, kind ("clustered" or "iid"), power
-    "The power curves of some comparisons."
-    kinds = (("clustered", "se_clustered", clusters - 1), ("iid", "se", n - 1))
-    parts = [{"label": r.get("label") or f"{r['a']} − {r['b']}", "effect": x, "kind": kind, "power": float(y)}
-             for r in rows for kind, se, df in kinds if r[se] and r[se] > 0 and df > 0
-             for x, y in zip(effects, power(effects, r[se], df))]
-    return pd.DataFrame(parts, columns=["label", "effect", "kind", "power"])
