@@ -260,7 +260,7 @@ def examine(
             "profiles": {name: {"runs": not said, "obstacles": said} for name, said in against.items()}}
 
 # %% ../nbs/63_machines.ipynb #7a715995
-COLAB_NOTEBOOKS = ("12_data", "34_grpo", "42_inference", "55_evaluation")
+COLAB_NOTEBOOKS = ("00_tour", "12_data", "34_grpo", "42_inference", "55_evaluation")
 CELL = '''#| hide
 import subprocess, sys
 if "google.colab" in sys.modules:   # elsewhere the library is installed already
@@ -272,6 +272,7 @@ if "google.colab" in sys.modules:   # elsewhere the library is installed already
     from generank.machines import prepare
     print(prepare())'''
 
+# %% ../nbs/63_machines.ipynb #4d52128e
 def settings_ini()->dict:
     "The default section of settings.ini."
     settings = ConfigParser(delimiters=["="], interpolation=None)
