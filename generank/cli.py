@@ -9,7 +9,7 @@ __all__ = ['app', 'data', 'Json', 'Settings', 'Profile', 'Sources', 'LociFiles',
            'describe', 'push', 'train', 'infer', 'rank', 'export', 'evaluate', 'report', 'published', 'told', 'main']
 
 # %% ../nbs/65_cli.ipynb #0931c711
-import os, sys
+import os, re, sys
 from pathlib import Path
 from typing import Annotated
 
@@ -247,7 +247,7 @@ def _source(names, loci_files, label_files):
     sources = [*(names or []), *pairs]
     return sources[0] if len(sources) == 1 else sources or "bundled"
 
-# %% ../nbs/65_cli.ipynb #79a0a608
+# %% ../nbs/65_cli.ipynb #8975b35c
 @data.command(epilog="Example: generank data check my_loci.csv")
 def check(
     source:Sources=None, loci_files:LociFiles=None, label_files:LabelFiles=None, genes:Genes=None,
@@ -417,9 +417,7 @@ def export(
 # %% ../nbs/65_cli.ipynb #b989bee2
 def _numbers(text:str)->list[int]:
     "Whole numbers separated by commas."
-    try: numbers = [int(n) for n in text.split(",")]
-    except ValueError: numbers = []
-    if numbers and min(numbers) >= 1: return numbers
+    if re.fullmatch(r"(\s*[1-9]\d*\s*,)*\s*[1-9]\d*\s*", text): return [int(n) for n in text.split(",")]
     raise UserError(f"--k is {text!r}: give whole numbers from 1, separated by commas, as in 1,3,5,7.")
 
 @app.command(epilog="Example: generank evaluate runs/laptop/responses/*.parquet --json")
