@@ -252,7 +252,8 @@ def trained_weights(
 def check_trained(folder):
     "Refuse a folder that holds neither a LoRA adapter nor a whole model."
     if any((Path(folder)/f).exists() for f in ("adapter_config.json", "config.json")): return
-    raise UserError(f"{folder} holds no adapter (adapter_config.json) and no model (config.json): train one there first.")
+    raise UserError(f"{folder} holds no adapter (adapter_config.json) and no model (config.json): train one there "
+                    "first.")
 
 def adapter_settings(
     folder,         # of an adapter

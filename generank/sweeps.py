@@ -487,8 +487,7 @@ def sweep_command(
     sweep:Annotated[list[str], typer.Option("--sweep", metavar="STAGE.PARAM=VALUE,VALUE",
                                             help="Run every combination of these values; may be repeated.")],
     profile:Packaged="a100", param:Param=None, gpu:Gpu="H100", hours:Hours=12, secret:Secrets=None, price:Price=None):
-    """Run every combination there, side by side, fetch them into runs/NAME, and write the table of results. Prints its
-    path."""
+    "Run every combination there, side by side, and fetch them into runs/NAME. Prints the path of their table."
     arguments, folder = settings(profile, param, price), Path("runs")/name
     grid = checked_points(profile, sweep, param or [])
     failed = _started(gpu, hours, secret, lambda f: map_sweep(f["run"], name, grid, arguments))
