@@ -270,9 +270,29 @@ def training():
     return tidy({"sampled": sampled, **kept, "refilled": refilled, "varied": varied, "rates": rates, "after": after})
 
 
+def statistics():
+    "Intervals and tests on made-up scores of 90 loci in 30 and in 6 clusters, with three seeds."
+    import numpy as np
+    rng = np.random.default_rng(7)
+    se, interval, two_level, flip = map(find, ("cluster_se", "cluster_interval", "two_level_interval", "sign_flip_p"))
+    clusters, found = rng.integers(0, 30, 90), {}
+    values = 1 / rng.integers(1, 9, (90, 3)) + rng.normal(0, 0.01, (90, 3)) * (clusters[:, None] % 5)
+    for name, of in (("30", clusters), ("6", clusters % 6)):
+        one, bootstrap = values[:, 0], find("bootstrap_means")(values, of, draws=500)
+        found[name] = {
+            "se": se(one, of), "interval": interval(one.clip(0, 1), of), "flip": flip(one - values[:, 1], of, draws=500),
+            "far": flip(one, of, draws=500), "exact": flip((one > 0.3) * 1.0 - (values[:, 1] > 0.3), of),
+            "two levels": two_level(values, of, draws=500), "one seed": two_level(values[:, :1], of, draws=500),
+            "means": bootstrap.std(axis=0).tolist(), "ends": find("percentile_interval")(bootstrap, int(name)).tolist()}
+    rows = [{"step": i, "reward": float(r)} for i, r in enumerate(np.linspace(0.2, 0.4, 40) + rng.normal(0, 0.05, 40))]
+    tests = lambda a, b: [find("mcnemar_p")(a, b), *find("wilson_interval")(a / (a + b), a + b)]
+    pairs = {f"{a}, {b}": tests(a, b) for a, b in ((3, 9), (12, 1), (40, 52))}
+    return tidy({**found, "slope": find("training_slope")(rows), "pairs": pairs, "holm": find("holm")([0.03, 0.01, 0.2, 0.012])})
+
+
 PARTS = {"help": help_texts, "json_keys": json_keys, "profiles": lambda: tidy(resolved()), "tiny": tiny,
          "published": published, "recorded": recorded, "parser": parser, "prompts": prompts, "split": split,
-         "training": training}
+         "training": training, "statistics": statistics}
 OF_MACHINE = ("steps", "weights", "answers", "numbers")   # of the tiny run: floats' last bits differ between processors
 
 
