@@ -280,14 +280,16 @@ def statistics():
     for name, of in (("30", clusters), ("6", clusters % 6)):
         one, bootstrap = values[:, 0], find("bootstrap_means")(values, of, draws=500)
         found[name] = {
-            "se": se(one, of), "interval": interval(one.clip(0, 1), of), "flip": flip(one - values[:, 1], of, draws=500),
-            "far": flip(one, of, draws=500), "exact": flip((one > 0.3) * 1.0 - (values[:, 1] > 0.3), of),
+            "se": se(one, of), "interval": interval(one.clip(0, 1), of),
+            "flip": flip(one - values[:, 1], of, draws=500), "far": flip(one, of, draws=500),
+            "exact": flip((one > 0.3) * 1.0 - (values[:, 1] > 0.3), of),
             "two levels": two_level(values, of, draws=500), "one seed": two_level(values[:, :1], of, draws=500),
             "means": bootstrap.std(axis=0).tolist(), "ends": find("percentile_interval")(bootstrap, int(name)).tolist()}
     rows = [{"step": i, "reward": float(r)} for i, r in enumerate(np.linspace(0.2, 0.4, 40) + rng.normal(0, 0.05, 40))]
     tests = lambda a, b: [find("mcnemar_p")(a, b), *find("wilson_interval")(a / (a + b), a + b)]
     pairs = {f"{a}, {b}": tests(a, b) for a, b in ((3, 9), (12, 1), (40, 52))}
-    return tidy({**found, "slope": find("training_slope")(rows), "pairs": pairs, "holm": find("holm")([0.03, 0.01, 0.2, 0.012])})
+    holm = find("holm")([0.03, 0.01, 0.2, 0.012])
+    return tidy({**found, "slope": find("training_slope")(rows), "pairs": pairs, "holm": holm})
 
 
 PARTS = {"help": help_texts, "json_keys": json_keys, "profiles": lambda: tidy(resolved()), "tiny": tiny,
