@@ -284,6 +284,7 @@ def statistics():
             "flip": flip(one - values[:, 1], of, draws=500), "far": flip(one, of, draws=500),
             "exact": flip((one > 0.3) * 1.0 - (values[:, 1] > 0.3), of),
             "two levels": two_level(values, of, draws=500), "one seed": two_level(values[:, :1], of, draws=500),
+            "two seeds": find("two_level_means")(values[:, :2], of, draws=500).std().item(),
             "means": bootstrap.std(axis=0).tolist(), "ends": find("percentile_interval")(bootstrap, int(name)).tolist()}
     rows = [{"step": i, "reward": float(r)} for i, r in enumerate(np.linspace(0.2, 0.4, 40) + rng.normal(0, 0.05, 40))]
     tests = lambda a, b: [find("mcnemar_p")(a, b), *find("wilson_interval")(a / (a + b), a + b)]
