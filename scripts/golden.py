@@ -235,8 +235,67 @@ def split():
                 "rows": digest([d.to_list() for d in p.values()])} for n, p in parts.items()}
 
 
+def training():
+    "Sampling and scoring in groups with the random model; refilling and pass rates with a stub of a trainer."
+    import torch
+    from collections import defaultdict
+    from types import SimpleNamespace as Space
+    model = find("load_model")("random-llama", dtype="float32")[0]
+    torch.manual_seed(1)
+    for p in model.parameters(): p.data.mul_(3)   # so that positions and temperatures matter
+    asked = [torch.randint(3, 250, (length,)).tolist() for length in (12, 7, 9)]
+    ends = list(range(3, 60))
+    sampled = {f"temperature {t:g}": find("sample_groups")(model, asked, 4, 12, t, ends, 0) for t in (0, 0.5, 1)}
+    said, mask = torch.randint(3, 250, (3, 4, 5)), torch.ones(3, 4, 5, dtype=int)
+    mask[0, 1, 3:] = 0
+    logps, entropy = find("group_logps")(model, *find("left_pad")(asked, 0), said, mask, 0.7)
+    keep = mask.view(12, 5).bool()
+    kept = {name: [round(v, 3) for v in x[keep].tolist()] for name, x in (("logps", logps), ("entropy", entropy))}
+    groups = [[0, 0], [1, 0.5], [0.5, 0.5], [0, 0], [1, 1], [0, 0.25], [0.25, 1]]   # rewards of two answers each
+    rows = [{"prompt": f"p{i}", "locus_id": f"L{i}"} for i in range(len(groups))]
+    score = lambda asked, made: torch.tensor([[groups[int(x["prompt"][1:])][i % 2]] for i, x in enumerate(asked)])
+    generate = lambda prompts: (list(prompts), [[i] for i in range(len(prompts))], None, list(prompts))
+    alone = Space(process_index=0, num_processes=1, device="cpu", gather=lambda x: x)
+    stub = Space(
+        num_generations=2, num_generations_eval=2, model=Space(training=True, train=lambda: None), accelerator=alone,
+        reward_weights=torch.ones(1), refill=2, spare=rows[3:], spare_used=0, _metrics={"train": defaultdict(list)},
+        _generate=generate, scored_quietly=score, args=Space(per_device_train_batch_size=4),
+        state=Space(num_input_tokens_seen=0), phases=None)
+    filled, made = find("refilled")(stub, [x for x in rows[:3] for _ in range(2)])
+    log = {k: list(v) for k, v in stub._metrics["train"].items()}
+    refilled = {"rows": [x["prompt"] for x in filled], "made": made, "spares": stub.spare_used, "log": log}
+    varied = find("group_variance")(stub, score([x for x in rows for _ in range(2)], None)).tolist()
+    torch.manual_seed(2)
+    rates, after = find("pass_rates")(stub, rows, 1), torch.rand(1).item()   # it leaves the generators as they were
+    return tidy({"sampled": sampled, **kept, "refilled": refilled, "varied": varied, "rates": rates, "after": after})
+
+
+def statistics():
+    "Intervals and tests on made-up scores of 90 loci in 30 and in 6 clusters, with three seeds."
+    import numpy as np
+    rng = np.random.default_rng(7)
+    se, interval, two_level, flip = map(find, ("cluster_se", "cluster_interval", "two_level_interval", "sign_flip_p"))
+    clusters, found = rng.integers(0, 30, 90), {}
+    values = 1 / rng.integers(1, 9, (90, 3)) + rng.normal(0, 0.01, (90, 3)) * (clusters[:, None] % 5)
+    for name, of in (("30", clusters), ("6", clusters % 6)):
+        one, bootstrap = values[:, 0], find("bootstrap_means")(values, of, draws=500)
+        found[name] = {
+            "se": se(one, of), "interval": interval(one.clip(0, 1), of),
+            "flip": flip(one - values[:, 1], of, draws=500), "far": flip(one, of, draws=500),
+            "exact": flip((one > 0.3) * 1.0 - (values[:, 1] > 0.3), of),
+            "two levels": two_level(values, of, draws=500), "one seed": two_level(values[:, :1], of, draws=500),
+            "two seeds": find("two_level_means")(values[:, :2], of, draws=500).std().item(),
+            "means": bootstrap.std(axis=0).tolist(), "ends": find("percentile_interval")(bootstrap, int(name)).tolist()}
+    rows = [{"step": i, "reward": float(r)} for i, r in enumerate(np.linspace(0.2, 0.4, 40) + rng.normal(0, 0.05, 40))]
+    tests = lambda a, b: [find("mcnemar_p")(a, b), *find("wilson_interval")(a / (a + b), a + b)]
+    pairs = {f"{a}, {b}": tests(a, b) for a, b in ((3, 9), (12, 1), (40, 52))}
+    holm = find("holm")([0.03, 0.01, 0.2, 0.012])
+    return tidy({**found, "slope": find("training_slope")(rows), "pairs": pairs, "holm": holm})
+
+
 PARTS = {"help": help_texts, "json_keys": json_keys, "profiles": lambda: tidy(resolved()), "tiny": tiny,
-         "published": published, "recorded": recorded, "parser": parser, "prompts": prompts, "split": split}
+         "published": published, "recorded": recorded, "parser": parser, "prompts": prompts, "split": split,
+         "training": training, "statistics": statistics}
 OF_MACHINE = ("steps", "weights", "answers", "numbers")   # of the tiny run: floats' last bits differ between processors
 
 
@@ -244,6 +303,14 @@ def flat(value, at):
     "Key -> leaf; a list is one leaf."
     if not isinstance(value, dict): return {at: value}
     return {k: v for name, inner in value.items() for k, v in flat(inner, f"{at}/{name}").items()}
+
+
+def same(a, b, eps):
+    "Whether two leaves are the same, floats up to `eps`."
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(x, y, eps) for x, y in zip(a, b))
+    if isinstance(a, float) and isinstance(b, (int, float)): return math.isclose(a, b, rel_tol=eps, abs_tol=eps)
+    return a == b
 
 
 def differences(part, folder=None):
@@ -257,7 +324,8 @@ def differences(part, folder=None):
         for key in OF_MACHINE: was.pop(key), now.pop(key)
     was, now = flat(was, part), flat(json.loads(json.dumps(now)), part)
     pairs = {k: (was.get(k, "(absent)"), now.get(k, "(absent)")) for k in sorted({*was, *now})}
-    return {k: (old, new) for k, (old, new) in pairs.items() if old != new}
+    eps = 5e-3 if part == "training" else 2e-6
+    return {k: (old, new) for k, (old, new) in pairs.items() if not same(old, new, eps)}
 
 
 def shown(was, now):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1]/"scripts"/"golden.py"
-PARTS = ["help", "json_keys", "profiles", "published", "recorded", "parser", "prompts", "split"]
+PARTS = ["help", "json_keys", "profiles", "published", "recorded", "parser", "prompts", "split", "training", "statistics"]
 
 
 def compare(*arguments):
