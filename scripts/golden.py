@@ -258,13 +258,15 @@ def training():
     alone = Space(process_index=0, num_processes=1, device="cpu", gather=lambda x: x)
     stub = Space(
         num_generations=2, num_generations_eval=2, model=Space(training=True, train=lambda: None), accelerator=alone,
-        reward_weights=torch.ones(1), refill=2, spare=rows[3:], spare_used=0, _metrics={"train": defaultdict(list)},
-        _generate=generate, scored_quietly=score, args=Space(per_device_train_batch_size=4),
+        reward_weights=torch.ones(1), max_resamples=2, resampling_stream=rows[3:], resampled=0,
+        _metrics={"train": defaultdict(list)}, _generate=generate, _pending_extra_logs={}, _pending_metrics={},
+        _calculate_rewards=lambda asked, prompts, completions, ids: score(asked, completions), args=Space(per_device_train_batch_size=4),
         state=Space(num_input_tokens_seen=0), phases=None)
-    filled, made = find("refilled")(stub, [x for x in rows[:3] for _ in range(2)])
+    filled, made = find("dynamic_sampling")(stub, [x for x in rows[:3] for _ in range(2)])
     log = {k: list(v) for k, v in stub._metrics["train"].items()}
-    refilled = {"rows": [x["prompt"] for x in filled], "made": made, "spares": stub.spare_used, "log": log}
-    varied = find("group_variance")(stub, score([x for x in rows for _ in range(2)], None)).tolist()
+    refilled = {"rows": [x["prompt"] for x in filled], "made": made, "spares": stub.resampled, "log": log}
+    rewards = find("group_rewards")(stub, score([x for x in rows for _ in range(2)], None))
+    varied = find("has_variance")(rewards).tolist()
     torch.manual_seed(2)
     rates, after = find("pass_rates")(stub, rows, 1), torch.rand(1).item()   # it leaves the generators as they were
     return tidy({"sampled": sampled, **kept, "refilled": refilled, "varied": varied, "rates": rates, "after": after})
