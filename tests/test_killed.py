@@ -30,7 +30,7 @@ if os.environ.get("MOMENT"): halt(os.environ["MOMENT"], os.environ["FILE"])
 del halt
 '''
 MOMENTS = {   # execution -> where its kernel is caught: some of the work done, some not
-    "data": "generank.data:run_card:0",                              # the loci are written, their card is not
+    "data": "generank.core:write_json:0",                            # the loci are written, their card is not
     "grpo/warm-start": "torch.optim:AdamW.step:1",                   # one of two steps
     "grpo/grpo-rank": "generank.groups:_draw:14",                    # within the second step's answers
     "inference": "generank.store:ResponseStore.add:2",               # some answers are stored
