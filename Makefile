@@ -46,7 +46,7 @@ quick: setup  ## the tests without whole runs, for the inner loop
 house: setup  ## the house in numbers: notebooks, lines, limits, order of imports; fails past a limit
 	@$(PY) scripts/house.py
 
-check: setup  ## fail when the library and the notebooks differ, or when a notebook is not clean
+check: setup house  ## fail when the library and the notebooks differ, a notebook is not clean, or the house is past a limit
 	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; state() { git status --porcelain -- nbs generank; git diff -- nbs generank; }; \
 	before=$$(state); nbdev_export; nbdev_clean; \
 	if [ "$$before" != "$$(state)" ]; then git status --short -- nbs generank; git --no-pager diff --stat -- nbs generank; \
