@@ -20,7 +20,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
     "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-9s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make .venv/ with every package of the locks, and this project, editable
 
@@ -43,10 +43,10 @@ test: setup  ## every test: the library's, the command line's, and every noteboo
 quick: setup  ## the tests without whole runs, for the inner loop
 	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow" tests
 
-house: setup  ## the house in numbers: notebooks, lines, limits, order of imports; fails past a limit
+house: setup  ## size of notebooks and library, and the order of imports; fails past a limit
 	@$(PY) scripts/house.py
 
-check: setup house  ## fail when the library and the notebooks differ, a notebook is not clean, or the house is past a limit
+check: setup house  ## fail when library and notebooks differ, a notebook is not clean, or one of the sizes is past its limit
 	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; state() { git status --porcelain -- nbs generank; git diff -- nbs generank; }; \
 	before=$$(state); nbdev_export; nbdev_clean; \
 	if [ "$$before" != "$$(state)" ]; then git status --short -- nbs generank; git --no-pager diff --stat -- nbs generank; \
@@ -92,6 +92,6 @@ gguf-env: setup  ## optional: make .venv-gguf/ with llama.cpp's converter, for g
 gguf-test: gguf-env  ## optional: an adapter merged and written as GGUF must hold the merged weights
 	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q tests/gguf_export.py
 
-clean:  ## remove what the commands make, runs/ and .venv/ excepted
+clean:  ## remove caches and built pages; environments and runs/ stay
 	rm -rf _proc _docs build dist .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What a benchmark measured, kept for the site's page on speed: results/speed/NAME.json with the command, the machine and the day."""
+"""What a benchmark measured: results/speed/NAME.json with the command, the machine and the day."""
 import os, platform, sys
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from generank.execution import REPOSITORY, hardware, now
 
 
 def save(name:str, said:str, columns:list[str], rows:list[list[str]])->Path:
-    "Write one record; the values of its rows are text, as the page shows them."
+    "Write one record; the values of its rows are text."
     machine, path = hardware(), REPOSITORY/"results"/"speed"/f"{name}.json"
     what = ", ".join(machine["gpus"]) or f"{machine['cores']} cores ({machine['cpu'] or platform.machine()})"
     others = f", with a load of {os.getloadavg()[0]:.1f} on the machine when it ended" if hasattr(os, "getloadavg") else ""

@@ -1,7 +1,7 @@
 """What a container of Modal's does, done here: a run that is continued, and one that fails."""
 import pytest
 
-from generank import sweeps as machines
+from generank import sweeps
 from generank.sweeps import points
 from test_run import ALL, PLANTED, Mini, notebooks  # noqa: F401
 
@@ -16,12 +16,12 @@ def place(tmp_path, notebooks, monkeypatch):
 
 
 def test_a_container_does_what_is_left_of_a_run(place, monkeypatch):
-    arguments = machines.settings("tiny", ["seed=3"], price=3600)
+    arguments = sweeps.settings("tiny", ["seed=3"], price=3600)
     monkeypatch.setenv("FAIL", "grpo-rank")
-    with pytest.raises(RuntimeError, match="generank run --out runs/cloud --resume --reuse runs --profile tiny .* ended with exit code 1"): machines.run("cloud", arguments)
+    with pytest.raises(RuntimeError, match="generank run --out runs/cloud --resume --reuse runs --profile tiny .* ended with exit code 1"): sweeps.run("cloud", arguments)
     assert place.calls() == ALL[:3]
     monkeypatch.delenv("FAIL")
-    done = machines.run("cloud", arguments)
+    done = sweeps.run("cloud", arguments)
     assert (done["run"], done["seed"], done["state"], done["currency"]) == ("runs/cloud", 3, "done", "USD")
     assert place.calls() == ALL[:3] + ALL[2:], "what was finished was done again"
     assert abs(done["cost"] - done["seconds"]) < 0.1   # at 3600 an hour
@@ -32,6 +32,6 @@ def test_a_container_that_starts_later_copies_what_another_has_finished(place):
     class Here:
         "Modal's map, one container after another."
         @staticmethod
-        def starmap(jobs, **how): return [machines.run(*job) for job in jobs]
-    assert machines.map_sweep(Here, "grid", points(["arms.grpo-rank.reward=rank,binary"]), ["--profile", "tiny"]) == {}
+        def starmap(jobs, **how): return [sweeps.run(*job) for job in jobs]
+    assert sweeps.map_sweep(Here, "grid", points(["arms.grpo-rank.reward=rank,binary"]), ["--profile", "tiny"]) == {}
     assert place.calls() == ALL + ["grpo-rank", "evaluation", "report"], "the warm start was trained twice"

@@ -1,4 +1,4 @@
-"""Properties of the parser and the rewards that hold for every answer, and not only for the table in 22_rewards.ipynb."""
+"""Properties of the parser and the rewards that hold for every answer, and not only for the table in 21_parsing.ipynb."""
 import inspect, pickle
 
 import pytest
