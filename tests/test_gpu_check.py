@@ -89,7 +89,7 @@ def test_the_packages_that_are_carried():
     assert not {"torch", "transformers", "numpy", "tokenizers"} & set(needed), "the machine's own are used"
     assert not {"papermill", "ipykernel", "pyzmq"} & set(needed), "no notebook runs there"
     locked = {carry.normal(line.split("==")[0]) for line in (ROOT/"requirements"/"cpu.txt").read_text().splitlines() if "==" in line}
-    assert carry.there() - {"triton", "bitsandbytes"} <= locked and set(needed) <= locked
+    assert carry.there() - {"triton", "bitsandbytes", "seaborn"} <= locked and set(needed) <= locked
     assert "tqdm" in carry.lacking(carry.there() - {"tqdm"})
 
 
