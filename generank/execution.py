@@ -37,7 +37,7 @@ class Stage:
     arms:str = ""               # "each": an execution a trained arm; "together": one for all pending; "": no arms
 
 STAGES = {   # {start} is the arm that an arm starts from, {weights} the one whose weights it answers with
-    "data":       Stage("12_data", "data", "", "data/*"),
+    "data":       Stage("13_data", "data", "", "data/*"),
     "grpo":       Stage("34_grpo", "seed model prompts grpo",
                         "data/loci.parquet models/{start}/*.safetensors* models/{start}/*config.json",
                         "models/{arm}/**/*", "each"),

@@ -260,7 +260,7 @@ def examine(
             "profiles": {name: {"runs": not said, "obstacles": said} for name, said in against.items()}}
 
 # %% ../nbs/64_machines.ipynb #7a715995
-COLAB_NOTEBOOKS = ("00_tour", "12_data", "34_grpo", "42_inference", "55_evaluation")
+COLAB_NOTEBOOKS = ("00_tour", "13_data", "34_grpo", "42_inference", "55_evaluation")
 CELL = '''#| hide
 import subprocess, sys
 if "google.colab" in sys.modules:   # elsewhere the library is installed already

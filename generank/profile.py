@@ -469,7 +469,7 @@ def thread_settings(threads:int=None)->dict[str, str]:   # None: nothing is set
 
 def project_root()->Path:
     "What relative paths count from: here, or the folder above where Jupyter has started in `nbs`."
-    return Path("..") if Path("12_data.ipynb").is_file() else Path()
+    return Path("..") if Path("13_data.ipynb").is_file() else Path()
 
 def open_settings(
     profile:str="laptop",         # a profile's name, or the path of a YAML file; "" takes the folder's config.yaml

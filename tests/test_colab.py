@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = "https://github.com/someone/ranker"
-STAGES = ("00_tour", "12_data", "34_grpo", "42_inference", "55_evaluation")
+STAGES = ("00_tour", "13_data", "34_grpo", "42_inference", "55_evaluation")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from test_killed import differing
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
-STAGES = ("12_data", "34_grpo", "42_inference", "55_evaluation", "index")
+STAGES = ("13_data", "34_grpo", "42_inference", "55_evaluation", "index")
 
 
 @pytest.fixture

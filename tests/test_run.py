@@ -43,7 +43,7 @@ def call(name):
         raise UserError("Locus L7 has no causal gene: correct line 8.")
 """
 STAGES = {  # miniature stages: each notes its call, then writes what the real one would
-    "12_data": "call('data'); write('data/loci.parquet', config['data']['limit']); write('data/card.json', '{}')",
+    "13_data": "call('data'); write('data/loci.parquet', config['data']['limit']); write('data/card.json', '{}')",
     "34_grpo": "for a in arms: call(a); write(f'models/{a}/adapter_model.safetensors', config['seed']); write(f'models/{a}/training.json', '{}')",
     "42_inference": "call('inference')\nfor a in arms: write(f'responses/{a}.parquet', (run_dir/'data'/'loci.parquet').read_text() + a)",
     "55_evaluation": "call('evaluation'); write('evaluation/metrics.json', json.dumps(config['evaluation'])); print(sys.executable, run_dir.resolve())",
@@ -162,7 +162,7 @@ def test_a_stopped_run_says_how_to_continue(mini, stage, stop):
 def test_a_failing_cell_is_named_and_a_user_error_is_passed_on(mini):
     failed = mini.run(*TINY, FAIL="data")
     assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-2:] == ["Error: Cell [4] of runs/mini/notebooks/12_data.ipynb (`call('data'); write('data/loci.parquet', config['data']['limit']); write('data/c`) "
+    assert failed.stderr.splitlines()[-2:] == ["Error: Cell [4] of runs/mini/notebooks/13_data.ipynb (`call('data'); write('data/loci.parquet', config['data']['limit']); write('data/c`) "
                                                "failed: ValueError: matrix is singular", "Continue with: generank run --out runs/mini --resume"]
     assert "Traceback" not in failed.stderr and "matrix is singular" in (mini.out/"run.log").read_text()
     wrong = mini.run(*TINY, "--resume", WRONG="data")
@@ -174,7 +174,7 @@ def test_a_failing_cell_is_named_and_a_user_error_is_passed_on(mini):
 def test_the_notebooks_must_be_there(mini):
     missing = mini.run(*TINY, GENERANK_NBS=str(mini.folder/"nowhere"))
     assert missing.returncode == 2 and missing.stderr.count("\n") == 1
-    assert "lacks the stage notebook 12_data.ipynb: install generank from a clone" in missing.stderr
+    assert "lacks the stage notebook 13_data.ipynb: install generank from a clone" in missing.stderr
     assert not mini.out.exists()
 
 
@@ -223,7 +223,7 @@ def test_without_a_kernel_a_run_says_so(mini):
     (mini.folder/"fake"/"ipykernel_launcher.py").write_text("raise ModuleNotFoundError(\"No module named 'ipykernel'\")\n")
     path = os.pathsep.join([str(mini.folder/"fake"), *filter(None, [os.environ.get("PYTHONPATH")])])
     none = mini.run(*TINY, PYTHONPATH=path)
-    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/12_data.ipynb did not start ("), none.stderr
+    assert none.returncode == 1 and none.stderr.splitlines()[-2].startswith("Error: The kernel of runs/mini/notebooks/13_data.ipynb did not start ("), none.stderr
     assert "No module named 'ipykernel'" in (mini.out/"run.log").read_text()
 
 
@@ -237,7 +237,7 @@ def test_a_kernel_that_dies_is_one_sentence_and_the_run_continues(mini):
 
 def test_the_tiny_run_is_whole(tiny_run):
     run, printed = tiny_run
-    for name in ("config.yaml", "manifest.json", "notebooks/12_data.ipynb", "notebooks/34_grpo.grpo-rank.ipynb", "notebooks/42_inference.ipynb", "notebooks/55_evaluation.ipynb",
+    for name in ("config.yaml", "manifest.json", "notebooks/13_data.ipynb", "notebooks/34_grpo.grpo-rank.ipynb", "notebooks/42_inference.ipynb", "notebooks/55_evaluation.ipynb",
                  "data/loci.parquet", "data/card.json", "models/warm-start/metrics.jsonl", "models/grpo-rank/adapter_model.safetensors", "models/grpo-rank/metrics.jsonl",
                  "models/grpo-rank/training.json", "responses/zero-shot.parquet", "responses/grpo-rank.parquet", "probes/grpo-rank/again.parquet", "probes/zero-shot/representations.parquet",
                  "evaluation/metrics.json", "evaluation/comparisons.json", "evaluation/robustness.json", "site/index.html"):
