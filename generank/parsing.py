@@ -85,13 +85,21 @@ def answer_texts(completions)->list[str]:
 _TAG = re.compile(r"<\s{0,4}(/?)\s{0,4}(genes|reasoning)\s{0,4}>", re.I)
 _HALF_TAG = re.compile(r"<\s{0,4}/?\s{0,4}[a-z]{0,9}\s{0,4}\Z", re.I)
 _BRACKETED = re.compile(r"[^\[\]\w]*+(?:[A-Za-z_][A-Za-z_ ]{0,40}[\"'*`]*\s?[:=]\s*+[\"'`*]*+)?"  # perhaps a label
-                        r"\[([^\[\]]*+)\](?!\s*(?:[,;>|→\[-]|and\b|&))")  # one pair of brackets, and no list after it
+                        r"\[([^\[\]]*+)\]")  # one pair of brackets
+_GOES_ON = re.compile(r"\s*(?:[,;>|→\[-]|and\b|&)")  # a list after it
+
+def _bracketed(inside:str, names:dict={}):
+    "The match of a list in brackets, which ends there; None without one, and where brackets stand around each symbol."
+    found = _BRACKETED.match(inside)
+    if not found or not _GOES_ON.match(inside, found.end()): return found
+    listed = [s for item in _SEPARATORS.split(_NOTE.sub("", found[1])) for s in _symbols(item, names)]
+    return found if len(listed) > 1 else None
 
 def _complete_part(inside:str)->tuple[str,str,bool]:
     "Of a list that no tag closes: the complete symbols, the text after the list, whether the list breaks off."
     half = _HALF_TAG.search(inside)
     if half: inside = inside[:half.start()]
-    bracketed = _BRACKETED.match(inside)
+    bracketed = _bracketed(inside)
     if bracketed: return bracketed[0], inside[bracketed.end():], False
     if (half and "/" in half[0]) or inside.rstrip().endswith("]"): return inside, "", False
     return inside[:max(0, *(inside.rfind(c) for c in " \n\t,;|>→"))], "", True
@@ -188,7 +196,7 @@ def _line(line:str, names:dict)->list[str]:
 def _untangle(inside:str, names:dict)->list[str]:
     "The symbols of a list that is written in any way, in order."
     text = re.sub("  +", " ", _SPACE.sub(" ", inside.replace("\r", "\n")))
-    bracketed = _BRACKETED.match(text)
+    bracketed = _bracketed(text, names)
     text = _INLINE.sub("\n", _NOTE.sub("", bracketed[1] if bracketed else text))
     marked = [line for line in (line.strip() for line in text.split("\n")) if _MARKED.match(line)]
     if len(marked) > 1: return [s for line in marked for s in _line(line, names)]
