@@ -371,11 +371,10 @@ def reevaluate(folder)->Path:
     from generank.evaluation import run_stage
     folder = Path(folder)
     if not (folder/"config.yaml").is_file(): raise UserError(f"{folder} is not a recorded run: it has no config.yaml.")
-    manifest = read_manifest(folder)
     shutil.rmtree(folder/"evaluation", ignore_errors=True)
     run_stage(folder, resolve(str(folder/"config.yaml")))
     shutil.rmtree(folder/"evaluation"/"figures", ignore_errors=True)   # figures are not recorded
-    write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": git_state()}})
+    write_json(folder/"manifest.json", {**read_manifest(folder), "reevaluated": {"at": now(), "git": git_state()}})
     return folder/"evaluation"/"metrics.json"
 
 # %% ../nbs/63_pipeline.ipynb #4d5e9520
@@ -418,7 +417,8 @@ def headline(run_dir)->dict:
     name = pair.get("a") if pair.get("a") in arms else next(reversed(arms), None)
     if name is None: return {}
     metric, arm, prefix = metrics["primary"], arms[name], f"{metrics['primary']}_"
-    if metric.startswith("top_"): arm, prefix = arm["top_k"][metric[4:]], ""
+    if metrics.get("estimand") == "region_mean": arm = arm["region_mean"]
+    elif metric.startswith("top_"): arm, prefix = arm["top_k"][metric[4:]], ""
     found = {"arm": name, "metric": metric, "value": arm[metric if prefix else "accuracy"],
              "ci_low": arm.get(f"{prefix}ci_low"), "ci_high": arm.get(f"{prefix}ci_high")}
     if pair.get("a") != name: return found
