@@ -18,10 +18,10 @@ from .baselines import BASELINES, available, baseline_scores, combined_scores
 from .core import UserError, read_yaml, unknown_name, write_json
 from .data import MHC
 from .genes import BUNDLED, chromosome, load_genes, of_biotypes, overlaps
+from .parsing import _check_pairing, _named, read_responses
 from .profile import Evaluation as Settings
-from .scoring import (ESTIMANDS, OVER_CHANCE, Resampled, _check_pairing, _named, adjust, answer_rates,
-                              comparison, decompose, decompose_shares, metric_names, pooled_difference,
-                              read_responses, score_responses, summarise)
+from .scoring import (ESTIMANDS, OVER_CHANCE, Resampled, adjust, answer_rates, comparison, decompose,
+                              decompose_shares, metric_names, pooled_difference, score_responses, summarise)
 from .statistics import means_by_cluster, training_slope
 
 # %% ../nbs/55_evaluation.ipynb #a734459a

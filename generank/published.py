@@ -17,7 +17,8 @@ from . import figures
 from .core import UserError, read_json, sha256_file, write_json, write_text
 from .genes import BUNDLED, load_genes
 from .report import extent, p_value, shown, table, verdict
-from .scoring import Resampled, _check_pairing, _named, adjust, answer_rates, comparison, credits
+from .parsing import _check_pairing, _named
+from .scoring import Resampled, adjust, answer_rates, comparison, credits
 from .scoring import decompose_shares, score_responses, summarise
 from .sources import download
 
