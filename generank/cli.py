@@ -193,10 +193,10 @@ def doctor(
     raise typer.Exit(0 if found["ok"] else 1)
 
 # %% ../nbs/66_cli.ipynb #40112abc
-@data.command(epilog="Example: generank data build --gold-standards gold_standards.tsv --out mine")
+@data.command(epilog="Example: generank data build --gold-standards gold_standards --out mine")
 def build(
-    gold_standards:Annotated[Path, option("Open Targets' gold standards; fetched by pinned address and sha256 where "
-                                          "not given.")]=None,
+    gold_standards:Annotated[Path, option("Folder of Open Targets' gold standards; fetched by pinned address and "
+                                          "sha256 where not given.")]=None,
     genes:Annotated[str, option("ideogram's folder or tarball, or `npm` to fetch it. Default: the gene table stays "
                                 "as it is.")]=None,
     out:Annotated[Path, option("Folder for the tables. Default: the package's own.")]=None,

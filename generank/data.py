@@ -39,9 +39,10 @@ def load_loci(
     return DatasetDict({s: Dataset.from_pandas(part, features, preserve_index=False) for s, part in parts.items()})
 
 # %% ../nbs/13_data.ipynb #e6df3399
-SPLIT_SEED = 1  # of both bundled splits; fixed before the first training
+SPLIT_SEED = 1  # of the first split and of any new one; fixed before the first training
 SPLIT_MODES = ["own", "regions", "faithful", "v1"]
 
+# %% ../nbs/13_data.ipynb #9af70a35
 def load_table(
     source="bundled",       # anything `read_loci` reads
     limit:dict|None=None,   # loci of each split to keep, as in {"train": 64, "test": None}; None keeps all
@@ -182,18 +183,17 @@ def split_loci(
     return loci.assign(split=loci.region_id.map(placed))
 
 # %% ../nbs/13_data.ipynb #5d2bedb9
-HELD_OUT = {"test": 0.3, "validation": 0.22}  # shares of the bundled split: of all loci, and of the rest
+HELD_OUT = {"seed": 3, "test": 0.3, "validation": 0.22}  # of the bundled split; validation is a share of the rest
 
 def held_out_split(
-    loci:pd.DataFrame,     # with `candidates`, `region_id` and `evidence_class`
-    looked_at:pd.DataFrame,  # loci whose regions never enter the test
-    seed:int=SPLIT_SEED,
-)->pd.DataFrame:           # with `split`, and `part` ("settings" or "calibration") for validation loci
+    loci:pd.DataFrame,         # with `candidates`, `region_id` and `evidence_class`
+    looked_at:pd.DataFrame,    # loci whose regions never enter the test
+)->pd.DataFrame:               # with `split`, and `part` ("settings" or "calibration") for validation loci
     "The bundled split: by whole regions, and none in the test that was looked at before."
     seen = set(looked_at.candidates.explode())
     barred = {r for r, c in zip(loci.region_id, loci.candidates) if seen & set(c)}
-    parts = split_loci(loci, seed, **HELD_OUT, barred=barred)
-    halves = split_loci(parts[parts.split == "validation"], seed, test=1/2, validation=0).split
+    parts = split_loci(loci, **HELD_OUT, barred=barred)
+    halves = split_loci(parts[parts.split == "validation"], HELD_OUT["seed"], test=1/2, validation=0).split
     return parts.assign(part=halves.map({"train": "settings", "test": "calibration"}).reindex(parts.index))
 
 # %% ../nbs/13_data.ipynb #5264157e
@@ -384,7 +384,7 @@ ATTRIBUTION = [
     {"what": "gene symbols and positions: candidates and distances",
      "licence": "CC0-1.0 (package ideogram), no restriction (Ensembl)",
      "by": "Ensembl release 110, as cached by the npm package ideogram 1.53.0"}]
-RULES = {"split_seed": SPLIT_SEED, "shares": HELD_OUT,
+RULES = {"split": HELD_OUT,
          "test": "no region that holds a candidate of the first split's test part",
          "duplicates": "same trait and causal gene: highest confidence, then strongest p-value, then position",
          "causal_genes": "every gene labelled for the trait and lead variant; causal_gene is the first by confidence, "

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'LOCUS_COLUMNS', 'MORE_COLUMNS', 'SOURCES', 'GOLD_COLUMNS', 'SPLIT_NAMES', 'GOLD_COMMIT', 'GOLD_URL',
-           'GOLD_FILES', 'NEW_SETS', 'RETIRED_IDS', 'EVIDENCE_CLASSES', 'CONFIDENCES', 'FAMILIES', 'GENERIC',
-           'read_loci', 'raw_source', 'is_gold', 'as_list', 'read_pairs', 'read_hub', 'whole_row', 'check_row',
-           'fill_candidates', 'only_biotypes', 'region_ids', 'download', 'clean_trait', 'trait_family', 'same_trait',
-           'gold_files', 'read_gold', 'merge_duplicates', 'one_row_a_variant', 'build_loci', 'read_gold_loci']
+           'GOLD_FILES', 'NEW_SETS', 'RETIRED_IDS', 'EVIDENCE_CLASSES', 'CONFIDENCES', 'GENERIC', 'read_loci',
+           'raw_source', 'is_gold', 'as_list', 'read_pairs', 'read_hub', 'whole_row', 'check_row', 'fill_candidates',
+           'only_biotypes', 'region_ids', 'download', 'clean_trait', 'trait_family', 'same_trait', 'gold_files',
+           'read_gold', 'merge_duplicates', 'one_row_a_variant', 'build_loci', 'read_gold_loci']
 
 # %% ../nbs/12_sources.ipynb #32b8315c
-import logging, re, tempfile, unicodedata, urllib.error, urllib.request
+import json, logging, re, tempfile, unicodedata, urllib.error, urllib.request
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def read_loci(
     raw = raw_source(source, labelled, genes=table, **options, **build)
     columns = [*LOCUS_COLUMNS, "split", "_where"]
     loci = pd.DataFrame([whole_row(row) for row in raw.to_dict("records")], columns=columns, dtype=object)
-    loci[MORE := [c for c in MORE_COLUMNS if c in raw]] = raw[MORE].to_numpy()
+    for column in raw.columns.intersection(MORE_COLUMNS): loci[column] = raw[column].to_numpy()
     if not labelled: loci["causal_gene"] = None
     loci, lost = _lifted(loci, assembly, chain)
     if window is not None and "_built" not in raw and loci.candidates.map(len).all():
@@ -273,7 +274,8 @@ def _finished(loci:pd.DataFrame, order:str, labelled:bool)->pd.DataFrame:
     for row in loci[loci.locus_id.duplicated()].to_dict("records"):
         raise UserError(f"{row['_where']}: the locus_id {row['locus_id']} stands in the file twice; make it unique.")
     if loci.region_id.isna().any(): loci["region_id"] = region_ids(loci)
-    return loci[[*LOCUS_COLUMNS, "split", *loci.columns.intersection(MORE_COLUMNS, sort=False)]].astype({"pos": "Int64"})
+    more = loci.columns.intersection(MORE_COLUMNS, sort=False)
+    return loci[[*LOCUS_COLUMNS, "split", *more]].astype({"pos": "Int64"})
 
 # %% ../nbs/12_sources.ipynb #0bc97b56
 def region_ids(loci:pd.DataFrame)->pd.Series:
@@ -319,7 +321,8 @@ def _worth_retrying(e:BaseException)->bool:
 
 # %% ../nbs/12_sources.ipynb #35e5ae34
 GOLD_COMMIT = "a8aa2b011c57f1ee03e416fc699a5a029a0ab860"  # of GitHub opentargets/genetics-gold-standards
-GOLD_URL = f"https://raw.githubusercontent.com/opentargets/genetics-gold-standards/{GOLD_COMMIT}/gold_standards/processed/"
+GOLD_URL = ("https://raw.githubusercontent.com/opentargets/genetics-gold-standards/"
+            f"{GOLD_COMMIT}/gold_standards/processed/")
 GOLD_FILES = {  # name -> sha256; a later file's repeats of an earlier one's rows are left out
     "gwas_gold_standards.191108.tsv": "f653a341ba3b0108f42126992a54e5b4782139117e68d71a8b91a37ff83ca0ef",
     "ot_rv_gs.json": "667c8d78a7d69934069ec806cfc9c49f441883cf3b7e26cab23f6a700423388c",
@@ -337,43 +340,23 @@ def clean_trait(name:str)->str:
     return {"Magneseium": "Magnesium", "Dimethlyglycine": "Dimethylglycine"}.get(name, name)  # two slips in the source
 
 # %% ../nbs/12_sources.ipynb #c9b75eda
-FAMILIES = {  # family -> words of its traits; the first that fits counts
-    "blood cells": "corpuscular|platelet|reticulocyte|erythrocyte|red blood cell|ha?emoglobin concentration|ha?ematocrit|"
-                   "leukocyte count|hematologic disease|(lymphocyte|monocyte|neutrophil|eosinophil|basophil) (count|perc)",
-    "cancer": "carcinoma|cancer|neoplasm|leukemia|melanoma|myeloma|blastoma|polycythemia vera|myeloproliferative|fibroid|"
-              "leiomyoma|actinic",
-    "bilirubin": "bilirubin|gilbert|porphyrin",
-    "lipids": "cholesterol|triglyceride|lipoprotein|lipid",
-    "liver": "aminotransferase|glutamyltransferase|alkaline phosphatase|serum albumin|total protein|liver|bilia|gall|"
-             "cholelith|cholang",
-    "urate": "urate|uric acid|gout",
-    "kidney": "creatinine|cystatin|urea|urin|kidney|nephrolith|hematuria",
-    "glucose": "diabetes|glucose|glycated|anhydroglucitol|metabolic (syndrome|disease)",
-    "body size": "body (mass|height|weight|fat)|sitting height|waist|hip circ|fat body|lean|water mass|obesity|basal meta|"
-                 "birth weight|grip",
-    "bone": "bone|osteo|fracture|heel|calcium|vitamin d",
-    "hormones": "hormone|testosterone|igf-1|thyr|myxedema|goiter|menarche|menopause|estradiol|endocrine|ovary",
-    "heart and vessels": "cardi|heart|coronary|blood pressure|hypertension|myocard|atrial|stroke|cerebrovascular|aort|"
-                         "thromb|embol|peripheral art|angina|d dimer|coagulation",
-    "lungs": "forced|fev1|lung|pulmonary|respiratory",
-    "allergy": "asthma|allerg|eczema|atop|dermatitis|nasal",
-    "immune system": "arthritis|lupus|crohn|colitis|bowel|psoria|sclerosis$|spondylitis|celiac|immune|alopecia areata|"
-                     "behcet|takayasu|sarcoid|pernicious|c-reactive|interleukin",
-    "skin and hair": "skin|hair|tan$|bald|androgenetic|pigment",
-    "eyes": "eye|glaucoma|cataract|macular|corneal|intraocular|refractive",
-    "brain and mind": "schizo|bipolar|depress|mood|anxiety|autism|attention|alzheimer|parkinson|amyotrophic|migraine|"
-                      "headache|insomnia|nervous|brain|alcohol|smok|nicotine|cotinine|coffee|tea intake"}
-
 GENERIC = {"measurement", "levels", "level", "disease", "disorder", "of", "in", "and", "acid", "l", "d"}  # say little
 
+@lru_cache(maxsize=1)
+def _families()->list:
+    "(family, words of its traits) in the order of families.tsv; the first that fits counts."
+    return pd.read_csv(BUNDLED/"families.tsv", sep="\t").to_numpy().tolist()
+
 def trait_family(trait:str)->str:
-    "The family of a trait by `FAMILIES`; the trait itself, in lower case, where none fits."
-    return next((f for f, words in FAMILIES.items() if re.search(words, trait.lower())), trait.lower())
+    "The family of a trait by its words; where none fits, the trait itself in lower case."
+    plain = trait.lower().removesuffix(" measurement")
+    return next((family for family, words in _families() if re.search(words, plain)), plain)
 
 def same_trait(one:str, other:str)->bool:
     "Whether two traits are near-duplicates: of one family, or most words of the shorter stand in the longer."
     if trait_family(one) == trait_family(other): return True
-    few, more = sorted(({w for w in re.findall(r"[a-z0-9]+", t.lower()) if w not in GENERIC} for t in (one, other)), key=len)
+    words = ({w for w in re.findall(r"[a-z0-9]+", t.lower())} - GENERIC for t in (one, other))
+    few, more = sorted(words, key=len)
     return bool(few) and len(few & more) > len(few) / 2
 
 # %% ../nbs/12_sources.ipynb #6936b5f4
@@ -383,12 +366,12 @@ def gold_files(
 )->list[Path]:     # in the order of `GOLD_FILES`
     "The pinned gold standards, known by their sha256; `UserError` for a file that a given folder lacks."
     if given is None: return [download(GOLD_URL + name, f"{folder}/{name}", sha) for name, sha in GOLD_FILES.items()]
-    there = [given] if Path(given).is_file() else sorted(p for end in ("tsv", "json") for p in Path(given).rglob(f"*.{end}"))
-    known = {sha256_file(path): Path(path) for path in there}
+    there = [p for p in [Path(given), *sorted(Path(given).rglob("*"))] if p.suffix in (".tsv", ".json") and p.is_file()]
+    known = {sha256_file(path): path for path in there}
     for name, sha in GOLD_FILES.items():
         if sha not in known:
-            raise UserError(f"{given} does not hold {name} (sha256 {sha}): give the folder of Open Targets' three files, "
-                            "or leave it out to fetch them.")
+            raise UserError(f"{given} does not hold {name} (sha256 {sha}): give the folder of Open Targets' three "
+                            "files, or leave it out to fetch them.")
     return [known[sha] for sha in GOLD_FILES.values()]
 
 def _gold_lines(path)->pd.DataFrame:
@@ -399,8 +382,8 @@ def _gold_lines(path)->pd.DataFrame:
     if path.suffix == ".json":
         raw = pd.json_normalize([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
         evidence = raw.get("gold_standard_info.evidence", pd.Series(None, raw.index))
-        raw["gold_standard_info.evidence.class"] = ["|".join(e["class"] for e in found) if isinstance(found, list) else ""
-                                                    for found in evidence]
+        classes = ["|".join(e["class"] for e in found) if isinstance(found, list) else "" for found in evidence]
+        raw["gold_standard_info.evidence.class"] = classes
         raw["trait_info.ontology"] = raw["trait_info.ontology"].str.join("|")
         return raw.reindex(columns=list(GOLD_COLUMNS)).fillna("").astype(str)
     raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
@@ -448,6 +431,15 @@ def one_row_a_variant(loci:pd.DataFrame, lines:pd.DataFrame)->pd.DataFrame:
     genes = lines.groupby(key).causal_gene.agg(lambda g: sorted(set(g)))
     return loci.drop_duplicates(key).join(genes.rename("causal_genes"), on=key)
 
+def _with_ids(rows:pd.DataFrame, ordered:bool)->pd.DataFrame:
+    "The columns of loci, with ids and regions; in genomic order if `ordered`."
+    code = [sha256_json([t, g])[:6] for t, g in zip(rows.trait, rows.causal_gene)]
+    loci = rows.assign(locus_id=[f"chr{c}_{p}_{x}" for c, p, x in zip(rows.chrom, rows.pos, code)],
+                       region_id=region_ids(rows), _chrom=rows.chrom.map(CHROMOSOMES.index))
+    if ordered: loci = loci.sort_values(["_chrom", "pos", "trait", "causal_gene"], kind="stable")
+    return loci[[*LOCUS_COLUMNS, *loci.columns.intersection(["causal_genes"])]].reset_index(drop=True)
+
+# %% ../nbs/12_sources.ipynb #9e0a0ff7
 def build_loci(
     gold,                              # path of a file of gold standards, several, or what `read_gold` made of one
     genes:pd.DataFrame|None=None,      # gene table; the bundled one by default
@@ -459,39 +451,30 @@ def build_loci(
     joint:bool=True,                   # several labelled genes of a trait and variant in one row; False: a row each
 )->pd.DataFrame:                       # `LOCUS_COLUMNS`, in genomic order; `.attrs["fate"]` counts why lines went
     "Loci from the gold standards: distinct (trait, causal gene), the causal gene among its candidates."
-    if not isinstance(gold, pd.DataFrame):
-        gold = pd.concat([read_gold(path) for path in ([gold] if isinstance(gold, (str, Path)) else gold)],
-                         ignore_index=True)
-    rows, genes = gold, load_genes() if genes is None else genes
-    fate = pd.Series("kept", rows.index)
-    def keep(good, reason):
-        nonlocal rows
-        fate[rows.index[~good]] = reason
-        rows = rows[good]
+    files = [gold] if isinstance(gold, (str, Path)) else gold
+    rows = gold if isinstance(gold, pd.DataFrame) else pd.concat(map(read_gold, files), ignore_index=True)
+    origin, fate, genes = rows.origin, pd.Series("kept", rows.index), load_genes() if genes is None else genes
+    def keep(rows, good, reason):
+        fate[rows.index[~np.asarray(good)]] = reason
+        return rows[good]
     first = rows.groupby(["trait", "ensembl_id", "chrom", "pos"], dropna=False).origin.transform("first")
-    keep(first == rows.origin, "the same line as in 191108")
-    keep(rows.origin != "otg_original", "191108 with other lead variants, without evidence")
-    keep(rows.trait.notna(), "the trait's id has no confirmed name")
+    rows = keep(rows, first == rows.origin, "the same line as in 191108")
+    rows = keep(rows, rows.origin != "otg_original", "191108 with other lead variants, without evidence")
+    rows = keep(rows, rows.trait.notna(), "the trait's id has no confirmed name")
     symbol = genes.drop_duplicates("ensembl_id").set_index("ensembl_id").symbol
     rows = rows.assign(causal_gene=rows.ensembl_id.map(symbol))
-    keep(rows.causal_gene.notna(), "the gene is not in the gene table")
-    rows = near(rows, of_biotypes(genes, biotypes), window)
-    keep(pd.Series([g in c for g, c in zip(rows.causal_gene, rows.candidates)], rows.index),
-         f"the gene is not {' or '.join(biotypes)} within {window:,} bp")
-    keep(rows.candidates.map(len).between(min_candidates, max_candidates),
-         f"not {min_candidates} to {max_candidates} candidates")
-    if merge:
-        lines, loci = rows, merge_duplicates(rows)
-        keep(rows.index.isin(loci.index), "the same trait and gene as another line")
-        if joint: loci = one_row_a_variant(loci, lines)
-        keep(rows.index.isin(loci.index), "the same trait and lead variant as another locus")
-        rows = loci
-    code = [sha256_json([t, g])[:6] for t, g in zip(rows.trait, rows.causal_gene)]
-    loci = rows.assign(locus_id=[f"chr{c}_{p}_{x}" for c, p, x in zip(rows.chrom, rows.pos, code)],
-                       region_id=region_ids(rows), _chrom=rows.chrom.map(CHROMOSOMES.index))
-    if merge: loci = loci.sort_values(["_chrom", "pos", "trait", "causal_gene"], kind="stable")
-    loci = loci[[*LOCUS_COLUMNS, *loci.columns.intersection(["causal_genes"])]].reset_index(drop=True)
-    loci.attrs["fate"] = pd.crosstab(fate, gold.origin)
+    rows = near(keep(rows, rows.causal_gene.notna(), "the gene is not in the gene table"),
+                of_biotypes(genes, biotypes), window)
+    rows = keep(rows, [g in c for g, c in zip(rows.causal_gene, rows.candidates)],
+                f"the gene is not {' or '.join(biotypes)} within {window:,} bp")
+    rows = keep(rows, rows.candidates.map(len).between(min_candidates, max_candidates),
+                f"not {min_candidates} to {max_candidates} candidates")
+    loci = merge_duplicates(rows) if merge else rows
+    keep(rows, rows.index.isin(loci.index), "the same trait and gene as another line")
+    distinct = one_row_a_variant(loci, rows) if merge and joint else loci
+    keep(loci, loci.index.isin(distinct.index), "the same trait and lead variant as another locus")
+    loci = _with_ids(distinct, ordered=merge)
+    loci.attrs["fate"] = pd.crosstab(fate, origin)
     return loci
 
 # %% ../nbs/12_sources.ipynb #8b1f0c4e
