@@ -19,7 +19,7 @@ import pandas as pd
 import tenacity
 
 from .core import UserError, atomic_path, sha256_file, sha256_json, unknown_name
-from .genes import BUNDLED, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_rows
+from .genes import BUNDLED, CHAIN, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_rows
 from .genes import load_genes, of_biotypes, rename_row
 from .readers import FORMATS, near, parse_gene_string, parse_list, read_table
 
@@ -37,7 +37,7 @@ def read_loci(
     window:int|None=None,   # bp to either side of a variant, where candidates are looked up; 500,000 by default
     biotypes=None,          # of looked-up candidates, protein_coding by default; others are dropped from given lists
     assembly:str="GRCh38",  # of the source's positions: GRCh38 or GRCh37
-    chain=None,             # chain file that lifts GRCh37 to GRCh38
+    chain=None,             # chain file that lifts GRCh37 to GRCh38; the bundled one by default
     symbols:str|None=None,  # "update" (the default) renames old symbols and dates, "keep" leaves names as they are
     order:str="alphabetical",  # of the candidates; "source" keeps the given order, for audits
     labelled:bool=True,     # False: the causal gene is sought; none is asked for, and one that is there isn't read
@@ -230,9 +230,7 @@ def _lifted(loci:pd.DataFrame, assembly:str, chain)->tuple[pd.DataFrame, list]:
         if chain is None: return loci, []
         raise UserError(f"{chain} is given, but the positions are said to be on GRCh38: add assembly GRCh37, "
                         "or leave the chain file out.")
-    if chain is None:
-        raise UserError("Positions on GRCh37 need a chain file: give one, as in --chain hg19ToHg38.over.chain.gz.")
-    kept, lost = lift_rows(loci, chain)
+    kept, lost = lift_rows(loci, chain or CHAIN)
     if len(lost):
         _log.warning("%d of %d positions were lost on the way to GRCh38 (the first: %s, %s)",
                     len(lost), len(loci), *lost.iloc[0][["where", "why"]])

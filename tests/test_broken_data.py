@@ -69,7 +69,6 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "labels without a column": (PAIR | {"b.tsv": "gene\nIL4\n"}, {"loci_files": "a.tsv", "label_files": "b.tsv"}, "b.tsv, line 1: no column symbol or causal_gene; name"),
     "gold standard's position": ({"g.tsv": rows(pos="1e5")}, "g.tsv", "g.tsv, line 3: pos is '1e5'; correct"),
     "gold standard's class": ({"g.tsv": rows(evidence_class="drugs")}, "g.tsv", "g.tsv, line 3: evidence_class is 'drugs'; correct"),
-    "no chain file": ({"loci.csv": POSITION}, ("loci.csv", dict(assembly="GRCh37")), "Positions on GRCh37 need a chain file: give one"),
     "broken chain file": ({"loci.csv": POSITION, "a.chain": "hello\n"}, ("loci.csv", dict(assembly="GRCh37", chain="a.chain")), "a.chain is not a chain file (alignment line found before chain header: hello): give"),
     "chain of other places": ({"loci.csv": POSITION, "a.chain": "chain 9 chr1 1000 + 100 200 chr1 2000 + 200 300 1\n100\n\n"}, ("loci.csv", dict(assembly="GRCh37", chain="a.chain")), "a.chain lifts none of the 1 positions (the first: loci.csv, line 2, not in the new assembly); is it"),
     "annotation line cut": ({"g.gtf": GENE + "chr1\tx\tgene\n"}, "genes", "g.gtf, line 2: 3 fields instead of 9 separated by tabs; give"),
