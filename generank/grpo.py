@@ -360,7 +360,7 @@ def _run(trainer, config):
 def _save_trained(trainer, out_dir:Path):
     "Write the trained weights into `out_dir`, each file whole, the configuration last; shards are put together first."
     model, first = trainer.accelerator.unwrap_model(trainer.model), trainer.is_world_process_zero()
-    with tempfile.TemporaryDirectory(dir=out_dir) as t:
+    with tempfile.TemporaryDirectory(dir=out_dir, prefix=".", suffix=".tmp") as t:
         # of a LoRA the active adapter only, not trl's copy of the start
         only = {"selected_adapters": model.active_adapters} if hasattr(model, "peft_config") else {}
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled: trainer.save_model(t)

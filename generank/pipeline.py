@@ -189,12 +189,13 @@ def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, no
 def locked(run_dir:Path):
     "Hold the run folder while the block runs; a folder in use is a `UserError`."
     run_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run_dir/".lock")
-    try: lock.acquire(timeout=0)
+    try: held = FileLock(run_dir/".lock").acquire(timeout=0)
     except Timeout:
         raise UserError(f"Another process is working in {run_dir}: wait for it, or choose another --out.") from None
-    try: yield
-    finally: lock.release()
+    with held:
+        for left in sorted(run_dir.rglob(".*.tmp")):   # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+        yield
 
 @contextmanager
 def logged(run_dir:Path):
