@@ -193,8 +193,7 @@ def locked(run_dir:Path):
     except Timeout:
         raise UserError(f"Another process is working in {run_dir}: wait for it, or choose another --out.") from None
     with held:
-        for left in sorted(run_dir.rglob(".*.tmp")):   # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+        for p in sorted(run_dir.rglob(".*.tmp")): shutil.rmtree(p, True) if p.is_dir() else p.unlink(True)   # left by kills
         yield
 
 @contextmanager
