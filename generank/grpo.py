@@ -68,7 +68,7 @@ def known_values(name:str)->tuple[str]:   # one of `CHOICES`
 def check_shape(
     made,           # trl's configuration
     backend:str,    # as chosen
-    refill:int,     # `grpo.refill`
+    resamples:int,  # `grpo.dynamic_sampling`
 ):
     "Refuse values that trl does not know, settings that the backend would ignore, and batches that split a group."
     for name in CHOICES:
@@ -80,10 +80,10 @@ def check_shape(
         if shared and getattr(made, name) != plain:
             raise UserError(f"`grpo.trl.{name}` has no effect with `grpo.backend: shared`: take it out, or choose "
                             "another backend (on a CUDA card).")
-    if batch * (1 if shared else made.steps_per_generation) % n and (shared or refill):
+    if batch * (1 if shared else made.steps_per_generation) % n and (shared or resamples):
         raise UserError(f"`grpo.trl.per_device_train_batch_size` is {batch} and `grpo.trl.num_generations` {n}: "
-                        f"{'the backend shared' if shared else '`grpo.refill`'} needs whole groups, so make the first "
-                        "a multiple of the second.")
+                        f"{'the backend shared' if shared else '`grpo.dynamic_sampling`'} needs whole groups, so make "
+                        "the first a multiple of the second.")
 
 # %% ../nbs/34_grpo.ipynb #255eb381
 def trackers(config)->list[str]:
@@ -191,7 +191,7 @@ def _grpo_arguments(config, out_dir):
     defaults = dict(shuffle_dataset=False, restore_callback_states_from_checkpoint=True)
     try: made = GRPOConfig(**{**_common_arguments(config, out_dir), **defaults, **settings, **ours})
     except ValueError as e: raise UserError(f"`grpo.trl` can't be used: {str(e).splitlines()[0]}") from None
-    check_shape(made, backend, grpo.get("refill", 0))
+    check_shape(made, backend, grpo.get("dynamic_sampling", 0))
     return one_card(made)
 
 # %% ../nbs/34_grpo.ipynb #07ba85cf
@@ -247,7 +247,7 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
     trainer = (shared_prompt_trainer() if backend == "shared" else grpo_trainer())(
         model=model, processing_class=tokenizer, reward_funcs=functions, args=arguments, eval_dataset=held,
         train_dataset=grpo_rows(loci, count, seed, **asked), callbacks=[monitor_callback(name), *callbacks, *stops])
-    trainer.max_resamples, trainer.timeout = grpo.get("refill", 0), grpo.get("generation_timeout")
+    trainer.max_resamples, trainer.timeout = grpo.get("dynamic_sampling", 0), grpo.get("generation_timeout")
     if rule := grpo.get("pass_rate"):
         loci, asked = by_pass_rate(trainer, loci, rule, out_dir, seed, asked)
         trainer.train_dataset = grpo_rows(loci, count, seed, **asked)

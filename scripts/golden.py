@@ -237,7 +237,7 @@ def split():
 
 
 def training():
-    "Sampling and scoring in groups with the random model; refilling and pass rates with a stub of a trainer."
+    "Sampling and scoring in groups with the random model; dynamic sampling and pass rates with a stub of a trainer."
     import torch
     from collections import defaultdict
     from types import SimpleNamespace as Space
