@@ -225,7 +225,8 @@ def _run_entry(resampled, name, k, parts, scores, kind)->dict:
 # %% ../nbs/55_evaluation.ipynb #e5d2c007
 def _comparisons(resampled, pairs, family, k, primary, margin, parts, kinds)->dict:
     "Everything that is compared: pairs of arms, their parts, and arms against baselines, controls and combinations."
-    complete, by_region = resampled.known(kinds["arm"][0], "mrr_completed"), ("mrr_over_chance", "region_mean")
+    complete = resampled.known(kinds["arm"][0], "mrr_completed")
+    by_region, completed = ("mrr_over_chance", "region_mean"), ("mrr_completed", "locus_mean")
     against = [*itertools.product(kinds["arm"], kinds["baseline"]),
                *((a, c) for c in kinds["control"] for a in kinds["arm"] if c.startswith(f"{a}, ")),
                *((c, n) for c, pair in kinds["combination"].items() for n in pair)]
@@ -235,14 +236,14 @@ def _comparisons(resampled, pairs, family, k, primary, margin, parts, kinds)->di
     further = [m for m in itertools.product((*OVER_CHANCE, "mrr"), ESTIMANDS) if m != primary]
     out = {"comparisons": compared(pairs, *((f"top_{i}", "locus_mean") for i in k)),
            "primary": compared(pairs, primary), "secondary": compared(pairs, *further),
-           "completed": compared(pairs, ("mrr_completed", "locus_mean")),
+           "completed": compared(pairs, completed),
            "decomposition": [(decompose if complete else decompose_shares)(resampled, a, b) for a, b in pairs],
-           "against_baselines": compared(against, *dict.fromkeys((primary, by_region, ("mrr_completed", "locus_mean")))),
+           "against_baselines": compared(against, *dict.fromkeys((primary, by_region, completed))),
            "by_part": [{"group": group, "part": inner[0] if inner else "", "n": part.n, "n_clusters": part.n_clusters,
                         **comparison(part, a, b, primary[0], estimand=primary[1])}
                        for a, b in (family or pairs) for (group, *inner), part in parts.items()]}
     for rows in ("comparisons", "primary"): adjust(out[rows], family or None)
-    for measure in further: adjust([r for r in out["secondary"] if (r["metric"], r["estimand"]) == measure], family or None)
+    for m in further: adjust([r for r in out["secondary"] if (r["metric"], r["estimand"]) == m], family or None)
     return out
 
 def compare(

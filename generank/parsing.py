@@ -255,6 +255,7 @@ def read_models(source, name:str)->dict:
     parts = frame.drop(columns=running).groupby(column, sort=False)
     return {str(m): _checked(part.reset_index(drop=True), f"{name}, model {m}") for m, part in parts}
 
+# %% ../nbs/21_parsing.ipynb #4829bc32
 def _checked(frame, name:str)->pd.DataFrame:
     "One model's answers in one form."
     has = lambda columns: len(set(columns) & set(frame.columns))
@@ -286,10 +287,11 @@ def _read_table(path)->pd.DataFrame:
     try:
         if kind == "parquet": return pd.read_parquet(path)
         frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=object, keep_default_na=False)
-    except (ValueError, OSError) as e: raise UserError(f"{path} can't be read as {kind}: {str(e).splitlines()[0]}") from None
+    except (ValueError, OSError) as e:
+        raise UserError(f"{path} can't be read as {kind}: {str(e).splitlines()[0]}") from None
     if isinstance(frame.index, pd.RangeIndex): return frame
     if frame.index.nlevels == 1: return frame.rename_axis("Unnamed: 0").reset_index()   # row numbers without a heading
-    raise UserError(f"{path} has more cells in its rows than in its header: put text that holds a {separator!r} in quotes.")
+    raise UserError(f"{path} has more cells in its rows than in its header: put text with a {separator!r} in quotes.")
 
 def _decoded(path)->str:
     "The text of a file, which may be gzipped; a sentence tells where it was not UTF-8."
@@ -304,7 +306,7 @@ def _decoded(path)->str:
     return raw.decode(wide)
 
 def _row_numbers(frame)->dict:
-    "Of a first-run file: its innermost unnamed column of whole numbers, else the rows' places; whether it was numbered."
+    "Of a first-run file: its innermost unnamed column of whole numbers, else the rows' places; whether it has one."
     for column in reversed([c for c in frame if str(c).startswith("Unnamed")]):
         numbers = pd.to_numeric(frame[column], errors="coerce")
         if numbers.notna().all() and (numbers % 1 == 0).all(): return dict(locus=numbers.to_numpy(int), numbered=True)
@@ -322,8 +324,8 @@ def _faults(frame, first_run):
     yield (frame.duplicated(content if first_run else ["locus", "sample"]),
            "it stands twice in the file; remove one of the two" + tell_apart)
     yield (frame.duplicated("locus") if first_run else np.zeros(len(frame), bool),
-           "its row number stands at an earlier row too, with another answer; number each locus once, or name the models "
-           "in a column `model`.")
+           "its row number stands at an earlier row too, with another answer; number each locus once, or name the "
+           "models in a column `model`.")
     if first_run: return
     yield (frame.candidates.map(type).eq(str),
            "its candidates are text, not a list of symbols: give the run's parquet, since a CSV holds no lists.")
@@ -355,11 +357,12 @@ def _named(responses)->dict:
         found = read_models(source, name if isinstance(source, pd.DataFrame) else given)
         for model, table in found.items():
             model = name if model == given else model
-            if model in named: raise UserError(f"Two files are named {model}: rename one, since a run has its file's name.")
+            if model in named: raise UserError(f"Two files are named {model}: rename one; a run has its file's name.")
             named[model] = table
     if not named: raise UserError("There is nothing to evaluate: give at least one file of responses.")
     return named
 
+# %% ../nbs/21_parsing.ipynb #2f834ec6
 def _check_pairing(named:dict):
     "Raise a `UserError` unless all runs hold the same loci, so that rows can be paired."
     (first, one), *others = named.items()
@@ -369,8 +372,8 @@ def _check_pairing(named:dict):
         rows, differ = one.layout[0] == "first run", sorted(set(one.locus) ^ set(two.locus), key=str)
         shifts = {int(b) - int(a) for a, b in zip(sorted(one.locus), sorted(two.locus))} if rows else ()
         if differ and len(shifts) == 1 and len(one) == len(two):
-            raise UserError(f"{cannot}rows are numbered from {one.locus.min()} in one and from {two.locus.min()} in the "
-                            "other: number them alike, or leave the numbers out.")
+            raise UserError(f"{cannot}rows are numbered from {one.locus.min()} in one and from {two.locus.min()} in "
+                            "the other: number them alike, or leave the numbers out.")
         if differ:
             counts = f"{one.locus.nunique()} and {two.locus.nunique()} "
             counts += "rows" if rows else f"loci; {differ[0]} is in only one"
@@ -382,9 +385,9 @@ def _check_pairing(named:dict):
                             "in the other: sort the rows alike.")
         same_gene = one.causal_gene.duplicated(keep=False).sum() if rows else 0
         if same_gene and not (one.numbered.all() and two.numbered.all()):
-            log.warning("%s and %s are paired by the order of their rows: %d of %d rows share their gene with another and "
-                        "could stand in another order, which no check sees. Number the rows.", first, name, same_gene,
-                        len(one))
+            log.warning("%s and %s are paired by the order of their rows: %d of %d rows share their gene with another "
+                        "and could stand in another order, which no check sees. Number the rows.", first, name,
+                        same_gene, len(one))
         for i in () if rows else np.flatnonzero(_other_candidates(two, one)):
             raise UserError(f"{cannot}locus {two.locus.iloc[i]} has other candidates in one than in the other: use one "
                             "window and one gene table for both, or evaluate each file alone.")

@@ -91,7 +91,7 @@ def stacked(row:dict)->str: return extent(row).replace(", 95", "\n95",
 
 def paired(n:Numbers, a:str, b:str, metric:str="mrr_over_chance", estimand:str="region_mean")->dict:
     "The comparison a minus b of two rows of the run's table; asked for the other way round, its sign changes."
-    rows = [r for part in ("primary", "secondary", "comparisons", "against_baselines") for r in n(f"comparisons.{part}")]
+    rows = sum((n(f"comparisons.{p}") for p in ("primary", "secondary", "comparisons", "against_baselines")), [])
     for row in (r for r in rows if (r["metric"], r["estimand"]) == (metric, estimand)):
         if (row["a"], row["b"]) == (a, b): return row
         if (row["a"], row["b"]) == (b, a):

@@ -110,9 +110,10 @@ def metric_names(k)->list[str]:
     return raw + [f"{m}_completed" for m in raw] + further
 
 def _over_chance(frame, mrr)->dict:
-    "Completed reciprocal ranks over chance, of the lists and, where the answers carry scores of the candidates, of those."
+    "Completed reciprocal ranks over chance: of the lists, and of the candidates' scores where the answers have them."
     if "candidates" not in frame: return dict.fromkeys(OVER_CHANCE, np.nan)
-    sizes, scored = frame.candidates.map(lambda c: len(set(c))).to_numpy(), "scores" in frame and frame.scores.notna().all()
+    sizes = frame.candidates.map(lambda c: len(set(c))).to_numpy()
+    scored = "scores" in frame and frame.scores.notna().all()
     out = {"mrr_over_chance": over_chance(mrr, sizes), "likelihood_over_chance": np.nan}
     if not scored: return out
     rows = zip(frame.scores, frame.candidates, frame.causal_gene)
@@ -169,21 +170,17 @@ class Resampled:
         self.n, self.n_clusters = len(self.values), len(pd.unique(self.clusters))
         self._place, self._columns = {c: i for i, c in enumerate(self.values)}, self.values.to_numpy(float).T.copy()
         self._draws = bootstrap_means(self._columns.T, self.clusters, self.draws, self.seed).T
-
     @cached_property
     def regions(self)->"Resampled":
         "The same with one row a cluster, the mean of its loci: each cluster has one vote."
         names, means = pd.unique(self.clusters), means_by_cluster(self.values, self.clusters)
         return Resampled(pd.DataFrame(means, names, self.values.columns), names, self.draws, self.seed)
-
     def known(self, run:str, metric:str)->bool:
         "Whether a run's metric is known for every locus."
         return (run, metric) in self._place and not np.isnan(self.column(run, metric)).any()
-
     def column(self, run:str, metric:str, minus:str=None)->np.ndarray:
         "A run's values of a metric, one a locus, or their difference to the run `minus`."
         return self._columns[self._place[run, metric]] - (self.column(minus, metric) if minus else 0)
-
     def means(self, run:str, metric:str, minus:str=None)->np.ndarray:
         "The mean of such a column in each draw."
         return self._draws[self._place[run, metric]] - (self.means(minus, metric) if minus else 0)
@@ -198,8 +195,8 @@ class Resampled:
         ends = percentile_interval(self.means(run, metric, minus), self.n_clusters, bounds)
         return float(values.mean()), tuple(ends.tolist())
 
-    def part(self, rows)->"Resampled":
-        "The same for some of the loci: `rows` is a boolean for each."
+    def part(self, rows:np.ndarray)->"Resampled":   # a boolean for each locus
+        "The same for some of the loci."
         return Resampled(self.values[rows], self.clusters[rows], self.draws, self.seed)
 
 # %% ../nbs/51_scoring.ipynb #5e0c9a05

@@ -77,9 +77,10 @@ OVER = ("MRR over chance: the genes that an answer leaves out follow in random o
 
 def level(n:Numbers, run:str)->str:
     "A run's MRR over chance with its interval."
-    value, low, high = (n(f"metrics.runs.{run}.region_mean.mrr_over_chance{end}") for end in ("", "_ci_low", "_ci_high"))
+    value, low, high = (n(f"metrics.runs.{run}.region_mean.mrr_over_chance{e}") for e in ("", "_ci_low", "_ci_high"))
     return shown(value, "+.3f") + ("" if low is None else f" ({interval(low, high, '+.3f')})")
 
+# %% ../nbs/62_sections.ipynb #6bd5f090
 def answer(n:Numbers)->tuple:
     "The first block: one sentence of result, one figure, at most two sentences of limits, and links."
     arms, trained, start = arms_of(n)
