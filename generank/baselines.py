@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
 
 from .core import UserError, sha256_file, unknown_name
 from .genes import load_genes, load_interest
@@ -172,6 +171,7 @@ RRF_CONSTANT = 60   # Cormack, Clarke and Büttcher (2009)
 
 def fuse(rankings)->np.ndarray:
     "Reciprocal rank fusion of rankings of the same candidates, given as values (the higher the better)."
+    from scipy.stats import rankdata   # two seconds, which every start of the command line would take
     return np.sum([1 / (RRF_CONSTANT + rankdata(-np.asarray(r, dtype=float))) for r in rankings], axis=0).round(12)
 
 def list_values(genes, candidates)->np.ndarray:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['IDLE', 'Unit', 'units', 'Run', 'patterns', 'settings_of', 'parts_of', 'changed_parts', 'why', 'plan', 'check_folder',
            'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'begin', 'notebook_name', 'end', 'do', 'claimed',
-           'adopt', 'execute_run', 'find_runs', 'settings_differ', 'state', 'headline', 'in_words', 'summary',
-           'runs_table', 'forecast', 'foretold']
+           'adopt', 'execute_run', 'find_runs', 'settings_differ', 'state', 'headline', 'headline_text', 'summary',
+           'runs_table', 'forecast', 'forecast_lines']
 
 # %% ../nbs/63_pipeline.ipynb #018aeaf3
 import logging, os, shutil, statistics, time
@@ -193,7 +193,7 @@ def locked(run_dir:Path):
     except Timeout:
         raise UserError(f"Another process is working in {run_dir}: wait for it, or choose another --out.") from None
     with held:
-        for p in sorted(run_dir.rglob(".*.tmp")): shutil.rmtree(p, True) if p.is_dir() else p.unlink(True)   # left by kills
+        for p in sorted(run_dir.rglob(".*.tmp")): shutil.rmtree(p) if p.is_dir() else p.unlink()   # of killed processes
         yield
 
 @contextmanager
@@ -259,9 +259,7 @@ def _report(run_dir:Path, render=None):
     if render is None: from generank.report import render
     try: render(run_dir)
     except (UserError, OSError): raise
-    except Exception as e:
-        first = (str(e).splitlines() or [""])[0][:300]
-        raise RunFailed(f"The report failed: {type(e).__name__}: {first}") from e
+    except Exception as e: raise RunFailed(f"The report failed: {type(e).__name__}: {str(e).splitlines()[:1]}") from e
 
 def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=None, render=None):
     "Do one execution and keep its record."
@@ -395,7 +393,7 @@ def headline(run_dir)->dict:
     return {**found, "against": pair["b"], "difference": pair["difference"],
             "difference_low": pair["ci_low"], "difference_high": pair["ci_high"]}
 
-def in_words(found:dict)->str:
+def headline_text(found:dict)->str:
     "A headline as in `grpo-rank mrr 0.256 (0.191 to 0.330), +0.107 (+0.026 to +0.206) over warm-start`."
     if not found: return ""
     span = lambda low, high, spec: f" ({low:{spec}} to {high:{spec}})" if None not in (low, high) else ""
@@ -424,7 +422,7 @@ def runs_table(rows:list[dict])->"pd.DataFrame":
     "Summaries as a table for people; what no run knows has no column."
     import pandas as pd
     shown = pd.DataFrame(rows, dtype=object)[["run", "profile", "seed", "state"]]
-    shown["headline"] = [in_words(r["headline"]) for r in rows]
+    shown["headline"] = [headline_text(r["headline"]) for r in rows]
     shown["duration"] = [None if r["seconds"] is None else duration(r["seconds"]) for r in rows]
     shown["cost"] = [None if r["cost"] is None else f"{r['cost']:.2f} {r['currency']}" for r in rows]
     shown["kWh"] = [r["gpu_kwh"] for r in rows]
@@ -456,7 +454,7 @@ def forecast(run:Run)->dict:
             "elsewhere": {label: round(s, 1) for label, s in took.items()},
             "cost": None if None in (seconds, price) else round(price * seconds / 3600, 2)}
 
-def foretold(found:dict)->list[str]:
+def forecast_lines(found:dict)->list[str]:
     "A forecast in lines for the plan."
     if not found["pending"]: return ["nothing is left to do"]
     unknown, price = found["pending"] - found["known"], found["price_per_hour"]

@@ -40,7 +40,7 @@ def load_published(
 # %% ../nbs/90_published.ipynb #f5840526
 KS, MARGIN = tuple(range(1, 11)), 0.05
 FAMILY = [("grpo_8b", "zero_shot_8b"), ("grpo_8b", "zero_shot_70b"), ("grpo_8b", "grpo_8b_binary_reward"),
-          ("zero_shot_8b_short_prompt", "zero_shot_8b"), ("grpo_8b", "zero_shot_8b_short_prompt")]   # Holm's adjustment runs over them
+          ("zero_shot_8b_short_prompt", "zero_shot_8b"), ("grpo_8b", "zero_shot_8b_short_prompt")]
 
 def resampled(
     numbers,             # as `load_published` gives
@@ -114,7 +114,8 @@ def conclusions(result:dict)->list[dict]:
         ("The trained 8B model is as good as the 70B model.", f"{equal} at top-1{further}",
          f"Top-1 {extent(top)}: {only(top)} (McNemar's {p_value(top['mcnemar_p'])}). Equivalence within {MARGIN}: "
          f"{p_value(top['tost_p'])}, with a power of {shown(top['tost_power'], '.1%')}. At k = 7 "
-         f"{extent(at(large, 7))}: {only(at(large, 7))}. The interval lies below zero at k = {', '.join(lower) or 'none'}; after Holm at k = "
+         f"{extent(at(large, 7))}: {only(at(large, 7))}. The interval lies below zero at k = "
+         f"{', '.join(lower) or 'none'}; after Holm at k = "
          f"{', '.join(behind) or 'none'}."),
         ("A rank reward beats a binary one.",
          "not shown" if not ahead else f"stands for larger k{only_later}" if only_later else "stands",

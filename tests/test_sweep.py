@@ -100,7 +100,7 @@ def test_a_wrong_sweep_is_refused_before_anything_runs(mini, tmp_path, arguments
 
 def test_the_plan_of_a_sweep(mini):
     shown = mini.run(*SWEEP, "--dry-run")
-    assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 4 and "-p seed=2 -p arms.grpo-rank.reward=\"binary\"" in shown.stdout
+    assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 5 and "-p seed=2 -p arms.grpo-rank.reward=\"binary\"" in shown.stdout
 
 
 def test_a_sweep_through_submitit_gives_the_same_table(mini, tmp_path):
