@@ -130,6 +130,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.core._Loader': ('core.html#_loader', 'generank/core.py'),
                                'generank.core.atomic_path': ('core.html#atomic_path', 'generank/core.py'),
                                'generank.core.differences': ('core.html#differences', 'generank/core.py'),
+                               'generank.core.first_line': ('core.html#first_line', 'generank/core.py'),
                                'generank.core.flatten': ('core.html#flatten', 'generank/core.py'),
                                'generank.core.merge': ('core.html#merge', 'generank/core.py'),
                                'generank.core.parse_yaml': ('core.html#parse_yaml', 'generank/core.py'),

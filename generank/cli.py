@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 import generank
-from .core import UserError, atomic_path, read_json, unknown_name
+from .core import UserError, atomic_path, first_line, read_json, unknown_name
 from .sweeps import Settings, option, commands as modal
 
 # %% ../nbs/66_cli.ipynb #1eebf7f4
@@ -407,8 +407,7 @@ def told(error:BaseException)->tuple[str, int]:
     if type(error).__name__ in ("RunFailed", "Interrupted"): return str(error), 1
     from generank.execution import file_problem
     if problem := file_problem(error): return problem, 1
-    first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first} (--debug shows where)", 1
+    return f"{type(error).__name__}: {first_line(error)} (--debug shows where)", 1
 
 def main(arguments:list[str]=None)->int:
     "The `generank` command (None: this process's): 0 for success, 1 for a failure, 2 for bad input."

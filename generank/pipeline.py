@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from . import baselines, prompts, rewards   # each checks its own names in a profile
 from .checkpoints import MARK
-from .core import UserError, atomic_path, differences, flatten, read_json, read_yaml
+from .core import UserError, atomic_path, differences, first_line, flatten, read_json, read_yaml
 from .core import project_root, sha256_file, sha256_json, write_yaml
 from .execution import REPOSITORY, STAGES, STOPPED, Display, Interrupted, Meter, RunFailed, Stop
 from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks
@@ -259,7 +259,7 @@ def _report(run_dir:Path, render=None):
     if render is None: from generank.report import render
     try: render(run_dir)
     except (UserError, OSError): raise
-    except Exception as e: raise RunFailed(f"The report failed: {type(e).__name__}: {str(e).splitlines()[:1]}") from e
+    except Exception as e: raise RunFailed(f"The report failed: {type(e).__name__}: {first_line(e)[:300]}") from e
 
 def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=None, render=None):
     "Do one execution and keep its record."

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from .core import UserError, atomic_path, parse_yaml, read_json, read_yaml, unknown_name, write_yaml
+from .core import UserError, atomic_path, first_line, parse_yaml, read_json, read_yaml, unknown_name, write_yaml
 
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
 
@@ -396,9 +396,9 @@ def _started(gpu, hours, secrets, work):
     try:
         with modal.enable_output(), app.run(): return work(functions)
     except modal.exception.AuthError as e:
-        raise UserError(f"Modal does not know this account: run modal setup ({str(e).splitlines()[0]}).") from None
+        raise UserError(f"Modal does not know this account: run modal setup ({first_line(e)}).") from None
     except modal.exception.NotFoundError as e:
-        raise UserError(f"Modal: {str(e).splitlines()[0]} A secret is made by modal secret create NAME "
+        raise UserError(f"Modal: {first_line(e)} A secret is made by modal secret create NAME "
                         "HF_TOKEN=...") from None
 
 def map_sweep(function, name:str, grid, arguments)->dict:
@@ -406,7 +406,7 @@ def map_sweep(function, name:str, grid, arguments)->dict:
     added = {p.name: [a for s in p.settings() for a in ("-p", s)] for p in grid}
     jobs = [run_arguments(f"{name}/{point}", [*arguments, *more]) for point, more in added.items()]
     ended = function.starmap(jobs, order_outputs=True, return_exceptions=True)
-    return {p.name: str(e).splitlines()[0] for p, e in zip(grid, ended, strict=True) if isinstance(e, BaseException)}
+    return {p.name: first_line(e) for p, e in zip(grid, ended, strict=True) if isinstance(e, BaseException)}
 
 # %% ../nbs/65_sweeps.ipynb #dd0f5d15
 def option(help:str, *names, **how): return typer.Option(*names, help=help, **how)
