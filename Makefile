@@ -11,7 +11,7 @@ LOCKS := requirements/cpu.txt requirements/model.txt
 PROFILE ?= laptop
 RUN   := runs/$(PROFILE)
 # Tests run this many files side by side, each with one thread and up to 3 GB; many of them wait for other processes, so more than the cores.
-# A file's tests stay together, since they share what they build.
+# A file's tests stay together, since they share what they build; each notebook goes to the first process that is free.
 TEST_JOBS ?= 3
 STUB ?= 500
 TINY ?= 50
@@ -45,10 +45,10 @@ report: setup  ## the main job: train, evaluate and report on this machine, into
 	@$(VENV)/bin/generank run --profile $(PROFILE) --out $(RUN) --resume
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --durations=25 tests
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadgroup --durations=25 tests
 
 quick: setup  ## the tests without whole runs, for the inner loop
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow" tests
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadgroup -m "not slow" tests
 
 faults: setup  ## faults at random points of every stage, hours: make faults STUB=500 TINY=50 LAPTOP=6
 	@$(PY) tests/faults.py stub $(STUB)

@@ -18,8 +18,10 @@ def pytest_configure(config): config.addinivalue_line("markers", "slow: a whole 
 
 
 def pytest_collection_modifyitems(items):
+    "A file's tests stay in one process, since they share what they build (`--dist loadgroup`); notebooks and tests of their own file share nothing."
     for item in items:
         if item.path.name in SLOW: item.add_marker("slow")
+        if item.path.name != "test_notebooks.py": item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")
