@@ -160,9 +160,9 @@ def doctor(
     raise typer.Exit(0 if found["ok"] else 1)
 
 # %% ../nbs/66_cli.ipynb #40112abc
-@data.command(epilog="Example: generank data build --gold-standards gold_standards.tsv --out mine")
+@data.command(epilog="Example: generank data build --gold-standards gold_standards --out mine")
 def build(
-    gold_standards:Annotated[Path, option("Open Targets' gold standards. Default: fetched by pinned address.")]=None,
+    gold_standards:Annotated[Path, option("Folder of Open Targets' files. Default: fetched by pinned address.")]=None,
     genes:Annotated[str, option("ideogram's folder or tarball, or `npm`. Default: the gene table as it is.")]=None,
     out:Annotated[Path, option("Folder for the tables. Default: the package's own.")]=None,
     all_biotypes:Annotated[bool, option("Candidates of every kind, not only protein-coding.", "--all-biotypes")]=False,

@@ -193,7 +193,7 @@ def locked(run_dir:Path):
     except Timeout:
         raise UserError(f"Another process is working in {run_dir}: wait for it, or choose another --out.") from None
     with held:
-        for p in sorted(run_dir.rglob(".*.tmp")): shutil.rmtree(p) if p.is_dir() else p.unlink()   # of killed processes
+        for p in sorted(run_dir.rglob(".*.tmp")): shutil.rmtree(p, True) if p.is_dir() else p.unlink(True)  # torn
         yield
 
 @contextmanager

@@ -51,7 +51,7 @@ class Data(Part):
     source:str|dict[str, list[str]]|list[str|dict[str, list[str]]] = option("bundled",
         "`bundled`, `open-targets`, a file, a folder, a Hub id, {loci_files: [...], label_files: [...]}, or a list")
     limit:Limit = option(Limit(), "how many loci of each split to use")
-    split:Literal["own", "regions", "faithful"]|None = option(None, "`own`, `regions` (anew), `faithful` (first run's)")
+    split:Literal["own", "regions", "faithful", "v1"]|None = option(None, "`regions`: anew; `v1`: the first one")
     seed:int|None = option(None, "seed of a new split; null keeps the source's split")
     test:float|None = option(None, "share of the test in a new split; null takes a third", ge=0, lt=1)
     validation:float|None = option(None, "share of the rest for validation; null takes 0.15", ge=0, lt=1)
@@ -125,6 +125,7 @@ class Grpo(Part):
     "Training."
     warm_start:WarmStart|None = option(WarmStart(), "settings of arms with `training: format`; null leaves them out")
     genes_per_prompt:int|None = option(None, "candidates shown in a training prompt; null shows all", ge=2)
+    weights:Literal["gene"]|None = option(None, "`gene` trains on each causal gene equally often; null on each locus")
     sft:Sft = option(Sft(), "settings of arms with `training: sft`")
     backend:Literal["auto", "shared", "transformers", "continuous", "vllm", "unsloth"] = option("auto",
         "what samples the answers in training; `auto` takes the fastest that is there")
