@@ -14,15 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from scipy.stats import rankdata
 
 from .core import UserError, sha256_file, unknown_name
 from .genes import load_genes, load_interest
 from .models import settle_functions
 from .parsing import parse_answer
 from .profile import checks_profile
-from .scoring import OVER_CHANCE, credits, over_chance, tied_ranks
 
 # %% ../nbs/52_baselines.ipynb #c16b2ee1
 def random_order(loci, **kwargs)->list:
@@ -176,6 +173,7 @@ RRF_CONSTANT = 60   # Cormack, Clarke and Büttcher (2009)
 
 def fuse(rankings)->np.ndarray:
     "Reciprocal rank fusion of rankings of the same candidates, given as values (the higher the better)."
+    from scipy.stats import rankdata   # two seconds, which every start of the command line would take
     return np.sum([1 / (RRF_CONSTANT + rankdata(-np.asarray(r, dtype=float))) for r in rankings], axis=0).round(12)
 
 def list_values(genes, candidates)->np.ndarray:
@@ -187,10 +185,11 @@ def list_values(genes, candidates)->np.ndarray:
 # %% ../nbs/52_baselines.ipynb #1f5ff18f
 def value_scores(
     values,                  # arrays, one a locus: a value of each candidate, the higher the better
-    loci:pd.DataFrame,       # candidates and causal_gene
+    loci,                    # table with candidates and causal_gene
     k=(1, 3, 5, 7),
-)->pd.DataFrame:             # the metrics, indexed as `loci`
+):                           # table of the metrics, indexed as `loci`
     "Expected scores of rankings by value, ties in every order; lists are complete, so raw and completed are the same."
+    from generank.scoring import OVER_CHANCE, credits, over_chance, tied_ranks   # takes scipy with it, as in `fuse`
     places = [list(c).index(g) for c, g in zip(loci.candidates, loci.causal_gene)]
     low, high = np.array([tied_ranks(v, place) for v, place in zip(values, places)]).T
     table = credits(low, high, k)
@@ -199,18 +198,18 @@ def value_scores(
     over = over_chance(table.mrr, loci.candidates.map(len).to_numpy())
     return table.assign(**dict.fromkeys(OVER_CHANCE, over)).set_index(loci.index)
 
-def baseline_scores(name:str, loci:pd.DataFrame, k=(1, 3, 5, 7), **kwargs)->pd.DataFrame:
+def baseline_scores(name:str, loci, k=(1, 3, 5, 7), **kwargs):
     "Expected scores of a baseline of `BASELINES`, indexed as `loci`; `kwargs` are passed to it."
     if name not in BASELINES: raise unknown_name("baseline", name, BASELINES)
     return value_scores(BASELINES[name](loci, **kwargs), loci, k)
 
 def combined_scores(
     pair,                    # two names, each a baseline or a run
-    loci:pd.DataFrame,       # as for `baseline_scores`
+    loci,                    # as for `baseline_scores`
     answers:dict,            # run -> its responses, as `read_responses` gives them
     k=(1, 3, 5, 7),
     **kwargs,                # passed to the baselines
-)->pd.DataFrame:             # the metrics, indexed as `loci`; several answers to a locus are averaged
+):                           # table of the metrics, indexed as `loci`; several answers to a locus are averaged
     "Scores of two rankings fused (see `generank.baselines.fuse`)."
     samples = []
     for n in pair:
