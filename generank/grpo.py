@@ -209,7 +209,7 @@ def by_pass_rate(trainer, loci, rule:dict, out_dir, seed:int, asked:dict)->tuple
     path = Path(out_dir)/"pass_rates.json"   # read where it is there, so that a resumed training chooses alike
     if path.exists(): rates = read_json(path)
     else:
-        rates = pass_rates(trainer, grpo_rows(loci, len(loci), seed, **asked), seed)
+        rates = pass_rates(trainer, grpo_rows(loci, len(loci), seed, **asked | {"weights": None}), seed)
         if trainer.is_world_process_zero(): write_json(path, rates)
     chosen, found = [l for l in loci if rule["low"] <= rates[l["locus_id"]] <= rule["high"]], rates.values()
     if not chosen:
@@ -233,7 +233,8 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
     "The trainer of a GRPO arm."
     from transformers import EarlyStoppingCallback
     grpo, name, seed, select = config["grpo"], config["arm"]["name"], config["seed"], config["grpo"].get("select")
-    arguments, asked = _grpo_arguments(config, out_dir), dict(config["prompts"], genes=grpo.get("genes_per_prompt"))
+    arguments, shown = _grpo_arguments(config, out_dir), grpo.get("genes_per_prompt")
+    asked = dict(config["prompts"], genes=shown, weights=grpo.get("weights"))
     functions, arguments.reward_weights = _rewards(config)
     _, count = _plan(arguments, len(loci))
     if select and not len(validation):
@@ -279,7 +280,8 @@ def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):
     a, genes = _grpo_arguments(config, out_dir), config["grpo"].get("genes_per_prompt")
     steps, _ = _plan(a, len(loci))
     each = max(1, a.gradient_accumulation_steps * a.per_device_train_batch_size // a.num_generations)
-    rows = sft_rows(loci, steps * each * a.world_size, config["seed"], **config["prompts"], genes=genes)
+    rows = sft_rows(loci, steps * each * a.world_size, config["seed"], **config["prompts"], genes=genes,
+                    weights=config["grpo"].get("weights"))
     return _supervised(config, rows, model, tokenizer, out_dir, callbacks, max_steps=steps,
                        learning_rate=config["grpo"]["sft"]["learning_rate"], gradient_accumulation_steps=each)
 

@@ -51,7 +51,7 @@ class Data(Part):
     source:str|dict[str, list[str]]|list[str|dict[str, list[str]]] = option("bundled",
         "`bundled`, `open-targets`, a file, a folder, a Hub id, {loci_files: [...], label_files: [...]}, or a list")
     limit:Limit = option(Limit(), "how many loci of each split to use")
-    split:Literal["own", "regions", "faithful"]|None = option(None, "`own`, `regions` (anew), `faithful` (first run's)")
+    split:Literal["own", "regions", "faithful", "v1"]|None = option(None, "`regions`: anew; `v1`: the first one")
     seed:int|None = option(None, "seed of a new split; null keeps the source's split")
     test:float|None = option(None, "share of the test in a new split; null takes a third", ge=0, lt=1)
     validation:float|None = option(None, "share of the rest for validation; null takes 0.15", ge=0, lt=1)
@@ -125,6 +125,7 @@ class Grpo(Part):
     "Training."
     warm_start:WarmStart|None = option(WarmStart(), "settings of arms with `training: format`; null leaves them out")
     genes_per_prompt:int|None = option(None, "candidates shown in a training prompt; null shows all", ge=2)
+    weights:Literal["gene"]|None = option(None, "`gene` trains on each causal gene equally often; null on each locus")
     sft:Sft = option(Sft(), "settings of arms with `training: sft`")
     backend:Literal["auto", "shared", "transformers", "continuous", "vllm", "unsloth"] = option("auto",
         "what samples the answers in training; `auto` takes the fastest that is there")
@@ -200,7 +201,8 @@ class Evaluation(Part):
     "Metrics and tests."
     split:Split = option("test", "split that the baselines are scored on, as in `inference.split`")
     k:list[int] = option([1, 3, 5, 7], "list lengths of top-k accuracy", min_length=1)
-    primary:str = option("mrr", "the one metric that the experiment is about")
+    primary:str = option("mrr_over_chance", "the one metric that the experiment is about")
+    estimand:Literal["region_mean", "locus_mean"]|None = option(None, "null: by region over chance, else by locus")
     cluster_by:str = option("region_id", "column whose values are resampled together, since they are not independent")
     draws:int = option(10_000, "bootstrap draws", ge=1)
     seed:int = option(1, "seed of the bootstrap")
@@ -345,8 +347,8 @@ def _check_arms(profile:Profile):
 # %% ../nbs/02_profile.ipynb #6363320d
 def _check_choices(profile:Profile):
     "Settings of inference and evaluation that must agree with each other and with the arms."
-    e, i, names = profile.evaluation, profile.inference, [a.name for a in profile.arms]
-    style, metrics = profile.prompts.style, ["mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
+    e, i, names, style = profile.evaluation, profile.inference, [a.name for a in profile.arms], profile.prompts.style
+    metrics = ["mrr_over_chance", "likelihood_over_chance", "mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
     for name in (n for pair in e.family for n in pair):
         if name not in names: raise unknown_name("arm in `evaluation.family`", name, names)
     if e.primary not in metrics: raise unknown_name("metric in `evaluation.primary`", e.primary, metrics)
