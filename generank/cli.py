@@ -311,7 +311,17 @@ def _window(text:str|None)->int|None:
     if text is None: return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(bp|kb|mb)?", text.strip().lower())
     if found and (bp := round(float(found[1]) * {"kb": 1e3, "mb": 1e6}.get(found[2], 1))) > 0: return bp
-    raise UserError(f"--window is {text!r}: give bp, as in 500000 or 500kb.")
+    raise UserError(f"{text!r} is no reach: give bp, as in 500000 or 500kb.")
+
+def _checked(source, how:dict, as_json:bool)->int:
+    "Say what would be read; exit code 0 where any locus was."
+    from generank.readers import check_json
+    found = check_json(source, **how)
+    if as_json: show_json(found)
+    else:
+        for line in (found["understood"], *found["notes"]): typer.echo(line)
+        for r in found["rejected"]: typer.echo(f"line {r['line']}: {r['reason']}; {r['remedy']}")
+    return 0 if found["read"] else 2
 
 # %% ../nbs/66_cli.ipynb #00ca947d
 @app.command(epilog='Example: generank rank my_loci.csv; generank rank --trait "LDL cholesterol" --variant 1:55039974')
@@ -323,7 +333,9 @@ def rank(
     genes:Annotated[str, option("One locus: its candidate genes, as in PCSK9,USP24,BSND.")]=None,
     build:Annotated[str, option("Build of the positions: GRCh38 or GRCh37. Default: what the file says.")]=None,
     window:Annotated[str, option("Reach on each side of a variant, as in 500kb.")]=None,
-    check:Annotated[bool, option("Say what would be read, and stop.", "--check")]=False,
+    clump:Annotated[str, option("Pick lead variants of summary statistics, so far apart, as in 500kb.")]=None,
+    p:Annotated[float, option("Largest p-value of such a lead variant.", "--p")]=None,
+    check:Annotated[bool, option("Say what is read and what is rejected, and stop.", "--check")]=False,
     model:Annotated[str, option("A packaged name, Hub id, folder, address up to /v1, or none. Default: the newest "
                                 "run's best arm, else a packaged model.")]=None,
     adapter:Adapter=None, profile:Profile=None, param:Settings=[],
@@ -341,8 +353,9 @@ def rank(
         raise UserError("Give the loci in one way: a FILE, or --trait with --variant or --genes.")
     source = file or loci or ranking.typed_locus(trait, variant, genes)
     config, adapter, said = ranking.choose_model(profile, adapter, model, param)
-    read = ranking.asked_loci(source, config, trait=trait, build=build, window=_window(window))
-    if check: return show_json(ranking.checked(read)) if as_json else typer.echo(read.understood)
+    how = dict(trait=trait, build=build, window=_window(window), clump=_window(clump), p=p)
+    if check: raise typer.Exit(_checked(source, ranking.reading(config, **how), as_json))
+    read = ranking.asked_loci(source, config, **how)
     ranked, paths = ranking.rank_into(read, config, adapter, out, overwrite, yes, samples, by, said, file or loci)
     if sys.stdout.isatty() and not as_json: ranking.show(ranked)
     for note in ranked.notes: typer.echo(note, err=True)
