@@ -22,7 +22,7 @@ from .parsing import parse_answer
 from .profile import Evaluation as Settings
 from .scoring import (Resampled, _check_pairing, _named, adjust, answer_rates, comparison, credits,
                               decompose, decompose_shares, metric_names, pooled_difference, read_responses,
-                              score_responses, summarise)
+                              labelled, score_responses, summarise, value_place)
 from .statistics import training_slope
 
 # %% ../nbs/55_evaluation.ipynb #1f5ff18f
@@ -32,11 +32,11 @@ def value_scores(
     k=(1, 3, 5, 7),
 )->pd.DataFrame:             # the metrics, indexed as `loci`
     "Expected scores of rankings by value, ties in every order; lists are complete, so raw and completed are the same."
-    own = [v[list(c).index(g)] for v, c, g in zip(values, loci.candidates, loci.causal_gene)]
-    low = np.array([1 + (v > x).sum() for v, x in zip(values, own)])
-    high = np.array([(v >= x).sum() for v, x in zip(values, own)])
-    table = credits(low, high, k)
-    table = table.join(table.add_suffix("_completed")).assign(rank_completed=(low + high) / 2)
+    places = [value_place(v, list(c), g) for v, c, g in zip(values, loci.candidates, labelled(loci))]
+    low, high, several = np.array(places).T
+    table = credits(low, high, k, several=several)
+    expected = low - 1 + (high - low + 2) / (several + 1)
+    table = table.join(table.add_suffix("_completed")).assign(rank_completed=expected)
     return table.assign(form=0.0, truncation=0.0, length=0.0, answered=1.0, found=1.0).set_index(loci.index)
 
 def baseline_scores(name:str, loci:pd.DataFrame, k=(1, 3, 5, 7), **kwargs)->pd.DataFrame:
@@ -61,7 +61,7 @@ def combined_scores(
             samples.append([[list_values(parse_answer(t, list(c)).genes, list(c)) for t in texts[locus]]
                             for locus, c in loci.candidates.items()])
     fused = [[fuse(both) for both in itertools.product(*locus)] for locus in zip(*samples)]
-    rows = loci.loc[np.repeat(loci.index, [len(f) for f in fused]), ["candidates", "causal_gene"]]
+    rows = loci.loc[np.repeat(loci.index, [len(f) for f in fused])]
     return value_scores([v for f in fused for v in f], rows, k).groupby(level=0).mean().loc[loci.index]
 
 # %% ../nbs/55_evaluation.ipynb #a734459a

@@ -171,7 +171,8 @@ def perturb(
     for q, trait in zip(questions, traits):
         genes = q["candidates"]
         if perturbation == "shuffled-order": genes = _other_order(genes, q["locus_id"], seed)
-        if perturbation == "no-causal-gene": genes = [g for g in genes if g != q["causal_gene"]]
+        if perturbation == "no-causal-gene":
+            genes = [g for g in genes if g not in q.get("causal_genes", [q["causal_gene"]])]
         alone = perturbation == "no-candidates"
         prompt = _trait_alone(trait) if alone else build_prompt(trait, genes, style, descriptions)
         changed.append({**q, "trait": trait, "candidates": genes, "prompt": prompt})

@@ -52,7 +52,7 @@ def read_loci(
     raw = raw_source(source, labelled, genes=table, **options, **build)
     columns = [*LOCUS_COLUMNS, "split", "_where"]
     loci = pd.DataFrame([whole_row(row) for row in raw.to_dict("records")], columns=columns, dtype=object)
-    for column in raw.columns.intersection(MORE_COLUMNS): loci[column] = raw[column].to_numpy()
+    for column in raw.columns.intersection(MORE_COLUMNS, sort=False): loci[column] = raw[column].to_numpy()
     if not labelled: loci["causal_gene"] = None
     loci, lost = _lifted(loci, assembly, chain)
     if window is not None and "_built" not in raw and loci.candidates.map(len).all():
@@ -60,7 +60,7 @@ def read_loci(
                         "leave it out, or give chrom and pos without candidates.")
     loci = fill_candidates(loci, of_biotypes(table, biotypes or ("protein_coding",)), window or 500_000)
     if biotypes is not None: loci = only_biotypes(loci, table, biotypes)
-    renamed = [] if symbols == "keep" or str(source) == "bundled" else _rename(loci, Names(table), labelled)
+    renamed = [] if symbols == "keep" or str(source) in ("bundled", "v1", "caldera") else _rename(loci, Names(table), labelled)
     loci = _finished(loci, order, labelled)
     no_validation = "symbol_gene_string" in raw and not (loci.split == "validation").any()
     loci.attrs.update(renamed=renamed, lost=lost, lacks_validation=no_validation)
@@ -70,6 +70,7 @@ def read_loci(
 SOURCES = {}  # name -> function of the options of `build_loci` that gives the source's rows
 SOURCES["bundled"] = lambda **build: read_table(BUNDLED/"loci.parquet")
 SOURCES["v1"] = lambda **build: read_table(BUNDLED/"loci_v1.parquet")   # of the first recorded runs
+SOURCES["caldera"] = lambda **build: read_table(BUNDLED/"caldera.parquet")   # an outside test, by scripts/caldera.py
 SOURCES["open-targets"] = lambda **build: read_gold_loci(**build)
 
 def raw_source(source, labelled:bool=True, **build)->pd.DataFrame:
@@ -272,6 +273,10 @@ def _finished(loci:pd.DataFrame, order:str, labelled:bool)->pd.DataFrame:
     for row in loci[loci.locus_id.duplicated()].to_dict("records"):
         raise UserError(f"{row['_where']}: the locus_id {row['locus_id']} stands in the file twice; make it unique.")
     if loci.region_id.isna().any(): loci["region_id"] = region_ids(loci)
+    if "causal_genes" in loci:   # those that are candidates, the causal gene among them
+        listed = zip(loci.causal_gene, loci.causal_genes.map(parse_list), loci.candidates)
+        loci["causal_genes"] = [sorted({gene, *several} & set(c)) for gene, several, c in listed]
+    if "blood_trait" in loci: loci["blood_trait"] = loci.blood_trait.map(str).eq("True")   # text in a CSV
     more = loci.columns.intersection(MORE_COLUMNS, sort=False)
     return loci[[*LOCUS_COLUMNS, "split", *more]].astype({"pos": "Int64"})
 
