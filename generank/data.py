@@ -308,6 +308,7 @@ def faults(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
         ("more than 25 candidates", ids(n > 25), len(loci)),
         ("symbol not in the gene table", sorted(symbols - set(genes.symbol)), len(symbols))]
 
+# %% ../nbs/13_data.ipynb #8d58ee93
 def notes(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
     "What a reader should know: (check, found, of)."
     questions, named = loci.assign(_q=loci.trait.astype(str) + " in " + loci.region_id.astype(str)), leaks(loci, genes)

@@ -201,7 +201,8 @@ class Evaluation(Part):
     "Metrics and tests."
     split:Split = option("test", "split that the baselines are scored on, as in `inference.split`")
     k:list[int] = option([1, 3, 5, 7], "list lengths of top-k accuracy", min_length=1)
-    primary:str = option("mrr", "the one metric that the experiment is about")
+    primary:str = option("mrr_over_chance", "the one metric that the experiment is about")
+    estimand:Literal["region_mean", "locus_mean"]|None = option(None, "null: by region over chance, else by locus")
     cluster_by:str = option("region_id", "column whose values are resampled together, since they are not independent")
     draws:int = option(10_000, "bootstrap draws", ge=1)
     seed:int = option(1, "seed of the bootstrap")
@@ -346,8 +347,8 @@ def _check_arms(profile:Profile):
 # %% ../nbs/02_profile.ipynb #6363320d
 def _check_choices(profile:Profile):
     "Settings of inference and evaluation that must agree with each other and with the arms."
-    e, i, names = profile.evaluation, profile.inference, [a.name for a in profile.arms]
-    style, metrics = profile.prompts.style, ["mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
+    e, i, names, style = profile.evaluation, profile.inference, [a.name for a in profile.arms], profile.prompts.style
+    metrics = ["mrr_over_chance", "likelihood_over_chance", "mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
     for name in (n for pair in e.family for n in pair):
         if name not in names: raise unknown_name("arm in `evaluation.family`", name, names)
     if e.primary not in metrics: raise unknown_name("metric in `evaluation.primary`", e.primary, metrics)

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import importlib.util
 import json
 import mmap
 import os
@@ -64,7 +65,8 @@ def stub_stages():
     from generank.genes import write_parquet
     from generank.inference import save_answers
     from generank.store import ResponseStore
-    from transformers import TrainerCallback, trainer_callback   # slow: once, and not in every kernel
+    for name, needed in (("torch", {}), ("transformers", {"TrainerCallback": object})):   # callback and seal need no more of them, and a small process forks fast
+        sys.modules[name] = SimpleNamespace(**needed, __spec__=importlib.util.find_spec(name))
     checkpoints.time = SimpleNamespace(perf_counter=lambda: 0.0)   # the only number in its files that is not the same each time
 
     def data(run, arms):
