@@ -55,27 +55,6 @@ def check_room(questions, count, context:int, max_new_tokens:int, max_prompt:int
                     f"({uses}); {over} of {len(sizes)} prompts are too long: leave out the descriptions, limit "
                     "data.max_candidates, or lower inference.max_new_tokens.")
 
-# %% ../nbs/41_backends.ipynb #46d798c8
-class _SeededDraws:
-    "A model for `sample_groups` at temperature 0 that draws each row's tokens, up to `steps`, by a seed of its own."
-    def __init__(self, model, temperature:float, seeds, steps:int):
-        import torch
-        self.get_decoder, self.head = model.get_decoder, model.get_output_embeddings()
-        self.weight, self.temperature, self.step = self.head.weight, temperature, 0
-        uniforms = np.stack([np.random.default_rng(s).random(steps) for s in seeds])   # in [0, 1)
-        self.uniforms = torch.as_tensor(uniforms, dtype=torch.float64, device=self.weight.device)
-
-    def get_output_embeddings(self): return self
-
-    def __call__(self, hidden):
-        "Logits with the drawn token's raised to infinity; drawn by inverting the cumulative distribution."
-        import torch
-        logits = self.head(hidden)
-        total = torch.softmax(logits.float() / self.temperature, -1).cumsum(-1, dtype=torch.float64)
-        token = torch.searchsorted(total, self.uniforms[:, self.step, None] * total[:, -1:], right=True)
-        self.step += 1
-        return logits.scatter(1, token.clamp(max=logits.size(-1) - 1), torch.inf)
-
 # %% ../nbs/41_backends.ipynb #28796beb
 def _answer(tokenizer, tokens, ends, prompt_length:int)->dict:
     "Generated tokens as an answer."
@@ -87,8 +66,9 @@ def answer_batch(model, tokenizer, questions, seeds, temperature:float, max_new_
     "Each question's answers, one for each of its seeds (equally many for all)."
     n, ends = len(seeds[0]), end_tokens(model, tokenizer)
     prompts = [prompt_tokens(tokenizer, q["prompt"]) for q in questions]
-    view = _SeededDraws(model, temperature, itertools.chain(*seeds), max_new_tokens) if temperature else model
-    drawn = sample_groups(view, prompts, n, max_new_tokens, 0.0, ends, tokenizer.pad_token_id)
+    uniforms = np.stack([np.random.default_rng(s).random(max_new_tokens) for s in itertools.chain(*seeds)])
+    drawn = sample_groups(model, prompts, n, max_new_tokens, temperature, ends, tokenizer.pad_token_id,
+                          uniforms=uniforms, steady=True)
     rows = [_answer(tokenizer, tokens, ends, len(prompts[i // n])) for i, tokens in enumerate(drawn)]
     return [rows[i:i+n] for i in range(0, len(rows), n)]
 

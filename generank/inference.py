@@ -20,7 +20,8 @@ import pandas as pd
 
 from .backends import as_server, continuous_answers, endpoint_answers, local_answers, served_name, vllm_answers
 from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, unknown_name
-from .groups import _decoder_and_head, _positions, left_pad
+from .groups import _positions, left_pad
+from .layers import decoder_and_head
 from .models import load_model, trained_weights
 from .parsing import format_answer, parse_answer
 from .prompts import _gene_lines, asked_as, build_prompt, gene_descriptions, perturb, shuffle_candidates, too_alike
@@ -274,7 +275,7 @@ def token_spans(tokenizer, trait:str, candidates, style="answer", descriptions=T
 def likeness(model, tokenizer, batch, style="answer", descriptions=True)->list[np.ndarray]:
     "For each locus (layers, candidates): cosine similarity of the trait's and each candidate's mean hidden state."
     import torch
-    decoder, _ = _decoder_and_head(model)
+    decoder, _ = decoder_and_head(model)
     coded = [token_spans(tokenizer, q["trait"], q["candidates"], style, descriptions) for q in batch]
     ids, mask = left_pad([tokens for tokens, _ in coded], tokenizer.pad_token_id, next(model.parameters()).device)
     options = dict(position_ids=_positions(mask), use_cache=False, output_hidden_states=True)

@@ -68,7 +68,7 @@ def steps(cls, settings, folder):
 def stock(request, monkeypatch, tmp_path):
     "The unmodified trainer's steps, and the settings."
     monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=plain_log_softmax))
-    monkeypatch.setattr(generank.trainers, "sample_groups", lambda model, prompts, n, *rest: replay([p for p in prompts for _ in range(n)], n))
+    monkeypatch.setattr(generank.trainers, "sample_groups", lambda model, prompts, n, *rest, **more: replay([p for p in prompts for _ in range(n)], n))
     return steps(GRPOTrainer, SETTINGS[request.param], tmp_path/"stock"), SETTINGS[request.param]
 
 
