@@ -21,7 +21,7 @@ import numpy as np
 from .core import UserError, read_json, sha256_json, stable_seed, unknown_name
 from .groups import sample_groups
 from .models import PACKAGED, choose_dtype, load_model, packaged_folder
-from .profile import Server, Vllm, check_names
+from .profile import Server, Vllm, checked
 from .store import adapter_hash
 
 log = logging.getLogger(__name__)
@@ -156,8 +156,7 @@ def _settings(part, given, where:str):
     "Settings given by hand as the class that the profile has for them; an unknown name is a `UserError`."
     if isinstance(given, part): return given
     given = {name: value for name, value in (given or {}).items() if value is not None}
-    check_names(part, given, f"{where}.")
-    return part(**given)
+    return checked(part, given, where)
 
 def as_server(settings)->Server:
     "The settings of a server (a `Server` of the profile, or a mapping of its fields), with its address checked."

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .core import UserError, atomic_path, read_json, read_yaml, unknown_name, write_json, write_text
+from .core import UserError, atomic_path, first_line, read_json, read_yaml, unknown_name, write_json, write_text
 from .data import ATTRIBUTION, check_loci, describe_loci, load_table
 from .genes import table_fingerprint, write_parquet
 from .models import PACKAGED, hub_name, is_llama, licence_of, load_model, packaged_gguf, run_of
@@ -149,8 +149,7 @@ def push(
         api.upload_folder(repo_id=name, folder_path=str(folder), repo_type=kind, allow_patterns=patterns,
                           commit_message="Upload loci" if kind == "dataset" else "Upload adapter and card")
     except (HfHubHTTPError, HFValidationError, OSError) as e:
-        why = (str(e).splitlines() or [type(e).__name__])[0][:160]
-        raise UserError(f"{name} can't be pushed ({why}): check name, token and network.") from None
+        raise UserError(f"{name} can't be pushed ({first_line(e)[:160]}): check name, token and network.") from None
     return f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
 
 # %% ../nbs/43_export.ipynb #d5c62280

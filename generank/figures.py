@@ -20,6 +20,7 @@ import pandas as pd
 from .core import UserError, atomic_path, write_json, write_text
 from .data import to_frame
 from .rewards import WINDOW, watched, window_of
+from .scoring import OVER_CHANCE
 
 # %% ../nbs/53_figures.ipynb #bf11c1bc
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
@@ -139,7 +140,8 @@ def draw_points(
                          capsize=2.5)
 
 # %% ../nbs/53_figures.ipynb #9f37ef63
-METRIC_NAMES = {"mrr": "MRR", "mrr_completed": "MRR, lists completed", "ndcg": "NDCG",
+METRIC_NAMES = {"mrr_over_chance": "MRR over chance", "likelihood_over_chance": "MRR over chance, by likelihood",
+                "mrr": "MRR", "mrr_completed": "MRR, lists completed", "ndcg": "NDCG",
                 "ndcg_completed": "NDCG, lists completed",
                 "rank_completed": "Expected rank", **{f"top_{k}": f"Top-{k} accuracy" for k in (1, 3, 5, 7)}}
 
@@ -149,11 +151,12 @@ def metric_table(
     runs:list[dict],                          # `runs` of `metrics.json`
     metrics=("mrr", "mrr_completed", "top_1"),
 )->pd.DataFrame:                              # run, kind, metric, value, ci_low, ci_high, n, n_clusters
-    "The headline numbers of all runs as one long table; a metric that a run lacks is left out."
+    "The headline numbers of all runs as one long table, over chance by region; a metric that a run lacks is left out."
     rows = []
     for run, metric in ((r, m) for r in runs for m in metrics):
         top = run["top_k"].get(metric.removeprefix("top_")) if metric.startswith("top_") else None
-        found = [top[c] for c in ("accuracy", "ci_low", "ci_high")] if top else [run.get(f"{metric}{end}")
+        of = run.get("region_mean", run) if metric in OVER_CHANCE else run
+        found = [top[c] for c in ("accuracy", "ci_low", "ci_high")] if top else [of.get(f"{metric}{end}")
                 for end in ("", "_ci_low", "_ci_high")]
         if found[0] is not None: rows.append((run["name"], run.get("kind", "arm"), metric, *found, run["n"],
                                               run["n_clusters"]))
@@ -177,7 +180,8 @@ def main_comparison(
             draw_points(axis, [row.value], [y], [row.ci_low], [row.ci_high], look[row.run])
             axis.annotate(f"{row.value:.3f}", (row.value, y), xytext=(0, 6), textcoords="offset points", ha=beside,
                           fontsize=8)
-        axis.set(title=METRIC_NAMES.get(metric, metric), xlim=(-0.03 * right, right), ylim=(len(order) - 0.5, -0.7),
+        left = min(-0.03 * right, table[table.metric == metric].ci_low.min() * 1.08)   # over chance can be below 0
+        axis.set(title=METRIC_NAMES.get(metric, metric), xlim=(left, right), ylim=(len(order) - 0.5, -0.7),
                  yticks=range(len(order)), yticklabels=order)
         axis.grid(axis="y", visible=False)
     names = {"baseline": "baselines", "control": "controls", "combination": "fused rankings"}

@@ -5,20 +5,19 @@
 # %% auto #0
 __all__ = ['SIZES', 'BYTES', 'GATED', 'KEYS', 'OPTIONAL', 'COLAB_NOTEBOOKS', 'CELL', 'weights_gb', 'measured_gb', 'needs',
            'machine', 'obstacles', 'memory_needed', 'in_the_way', 'Check', 'checks', 'examine', 'settings_ini',
-           'first_cell', 'write_first_cells', 'set_address', 'prepare']
+           'first_cell', 'prepare']
 
 # %% ../nbs/64_machines.ipynb #7a59b602
-import json, os, platform, re, shutil, subprocess, sys
+import os, platform, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from .core import UserError, read_json, write_text
-from .execution import REPOSITORY, hardware
+from .core import UserError, read_json
+from .execution import REPOSITORY, find_notebooks, hardware
 from .models import PACKAGED, cache_folder, choose_dtype, install_command, packaged_parts
-from .execution import find_notebooks
 from .profile import profile_names, resolve
 
 # %% ../nbs/64_machines.ipynb #100d53d5
@@ -278,46 +277,11 @@ def settings_ini()->dict:
     settings.read(REPOSITORY/"settings.ini", encoding="utf-8")
     return settings["DEFAULT"]
 
-def first_cell(
-    address:str=None,    # of the repository; None: `git_url` of settings.ini
-)->str:                  # Python
-    "The first code cell of a stage's notebook."
+def first_cell(address:str=None)->str:
+    "The first code cell of a notebook, with the repository's address; None: `git_url` of settings.ini."
     return CELL.format(address=settings_ini()["git_url"] if address is None else address)
 
-def write_first_cells(
-    folder=None,         # of the notebooks; None: `nbs/` of the clone
-)->list[str]:            # the notebooks that changed
-    "Put the cell into every stage's notebook, in place of an earlier one."
-    changed = []
-    for path in (Path(folder or REPOSITORY/"nbs")/f"{name}.ipynb" for name in COLAB_NOTEBOOKS):
-        before = path.read_text(encoding="utf-8")
-        nb = json.loads(before)
-        first = next(i for i, c in enumerate(nb["cells"]) if c["cell_type"] == "code")
-        if '"google.colab" in sys.modules' not in "".join(nb["cells"][first]["source"]):
-            nb["cells"].insert(first, {"cell_type": "code", "execution_count": None, "id": "c01ab000", "metadata": {},
-                                       "outputs": []})
-        nb["cells"][first]["source"] = first_cell().splitlines(keepends=True)
-        after = json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        if after != before:
-            write_text(path, after)
-            changed.append(path.stem)
-    return changed
-
 # %% ../nbs/64_machines.ipynb #f251c823
-def set_address(
-    address:str=None,    # of the repository, as in https://github.com/OWNER/NAME; None: as settings.ini has it
-)->list[str]:            # the files that changed
-    "Set `git_url` in settings.ini, and write it into the first cells: `make address`."
-    if address is not None and not re.fullmatch(r"https://[\w.-]+(/[\w.~-]+)+", address):
-        raise UserError(f"{address!r} is not the address of a repository: give one like https://github.com/OWNER/NAME.")
-    settings, changed = REPOSITORY/"settings.ini", []
-    before = settings.read_text(encoding="utf-8")
-    after = before if address is None else re.sub(r"^git_url *=.*$", f"git_url = {address}", before, flags=re.M)
-    if after != before:
-        write_text(settings, after)
-        changed.append(settings.name)
-    return changed + [f"nbs/{name}.ipynb" for name in write_first_cells()]
-
 def prepare(
     folder:str="MyDrive/generank",   # on Drive
     at:str="/content/drive",         # where Drive is mounted

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .core import UserError, sha256_file, sha256_json
+from .core import UserError, first_line, sha256_file, sha256_json
 from .models import PACKAGED, adapter_settings, trained_weights
 from .prompts import STYLES
 
@@ -90,9 +90,8 @@ def _hub_commit(name:str, revision:str=None)->str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     try: return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
     except (HfHubHTTPError, HFValidationError, OSError) as e:
-        why = (str(e).splitlines() or [type(e).__name__])[0][:120]
-        raise UserError(f"The revision of the model {name!r} can't be found ({why}): give its commit, model.revision; "
-                        "then recorded answers replay without the model, too.") from None
+        raise UserError(f"The revision of the model {name!r} can't be found ({first_line(e)[:120]}): give its commit, "
+                        "model.revision; then recorded answers replay without the model, too.") from None
 
 # %% ../nbs/40_store.ipynb #614f6066
 def model_identity(

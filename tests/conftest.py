@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+sys.path.append(str(Path(__file__).resolve().parents[1]/"scripts"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and threads that wait for each other are slower than one
 SLOW = {"test_run.py", "test_killed.py", "test_sweep.py", "test_resume.py", "test_distributed.py", "test_gpu_check.py", "test_report.py",
-        "test_first_pass.py", "test_tour.py"}   # files with whole runs or trainings: `make quick` leaves them out
+        "test_first_pass.py", "test_tour.py", "test_faults.py"}   # files with whole runs or trainings: `make quick` leaves them out
 GENERANK = str(Path(sys.executable).with_name("generank"))
 
 
@@ -17,8 +18,10 @@ def pytest_configure(config): config.addinivalue_line("markers", "slow: a whole 
 
 
 def pytest_collection_modifyitems(items):
+    "A file's tests stay in one process, since they share what they build (`--dist loadgroup`); notebooks and tests of their own file share nothing."
     for item in items:
         if item.path.name in SLOW: item.add_marker("slow")
+        if item.path.name != "test_notebooks.py": item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")

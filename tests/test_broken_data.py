@@ -108,7 +108,7 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "address of another file": ({"a": "x"}, lambda: download(Path("a").resolve().as_uri(), "b", "0" * 64, wait=0), f"is not the pinned file (its sha256 is not {'0' * 64}): nothing was kept"),
     "missing gold standards": ({}, lambda: build_loci("none.tsv"), "none.tsv does not exist: give the gold standards' TSV"),
     "gold standards without columns": ({"g.tsv": "a\tb\n1\t2\n"}, lambda: build_loci("g.tsv"), "g.tsv lacks the column trait_info.standard_trait_name: is it"),
-    "gold standards of another day": ({"g.tsv": rows()}, lambda: build_bundled("g.tsv", out="out"), "g.tsv is not the pinned file (sha256 "),
+    "gold standards of another day": ({"g.tsv": rows()}, lambda: build_bundled("g.tsv", out="out"), "g.tsv does not hold gwas_gold_standards.191108.tsv (sha256 "),
     "nothing to audit": ({}, lambda: check_loci(read_loci().head(0)), "There is no locus to audit: give some"),
     "nothing to draw": ({}, lambda: dataset_chart(read_loci().head(0)), "There is no locus to draw: give a source"),
     "shares beyond 1": ({}, lambda: split_loci(read_loci(), test=1.2), "Shares must lie in [0, 1): test 1.2, validation"),

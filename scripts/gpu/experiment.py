@@ -13,7 +13,7 @@ import time
 from io import BytesIO
 from pathlib import Path
 
-from common import Part, UserError, arguments, call, ended, log, quiet, work
+from common import ROOT, Part, UserError, arguments, call, ended, log, quiet, work
 
 LARGEST = 15 * 2**20   # of one file that comes back
 
@@ -96,7 +96,8 @@ def several(plans, options)->dict[str, int]:
 def take_home(folder:Path, file:Path):
     "The small files of a run as one archive, without this machine's paths."
     from generank.execution import find_files
-    from generank.pipeline import RECORDED
+    sys.path.append(str(ROOT/"scripts"))
+    from record import RECORDED
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w:gz") as archive:
         for name in find_files(folder, [*RECORDED, "models/*/README.md", "models/*/settings.json"]):
