@@ -174,7 +174,6 @@ class _Branches:
         out = self.decoder(input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True)
         self.hidden, self.cache = out.last_hidden_state[:, -1].repeat_interleave(n, 0), out.past_key_values
         self.length, groups = mask.sum(-1, keepdim=True), len(prompts)
-        self.own = torch.eye(n, dtype=torch.bool, device=device).expand(groups, 1, n, n)
         self.sees = mask.bool()[:, None, None, :].expand(groups, 1, n, -1)
 
     def step(self, token, rows, step:int):
@@ -182,7 +181,8 @@ class _Branches:
         import torch
         groups, whole = len(self.length), token.new_full((len(self.length) * self.n,), self.pad)
         whole[rows] = token
-        self.sees = torch.cat([self.sees, self.own], -1)
+        own = torch.eye(self.n, dtype=torch.bool, device=token.device).expand(groups, 1, self.n, self.n)
+        self.sees = torch.cat([self.sees, own], -1)
         out = self.decoder(input_ids=whole.view(groups, self.n), attention_mask=self.sees, use_cache=True,
                            past_key_values=self.cache, position_ids=(self.length + step).expand(groups, self.n))
         return out.last_hidden_state.reshape(groups * self.n, -1)[rows]

@@ -184,6 +184,9 @@ class Inference(Part):
         "what answers; `auto`: vLLM on a GPU, else transformers; `continuous`: its batching; `recorded` replays")
     split:Split = option("test", "split to answer")
     styles:list[str] = option([], "further prompt styles to ask every arm in; each gives an arm NAME_STYLE")
+    method:Literal["sample", "likelihood", "likelihood-ratio"] = option("sample",
+        "answers are sampled, or candidates ranked by likelihood, or by its ratio to that under other traits")
+    contrast:int = option(4, "training traits that `likelihood-ratio` holds against the locus's own", ge=1)
     n:int = option(1, "answers a locus; more than one needs a temperature", ge=1)
     vote:Literal["majority", "borda", "rrf"]|None = option(None, "how answers become one list; null: each by itself")
     batch_size:int = option(16, "prompts a batch", ge=1)
