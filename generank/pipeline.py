@@ -74,7 +74,7 @@ def settings_of(run:Run, unit:Unit)->dict:
         if style in run.config["styles"]: used["styles"] = {style: run.config["styles"][style]}
         used["arm"] = arm
     if unit.stage == "inference":
-        used["probes"] = [p for p in used["probes"] if p["arm"] == unit.arm]
+        used["perturbations"] = [p for p in used["perturbations"] if p["arm"] == unit.arm]
         used |= {k: arm[k] for k in ("training", "adapter_of", "style")} | {"arm_model": arm["model"]}
     if unit.stage in ("evaluation", "report"): used["arms"] = run.config["arms"]
     return flatten(used)
