@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UserError', 'first_line', 'unknown_name', 'atomic_path', 'write_text', 'write_json', 'read_json', 'parse_yaml',
            'write_yaml', 'read_yaml', 'sha256_file', 'sha256_json', 'stable_seed', 'merge', 'flatten', 'differences',
-           'source_fields', 'thread_settings', 'project_root', 'Progress']
+           'source_fields', 'thread_settings', 'project_root', 'Progress', 'download']
 
 # %% ../nbs/01_core.ipynb #790ca331
 import ast, hashlib, importlib.util, json, os, re, threading, time
@@ -162,3 +162,36 @@ class Progress(tqdm):
         d = self.format_dict
         state = {k: d[k] for k in ("initial", "total", "elapsed")} | {"done": d["n"], "time": time.time()}
         write_json(self._report, {"description": (self.desc or "").rstrip(": "), **state})
+
+# %% ../nbs/01_core.ipynb #1b2271ea
+def download(
+    url:str,              # http(s):// or file:// address
+    path,                 # where the file is put
+    sha256:str,           # of the file's bytes; a file already there with this hash is kept
+    wait:float=1.0,       # seconds before the second of four attempts, doubled for each further one
+)->Path:                  # `path`
+    "Fetch a pinned file; `UserError` when the address can't be read or the content is another one."
+    import tenacity
+    path = Path(path)
+    if path.exists() and sha256_file(path) == sha256: return path
+    retry = tenacity.Retrying(stop=tenacity.stop_after_attempt(4), wait=tenacity.wait_exponential(multiplier=wait),
+                              retry=tenacity.retry_if_exception(_worth_retrying), reraise=True)
+    try: content = retry(_read_url, url)
+    except OSError as e:
+        raise UserError(f"{url} can't be read ({e}): check the network, or give the path of a copy.") from None
+    with atomic_path(path) as p: p.write_bytes(content)
+    if sha256_file(path) != sha256:
+        path.unlink()
+        raise UserError(f"{url} is not the pinned file (its sha256 is not {sha256}): nothing was kept.")
+    return path
+
+def _read_url(url:str)->bytes:
+    "The bytes at an address."
+    import urllib.request
+    with urllib.request.urlopen(url, timeout=60) as response: return response.read()
+
+def _worth_retrying(e:BaseException)->bool:
+    "Network failures and a server's own (5xx, 429) may pass; a 404 won't."
+    import urllib.error
+    if isinstance(e, urllib.error.HTTPError): return e.code >= 500 or e.code == 429
+    return isinstance(e, OSError) and not isinstance(getattr(e, "reason", None), FileNotFoundError)

@@ -6,8 +6,8 @@
 __all__ = ['SPLIT_SEED', 'SPLIT_MODES', 'LIMIT_SEED', 'HELD_OUT', 'FOLDS', 'MHC', 'ATTRIBUTION', 'RULES', 'load_loci',
            'load_table', 'own_split', 'merged', 'filter_loci', 'limit_loci', 'plant_answers', 'split_loci',
            'held_out_split', 'faithful_split', 'transfer_split', 'fold_split', 'clustered_z', 'order_bias',
-           'discrimination_pairs', 'faults', 'notes', 'order_checks', 'balance_checks', 'to_frame', 'check_loci',
-           'loci_card', 'build_bundled', 'simple_baselines', 'describe_loci', 'run_stage', 'run_card']
+           'trait_pairs', 'faults', 'notes', 'order_checks', 'balance_checks', 'to_frame', 'check_loci', 'loci_card',
+           'build_bundled', 'simple_baselines', 'describe_loci', 'run_stage', 'run_card']
 
 # %% ../nbs/13_data.ipynb #7bcf3dc9
 import inspect, itertools, tempfile
@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, read_json, sha256_file, stable_seed, unknown_name, write_json
-from .genes import BUNDLED, build_gene_tables, fetch_ideogram, leaks, load_genes
+from .genes import BUNDLED, build_gene_tables, fetch_ideogram, load_genes
 from .genes import table_fingerprint, write_parquet
 from .sources import CONFIDENCES, EVIDENCE_CLASSES, GOLD_COMMIT, GOLD_FILES, LOCUS_COLUMNS, MORE_COLUMNS
 from .sources import RETIRED_IDS, SPLITS, build_loci, check_row, gold_files, is_gold, read_loci, region_ids
-from .sources import same_trait, trait_family
+from .sources import leaks, same_trait, trait_family
 
 # %% ../nbs/13_data.ipynb #71a64518
 def load_loci(
@@ -262,7 +262,7 @@ def order_bias(
             "usual": int(usual[times.argmax()]) + 1, "usual_share": float(times.max() / len(n))}
 
 # %% ../nbs/13_data.ipynb #f11b8cbc
-def discrimination_pairs(
+def trait_pairs(
     loci:pd.DataFrame,   # held-out loci
 )->pd.DataFrame:         # one row a pair: gene_a, trait_a, gene_b, trait_b, and the fixed list with its place
     "Unordered pairs of causal genes of different traits that stand in one candidate list, each once."

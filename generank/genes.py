@@ -10,7 +10,7 @@ __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GE
            'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name', 'read_chain',
            'chromosome_lengths', 'lift_position', 'lift_rows', 'write_parquet', 'table_fingerprint', 'fetch_ideogram',
            'ideogram_table', 'coding_symbols', 'build_genes', 'build_synonyms', 'count_ordered', 'build_interest',
-           'load_interest', 'build_gene_tables', 'gene_card', 'names_gene', 'leaks']
+           'load_interest', 'build_gene_tables', 'gene_card']
 
 # %% ../nbs/10_genes.ipynb #930ef024
 import gzip, hashlib, re, shutil, subprocess, tarfile, zlib
@@ -482,25 +482,3 @@ def gene_card(genes:pd.DataFrame, origin:dict)->dict:
         "counts": {"genes": len(genes), "symbols": int(genes.symbol.nunique()),
                    **genes.biotype.value_counts().to_dict(),
                    "protein_coding_symbols": int(genes[genes.biotype == "protein_coding"].symbol.nunique())}}
-
-# %% ../nbs/10_genes.ipynb #f04a60d1
-def _plain(text:str)->str:
-    "Lower case, letters and digits only, one blank between words."
-    return " ".join(re.findall(r"[a-z0-9]+", str(text).lower()))
-
-def names_gene(trait:str, symbol:str, description:str="", synonyms=())->str|None:
-    "By what a trait names a gene, if it does (symbol, synonym, description): whole words of three characters or more."
-    words = f" {_plain(trait)} "
-    def there(name, least=3):
-        name = _plain(name)
-        return len(name) >= least and not name.isdigit() and f" {name} " in words
-    if there(symbol): return "symbol"
-    if any(map(there, synonyms)): return "synonym"
-    return "description" if there(re.sub(r" (\d+|alpha|beta)$", "", _plain(description)), 5) else None
-
-def leaks(loci:pd.DataFrame, genes:pd.DataFrame)->pd.DataFrame:
-    "Loci whose trait names the causal gene: locus_id, trait, causal_gene, by (see `names_gene`)."
-    about = genes.drop_duplicates("symbol").set_index("symbol").description.to_dict()
-    synonyms = load_synonyms().query("symbol in @loci.causal_gene").groupby("symbol").synonym.agg(list).to_dict()
-    by = [names_gene(t, g, about.get(g, ""), synonyms.get(g, ())) for t, g in zip(loci.trait, loci.causal_gene)]
-    return loci[["locus_id", "trait", "causal_gene"]].assign(by=by).dropna(subset="by")

@@ -6,21 +6,20 @@
 __all__ = ['SPLITS', 'LOCUS_COLUMNS', 'MORE_COLUMNS', 'TABLES', 'SOURCES', 'GOLD_COLUMNS', 'SPLIT_NAMES', 'GOLD_COMMIT',
            'GOLD_URL', 'GOLD_FILES', 'NEW_SETS', 'RETIRED_IDS', 'EVIDENCE_CLASSES', 'CONFIDENCES', 'GENERIC',
            'read_loci', 'raw_source', 'is_gold', 'as_list', 'read_pairs', 'read_hub', 'whole_row', 'check_row',
-           'fill_candidates', 'only_biotypes', 'region_ids', 'download', 'clean_trait', 'trait_family', 'same_trait',
-           'gold_files', 'read_gold', 'merge_duplicates', 'one_row_a_variant', 'build_loci', 'read_gold_loci']
+           'fill_candidates', 'only_biotypes', 'region_ids', 'clean_trait', 'trait_family', 'same_trait', 'gold_files',
+           'read_gold', 'names_gene', 'leaks', 'merge_duplicates', 'one_row_a_variant', 'build_loci', 'read_gold_loci']
 
 # %% ../nbs/12_sources.ipynb #32b8315c
-import json, logging, re, tempfile, unicodedata, urllib.error, urllib.request
+import json, logging, re, tempfile, unicodedata
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tenacity
 
-from .core import UserError, atomic_path, sha256_file, sha256_json, unknown_name
+from .core import UserError, download, sha256_file, sha256_json, unknown_name
 from .genes import BUNDLED, CHAIN, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_rows
-from .genes import load_genes, of_biotypes, rename_row
+from .genes import load_genes, load_synonyms, of_biotypes, rename_row
 from .readers import near, parse_gene_string, parse_list, read_table
 
 _log = logging.getLogger(__name__)
@@ -294,36 +293,6 @@ def region_ids(loci:pd.DataFrame)->pd.Series:
     first = pd.Series([min(c) for c in loci.candidates], dtype=object).groupby(label).min()
     return pd.Series(["region_" + first[i] for i in label], index=loci.index, dtype=object)
 
-# %% ../nbs/12_sources.ipynb #1b2271ea
-def download(
-    url:str,              # http(s):// or file:// address
-    path,                 # where the file is put
-    sha256:str,           # of the file's bytes; a file already there with this hash is kept
-    wait:float=1.0,       # seconds before the second of four attempts, doubled for each further one
-)->Path:                  # `path`
-    "Fetch a pinned file; `UserError` when the address can't be read or the content is another one."
-    path = Path(path)
-    if path.exists() and sha256_file(path) == sha256: return path
-    retry = tenacity.Retrying(stop=tenacity.stop_after_attempt(4), wait=tenacity.wait_exponential(multiplier=wait),
-                              retry=tenacity.retry_if_exception(_worth_retrying), reraise=True)
-    try: content = retry(_read_url, url)
-    except OSError as e:
-        raise UserError(f"{url} can't be read ({e}): check the network, or give the path of a copy.") from None
-    with atomic_path(path) as p: p.write_bytes(content)
-    if sha256_file(path) != sha256:
-        path.unlink()
-        raise UserError(f"{url} is not the pinned file (its sha256 is not {sha256}): nothing was kept.")
-    return path
-
-def _read_url(url:str)->bytes:
-    "The bytes at an address."
-    with urllib.request.urlopen(url, timeout=60) as response: return response.read()
-
-def _worth_retrying(e:BaseException)->bool:
-    "Network failures and a server's own (5xx, 429) may pass; a 404 won't."
-    if isinstance(e, urllib.error.HTTPError): return e.code >= 500 or e.code == 429
-    return isinstance(e, OSError) and not isinstance(getattr(e, "reason", None), FileNotFoundError)
-
 # %% ../nbs/12_sources.ipynb #35e5ae34
 GOLD_COMMIT = "a8aa2b011c57f1ee03e416fc699a5a029a0ab860"  # of GitHub opentargets/genetics-gold-standards
 GOLD_URL = ("https://raw.githubusercontent.com/opentargets/genetics-gold-standards/"
@@ -420,6 +389,28 @@ def read_gold(path)->pd.DataFrame:
     rows["pos"], rows["neg_log_pval"] = rows.pos.astype("int64"), neg_log_pval.astype(float)
     rows[["rsid", "pmid", "evidence_class"]] = rows[["rsid", "pmid", "evidence_class"]].replace("", None)
     return rows.drop(columns=["reported_trait", "set_label", "trait_id"])
+
+# %% ../nbs/12_sources.ipynb #f04a60d1
+def _plain(text:str)->str:
+    "Lower case, letters and digits only, one blank between words."
+    return " ".join(re.findall(r"[a-z0-9]+", str(text).lower()))
+
+def names_gene(trait:str, symbol:str, description:str="", synonyms=())->str|None:
+    "By what a trait names a gene, if it does (symbol, synonym, description): whole words of three characters or more."
+    words = f" {_plain(trait)} "
+    def there(name, least=3):
+        name = _plain(name)
+        return len(name) >= least and not name.isdigit() and f" {name} " in words
+    if there(symbol): return "symbol"
+    if any(map(there, synonyms)): return "synonym"
+    return "description" if there(re.sub(r" (\d+|alpha|beta)$", "", _plain(description)), 5) else None
+
+def leaks(loci:pd.DataFrame, genes:pd.DataFrame)->pd.DataFrame:
+    "Loci whose trait names the causal gene: locus_id, trait, causal_gene, by (see `names_gene`)."
+    about = genes.drop_duplicates("symbol").set_index("symbol").description.to_dict()
+    synonyms = load_synonyms().query("symbol in @loci.causal_gene").groupby("symbol").synonym.agg(list).to_dict()
+    by = [names_gene(t, g, about.get(g, ""), synonyms.get(g, ())) for t, g in zip(loci.trait, loci.causal_gene)]
+    return loci[["locus_id", "trait", "causal_gene"]].assign(by=by).dropna(subset="by")
 
 # %% ../nbs/12_sources.ipynb #2ef500b4
 def merge_duplicates(rows:pd.DataFrame)->pd.DataFrame:
