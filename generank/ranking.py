@@ -22,7 +22,7 @@ import pandas as pd
 
 import generank
 from .baselines import available, choice_probability, gene_prior, meaning_similarity, text_similarity
-from .core import UserError, WRITERS, inert, read_json, read_yaml, sha256_file, sha256_json
+from .core import UserError, WRITERS, printable, read_json, read_yaml, sha256_file, sha256_json
 from .core import unknown_name, write_json, write_table, write_text
 from .genes import BUNDLED, CHROMOSOMES, load_genes
 from .inference import ask_as_configured, read_lists
@@ -243,8 +243,12 @@ GENE_COLUMNS = ["locus_id", "trait", "gene", "rank", "probability", "nearest", "
 
 def _own(loci:pd.DataFrame, beside:pd.DataFrame, at)->pd.DataFrame:
     "The user's own columns, renamed where ours have the name."
-    own = [c for c in loci if c not in OUR_COLUMNS and not str(c).startswith("_")]
-    return loci.loc[list(at), own].rename(columns={c: f"your_{c}" for c in own if c in beside}).reset_index(drop=True)
+    own = loci[[c for c in loci if c not in OUR_COLUMNS and not str(c).startswith("_")]]
+    def number(c):   # numbers as numbers, so that -0.4 is no formula
+        found = pd.to_numeric(c, errors="coerce")
+        return found if (found.notna() == (c.notna() & (c != ""))).all() else c
+    own = own.apply(number).rename(columns={c: f"your_{c}" for c in own if c in beside})
+    return own.loc[list(at)].reset_index(drop=True)
 
 def gene_table(table:pd.DataFrame, loci:pd.DataFrame)->pd.DataFrame:
     "The long table: `GENE_COLUMNS` where they are known, the user's scores (L2G, PoPS), and the user's own columns."
@@ -341,7 +345,7 @@ def show(r:Ranking, console=None, genes:int=5, loci:int=10):
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-    console, plain = console or Console(), lambda v: Text(inert(str(v), False))
+    console, plain = console or Console(), lambda v: Text(printable(v))
     for l in r.loci.head(loci).itertuples():
         place = "" if pd.isna(l.pos) else f", {l.chrom}:{l.pos:,}"
         console.print(plain(f"{l.trait}{place}: {l.call}"), style="bold")
@@ -355,12 +359,13 @@ def show(r:Ranking, console=None, genes:int=5, loci:int=10):
 
 def page_data(r:Ranking)->dict:
     "What the page draws, as plain data."
-    def plain(v): return v.item() if isinstance(v, np.generic) and v == v else inert(v, False)
+    def plain(v):
+        return None if pd.isna(v) else v.item() if isinstance(v, np.generic) else printable(v) if isinstance(v, str) else v
     def records(t): return [[plain(v) for v in row] for row in t.itertuples(index=False)]
     tables = {i: records(t.drop(columns=["locus_id", "trait"])) for i, t in r.genes.groupby("locus_id", sort=False)}
     return {"columns": [str(c) for c in r.genes if c not in ("locus_id", "trait")],
             "genes": [tables[i] for i in r.loci.locus_id], "locusColumns": [str(c) for c in r.loci],
-            "loci": records(r.loci), "notes": [inert(n, False) for n in r.notes], "rejected": records(r.rejected),
+            "loci": records(r.loci), "notes": list(map(printable, r.notes)), "rejected": records(r.rejected),
             "places": {name: rest for name, *rest in records(r.places)}, "methods": r.about["methods"],
             "about": r.about["told"], "callFrom": CALL}
 
