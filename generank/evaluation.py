@@ -177,8 +177,10 @@ def evaluate(
 )->Evaluation:                 # {"runs", "comparisons", "primary", "secondary", "decomposition", "by_part", ...}
     "Score runs on the same loci, compare them in pairs: `comparisons` at every k, `primary` by the primary metric."
     k = sorted(dict.fromkeys(int(i) if float(i) == int(i) else i for i in k))
-    known = [*OVER_CHANCE, "mrr", "mrr_completed", "ndcg", "ndcg_completed", *(f"top_{i}" for i in k), None]
-    if primary not in known: raise unknown_name("primary metric", primary, known[:-1])
+    known = [*OVER_CHANCE, "mrr", "mrr_completed", "ndcg", "ndcg_completed", *(f"top_{i}" for i in k)]
+    if primary and primary not in known: raise unknown_name("primary metric", primary, known)
+    if draws < 1000: raise UserError(f"{draws} bootstrap draws are too few for an interval: give at least 1,000.")
+    if seed < 0: raise UserError(f"The seed is {seed}: give a whole number from 0.")
     if margin is not None and not margin > 0:
         raise UserError(f"The equivalence margin is {margin}: give a difference above 0 that would not matter.")
     controls = controls or {}
@@ -190,8 +192,7 @@ def evaluate(
     fused = {" + ".join(pair): pair for pair in combinations}
     kinds = {"arm": arms, "control": controls, "baseline": baselines, "combination": fused}
     runs = [_run_entry(resampled, n, k, parts, scores.get(n), kind) for kind, names in kinds.items() for n in names]
-    complete = resampled.known(arms[0], "mrr_completed")
-    primary = primary or ("mrr_over_chance" if complete else "mrr")
+    primary = primary or ("mrr_over_chance" if resampled.known(arms[0], "mrr_completed") else "mrr")
     measure = primary, estimand or default_estimand(primary)
     compared = _comparisons(resampled, pairs, family, k, measure, margin, parts, kinds)
     return Evaluation(_plain({"runs": runs, **compared}))
@@ -340,6 +341,7 @@ def run_stage(
 )->Evaluation:       # what metrics.json holds
     "Evaluate a run: `evaluation/metrics.json`, `comparisons.json` and `figures/*.{svg,png,csv,json}`."
     from generank.figures import save_chart
+    from generank.robustness import trait_discrimination
     out, s = Path(run_dir)/"evaluation", DEFAULTS | config["evaluation"]
     for name in s:
         if name not in DEFAULTS: raise unknown_name("evaluation parameter", name, DEFAULTS)
@@ -355,6 +357,9 @@ def run_stage(
     logged = {arm: [r for r in rows if r.get("reward") is not None] for arm, rows in curves.items()}
     slopes = {arm: _plain(training_slope(rows)) for arm, rows in logged.items() if len(rows) >= 8}
     s["estimand"] = s["estimand"] or default_estimand(s["primary"])
+    for p, answers in (a for a in asked if a[0]["perturbation"] == "both-traits"):
+        run = next(r for r in result["runs"] if r["name"] == p["arm"])
+        run["trait_discrimination"] = _plain(trait_discrimination(answers, s["draws"], s["seed"]))
     metrics = {**{c: s[c] for c in ("primary", "estimand", "split", "cluster_by", "draws", "seed", "k", "margin")},
                "n_loci": result["runs"][0]["n"], "n_clusters": result["runs"][0]["n_clusters"], "runs": result["runs"],
                "training": slopes, "baselines_not_run": missing}
@@ -437,6 +442,12 @@ def run_figures(
     note = "MRR over chance completes every list in random order, so that form and length of the lists don't count."
     size = metrics["n_loci"], metrics["n_clusters"]
     if pairs: charts.append(figures.paired_differences(pairs, *size, xlabel=name, note=note))
+    if told := [r for r in runs if r.get("trait_discrimination")]:
+        charts.append(figures.main_comparison(told, ["trait_discrimination"], "trait_discrimination"))
+        pairs = told[0]["trait_discrimination"]
+        charts[-1].caption = (f"How often the asked trait's gene ranks above another trait's gene in the same list "
+                              f"({pairs['n_pairs']} pairs of genes, {pairs['n_regions']} regions). One half is blind "
+                              "to the trait. Bars are 95 % intervals, whole regions resampled.")
     if any(r.get("by_evidence_class") for r in runs): charts.append(figures.evidence_classes(runs))
     if curves: charts.append(figures.reward_curve(curves, metrics["training"]))
     watched = [arm for arm, rows in curves.items() if any(r.get("monitor/list_length") is not None for r in rows)]
@@ -445,7 +456,7 @@ def run_figures(
 # %% ../nbs/55_evaluation.ipynb #29d507c6
 def perturbed_answers(run_dir, config:dict)->list[tuple]:
     "(probe, its answers) of every probe of the profile that could be asked."
-    files = [(p, Path(run_dir)/"probes"/p["arm"]/f"{p['name']}.parquet") for p in config.get("probes") or []]
+    files = [(p, Path(run_dir)/"probes"/p["arm"]/f"{p['name']}.parquet") for p in config.get("perturbations") or []]
     for _, file in files:
         if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
     return [(p, answers) for p, file in files if len(answers := pd.read_parquet(file))]
@@ -459,10 +470,10 @@ def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->
     score = lambda table: score_responses(table, s["k"], None, s["cluster_by"])
     found = _plain(robustness(asked, answers, score, s["split"], s["cluster_by"], s["draws"], s["seed"]))
     found["layers"] = _plain(layer_summary(layers, draws=s["draws"], seed=s["seed"])) if layers else None
-    for p in config.get("probes") or []:
+    for p in config.get("perturbations") or []:
         known = {"arm": p["arm"], "perturbation": p["perturbation"]}
-        found["probes"].setdefault(p["name"], known | {"not_said": "too many of the loci have the same trait"})
-    if not found["probes"] and not layers and not any(found["reasoning"].values()): return {}, votes
-    calibrated = {n: r for n, r in found["probes"].items() if "raw" in r.get("calibration", {})}
+        found["perturbations"].setdefault(p["name"], known | {"not_said": "too many of the loci have the same trait"})
+    if not found["perturbations"] and not layers and not any(found["reasoning"].values()): return {}, votes
+    calibrated = {n: r for n, r in found["perturbations"].items() if "raw" in r.get("calibration", {})}
     charts = [calibration_chart(r["calibration"], r["arm"], f"calibration_{n}") for n, r in calibrated.items()]
     return found, charts + ([layer_chart(found["layers"])] if layers else []) + votes
