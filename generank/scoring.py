@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OVER_CHANCE', 'RATES', 'CUT_OFF', 'ESTIMANDS', 'PARTS', 'place', 'gain', 'expected_gain', 'over_chance', 'tied_ranks',
-           'credits', 'score_responses', 'metric_names', 'join_folds', 'Resampled', 'summarise', 'answer_rates',
-           'comparison', 'adjust', 'decompose', 'decompose_shares', 'pooled_difference']
+           'right_places', 'credits', 'score_responses', 'metric_names', 'join_folds', 'Resampled', 'summarise',
+           'answer_rates', 'comparison', 'adjust', 'decompose', 'decompose_shares', 'pooled_difference']
 
 # %% ../nbs/51_scoring.ipynb #ef0af7c2
 import math
@@ -46,25 +46,36 @@ def gain(measure:str, rank)->np.ndarray:
 def expected_gain(
     measure:str,   # "mrr", "ndcg" or "top_k" with a number for k
     low, high,     # best and worst possible rank of the causal gene, 1 = first; `low` is 0 where it is absent
+    several=1,     # labelled genes among the places low..high; the best of them counts
 )->np.ndarray:     # in [0, 1]
-    "Expected gain of ranks that are uniform on low..high; 0 where the gene is absent."
-    low, high = np.asarray(low), np.asarray(high)
+    "Expected gain of ranks that are uniform on low..high, of the best of `several`; 0 where the gene is absent."
+    low, high, several = np.asarray(low), np.asarray(high), np.asarray(several)
+    if (several > 1).any():   # of C(n, m) ways to place m genes on n places, the least is j in C(n - j, m - 1)
+        least = lambda n, m: np.array([math.comb(n - j, m - 1) for j in range(1, n - m + 2)]) / math.comb(n, m)
+        best = lambda l, h, m: least(h - l + 1, m) @ gain(measure, np.arange(l, h - m + 2)) if l else 0.0
+        return np.array([best(*map(int, row)) for row in zip(*np.broadcast_arrays(low, high, several))])
     total = np.append(0.0, np.cumsum(gain(measure, np.arange(1, high.max(initial=0) + 1))))
     mean = (total[high] - total[np.maximum(low, 1) - 1]) / (high - low + 1)
     return np.where(low == high, gain(measure, np.maximum(low, 1)), mean) * (low > 0)
 
-def over_chance(mrr, candidates)->np.ndarray:
+def over_chance(mrr, candidates, several=1)->np.ndarray:
     "Reciprocal ranks of completed lists, each less what a random order of so many candidates earns: 0 is chance."
-    return mrr - expected_gain("mrr", np.ones(len(candidates), int), candidates)
+    return mrr - expected_gain("mrr", np.ones(len(candidates), int), candidates, several)
 
-def tied_ranks(values, place:int)->tuple[int, int]:
-    "The best and the worst rank, ties in any order, of one value (at `place`) among `values`, the highest first."
-    return 1 + int((values > values[place]).sum()), int((values >= values[place]).sum())
+def tied_ranks(values, places)->tuple[int, int, int]:
+    "Best and worst rank, ties in any order, of the best of the values at `places`, and how many of these tie there."
+    best = max(values[i] for i in places)
+    return 1 + int((values > best).sum()), int((values >= best).sum()), sum(values[i] == best for i in places)
 
-def credits(low, high, k=(1, 3, 5, 7), index=None)->pd.DataFrame:
+def right_places(loci)->list[list[int]]:
+    "Where in its candidates each row's labelled genes stand: `causal_genes` where the table has them, else the one."
+    labelled = loci.causal_genes if "causal_genes" in loci else [[g] for g in loci.causal_gene]
+    return [[i for i, c in enumerate(known) if c in set(genes)] for known, genes in zip(loci.candidates, labelled)]
+
+def credits(low, high, k=(1, 3, 5, 7), index=None, several=1)->pd.DataFrame:
     "Every measure of some ranks (see `expected_gain`): the columns mrr, ndcg and top_k."
     measures = ("mrr", "ndcg", *(f"top_{i}" for i in k))
-    return pd.DataFrame({m: expected_gain(m, low, high) for m in measures}, index=index)
+    return pd.DataFrame({m: expected_gain(m, low, high, several) for m in measures}, index=index)
 
 # %% ../nbs/51_scoring.ipynb #8f228999
 OVER_CHANCE = ("mrr_over_chance", "likelihood_over_chance")   # of the lists, and of the candidates' likelihoods
@@ -82,8 +93,9 @@ def score_responses(
     frame = responses if read else read_responses(responses, name)
     first_run = frame.layout.iloc[0] == "first run"
     places = _places(frame, scoring or ("lenient" if first_run else "strict"), first_run)
-    rank, listed, valid, low, high, untagged = np.fromiter(places, np.dtype((int, 6)), len(frame)).T
-    raw, completed = credits(rank, rank, k), credits(low, high, k).assign(rank=(low + high) / 2)
+    rank, listed, valid, low, high, several, untagged = np.fromiter(places, np.dtype((int, 7)), len(frame)).T
+    raw, completed = credits(rank, rank, k), credits(low, high, k, several=several)
+    completed["rank"] = low - 1 + (high - low + 2) / (several + 1)
     if first_run: completed[:] = np.nan
     table = pd.DataFrame({"locus": frame.locus, "rank": rank, "listed": listed, "valid": valid})
     table = table.join(raw).join(completed.add_suffix("_completed")).assign(**_over_chance(frame, completed.mrr))
@@ -114,18 +126,21 @@ def _over_chance(frame, mrr)->dict:
     if "candidates" not in frame: return dict.fromkeys(OVER_CHANCE, np.nan)
     sizes = frame.candidates.map(lambda c: len(set(c))).to_numpy()
     scored = "scores" in frame and frame.scores.notna().all()
-    out = {"mrr_over_chance": over_chance(mrr, sizes), "likelihood_over_chance": np.nan}
+    right = right_places(frame)
+    several = np.array(list(map(len, right)))
+    out = {"mrr_over_chance": over_chance(mrr, sizes, several), "likelihood_over_chance": np.nan}
     if not scored: return out
-    rows = zip(frame.scores, frame.candidates, frame.causal_gene)
-    ends = np.array([tied_ranks(np.asarray(s, dtype=float), list(c).index(g)) for s, c, g in rows]).T
-    return out | {"likelihood_over_chance": over_chance(expected_gain("mrr", *ends), sizes)}
+    ends = np.array([tied_ranks(np.asarray(s, dtype=float), places) for s, places in zip(frame.scores, right)]).T
+    return out | {"likelihood_over_chance": over_chance(expected_gain("mrr", *ends), sizes, several)}
 
 def _places(frame, mode, first_run):
     "What `place` finds in each answer, and whether it has no tag; one answer at a time, to bound memory."
-    candidates = (None for _ in frame.index) if first_run else map(list, frame.candidates)
-    for text, gene, known in zip(frame.text.tolist(), frame.causal_gene.tolist(), candidates):
-        answer = parse_answer(text, known, mode=mode)
-        yield *place(answer.genes, gene, known), "no_tag" in answer.problems
+    candidates = [None] * len(frame) if first_run else [*map(list, frame.candidates)]
+    right = [[]] * len(frame) if first_run else right_places(frame)
+    for text, gene, known, places in zip(frame.text.tolist(), frame.causal_gene.tolist(), candidates, right):
+        answer, genes = parse_answer(text, known, mode=mode), [known[i] for i in places] or [gene]
+        found = place(answer.genes, min(genes, key=lambda g: answer.rank(g) or math.inf), known)
+        yield *found, 1 if found[0] else len(genes), "no_tag" in answer.problems
 
 def _locus_columns(frame, cluster_by, name)->pd.DataFrame:
     "What belongs to a locus and not to an answer: its cluster, causal gene, and the columns that baselines read."
@@ -135,7 +150,7 @@ def _locus_columns(frame, cluster_by, name)->pd.DataFrame:
     once = frame.drop_duplicates("locus").set_index("locus")
     lacks = once.index[once[cluster_by].isna()]
     if len(lacks): raise UserError(f"{name}: locus {lacks[0]} has no {cluster_by}.")
-    columns = [c for c in ("causal_gene", "candidates", "trait", "layout") if c in once]
+    columns = [c for c in ("causal_gene", "causal_genes", "candidates", "trait", "layout") if c in once]
     return once[columns].assign(cluster=once[cluster_by])
 
 # %% ../nbs/51_scoring.ipynb #f624afd7
