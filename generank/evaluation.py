@@ -177,8 +177,10 @@ def evaluate(
 )->Evaluation:                 # {"runs", "comparisons", "primary", "secondary", "decomposition", "by_part", ...}
     "Score runs on the same loci, compare them in pairs: `comparisons` at every k, `primary` by the primary metric."
     k = sorted(dict.fromkeys(int(i) if float(i) == int(i) else i for i in k))
-    known = [*OVER_CHANCE, "mrr", "mrr_completed", "ndcg", "ndcg_completed", *(f"top_{i}" for i in k), None]
-    if primary not in known: raise unknown_name("primary metric", primary, known[:-1])
+    known = [*OVER_CHANCE, "mrr", "mrr_completed", "ndcg", "ndcg_completed", *(f"top_{i}" for i in k)]
+    if primary and primary not in known: raise unknown_name("primary metric", primary, known)
+    if draws < 1000: raise UserError(f"{draws} bootstrap draws are too few for an interval: give at least 1,000.")
+    if seed < 0: raise UserError(f"The seed is {seed}: give a whole number from 0.")
     if margin is not None and not margin > 0:
         raise UserError(f"The equivalence margin is {margin}: give a difference above 0 that would not matter.")
     controls = controls or {}
@@ -190,8 +192,7 @@ def evaluate(
     fused = {" + ".join(pair): pair for pair in combinations}
     kinds = {"arm": arms, "control": controls, "baseline": baselines, "combination": fused}
     runs = [_run_entry(resampled, n, k, parts, scores.get(n), kind) for kind, names in kinds.items() for n in names]
-    complete = resampled.known(arms[0], "mrr_completed")
-    primary = primary or ("mrr_over_chance" if complete else "mrr")
+    primary = primary or ("mrr_over_chance" if resampled.known(arms[0], "mrr_completed") else "mrr")
     measure = primary, estimand or default_estimand(primary)
     compared = _comparisons(resampled, pairs, family, k, measure, margin, parts, kinds)
     return Evaluation(_plain({"runs": runs, **compared}))
@@ -264,6 +265,7 @@ def pool_pairs(
     loci=None, genes=None,     # for baselines, where the run folder holds no data/loci.parquet
     metrics=None,              # some of `metric_names(k)`; None: all
     estimand:str="locus_mean", # or "region_mean": the mean of each region first
+    margin:float=None,         # of equivalence; None: no such test
 )->dict:                       # (a, b) -> {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
     "Comparisons for each training seed and pooled over seeds, with seed and locus variance apart."
     names = list(dict.fromkeys(n for pair in pairs for n in pair))
@@ -285,7 +287,7 @@ def pool_pairs(
             clusters = first.clusters
             if estimand == "region_mean":
                 one, two, clusters = *(means_by_cluster(v, clusters) for v in (one, two)), pd.unique(clusters)
-            measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips)
+            measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips, margin)
         found[a, b] = _plain({"a": a, "b": b, "split": split, "n": first.n, "n_clusters": first.n_clusters,
                               "seeds": labels, "metrics": measured})
     return found
@@ -302,12 +304,19 @@ def _recorded_scores(folder, names, split, k, loci, genes)->tuple:
     if len(folders) > 1: check_parts(folders)
     baselines, arms = ([n for n in names if (n in BASELINES) == baseline] for baseline in (True, False))
     if loci is None and baselines: loci = _recorded_loci(folders[0], configs[0])
-    files = {n: [f/"responses"/f"{n}.parquet" for f in folders] for n in arms}
+    files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
     cluster_by = (configs[0].get("evaluation") or {}).get("cluster_by")
     training = None if loci is None else training_loci(loci)
     resampled, *_ = gather(files, k, cluster_by, None, loci, baselines, genes, draws=1, training=training)
     return str(configs[0].get("seed", folders[0].name)), resampled
+
+def _answer_file(folder, config, name:str)->Path:
+    "The answers of a recorded arm, or of an arm under a condition: `grpo-rank, traits shuffled`."
+    arm, _, condition = name.partition(", ")
+    asked = config.get("perturbations") or config.get("probes") or []   # the earlier name
+    found = [p["name"] for p in asked if condition and (p["arm"], p["perturbation"]) == (arm, "shuffled-traits")]
+    return folder/"probes"/arm/f"{found[0]}.parquet" if found else folder/"responses"/f"{name}.parquet"
 
 def check_parts(folders):
     "Raise a `UserError` unless recorded runs have one seed, and gave the same answers where they asked the same arm."
@@ -340,6 +349,7 @@ def run_stage(
 )->Evaluation:       # what metrics.json holds
     "Evaluate a run: `evaluation/metrics.json`, `comparisons.json` and `figures/*.{svg,png,csv,json}`."
     from generank.figures import save_chart
+    from generank.robustness import trait_discrimination
     out, s = Path(run_dir)/"evaluation", DEFAULTS | config["evaluation"]
     for name in s:
         if name not in DEFAULTS: raise unknown_name("evaluation parameter", name, DEFAULTS)
@@ -355,6 +365,9 @@ def run_stage(
     logged = {arm: [r for r in rows if r.get("reward") is not None] for arm, rows in curves.items()}
     slopes = {arm: _plain(training_slope(rows)) for arm, rows in logged.items() if len(rows) >= 8}
     s["estimand"] = s["estimand"] or default_estimand(s["primary"])
+    for p, answers in (a for a in asked if a[0]["perturbation"] == "both-traits"):
+        run = next(r for r in result["runs"] if r["name"] == p["arm"])
+        run["trait_discrimination"] = _plain(trait_discrimination(answers, s["draws"], s["seed"]))
     metrics = {**{c: s[c] for c in ("primary", "estimand", "split", "cluster_by", "draws", "seed", "k", "margin")},
                "n_loci": result["runs"][0]["n"], "n_clusters": result["runs"][0]["n_clusters"], "runs": result["runs"],
                "training": slopes, "baselines_not_run": missing}
@@ -437,6 +450,12 @@ def run_figures(
     note = "MRR over chance completes every list in random order, so that form and length of the lists don't count."
     size = metrics["n_loci"], metrics["n_clusters"]
     if pairs: charts.append(figures.paired_differences(pairs, *size, xlabel=name, note=note))
+    if told := [r for r in runs if r.get("trait_discrimination")]:
+        charts.append(figures.main_comparison(told, ["trait_discrimination"], "trait_discrimination"))
+        pairs = told[0]["trait_discrimination"]
+        charts[-1].caption = (f"How often the asked trait's gene ranks above another trait's gene in the same list "
+                              f"({pairs['n_pairs']} pairs of genes, {pairs['n_regions']} regions). One half is blind "
+                              "to the trait. Bars are 95 % intervals, whole regions resampled.")
     if any(r.get("by_evidence_class") for r in runs): charts.append(figures.evidence_classes(runs))
     if curves: charts.append(figures.reward_curve(curves, metrics["training"]))
     watched = [arm for arm, rows in curves.items() if any(r.get("monitor/list_length") is not None for r in rows)]
@@ -445,7 +464,7 @@ def run_figures(
 # %% ../nbs/55_evaluation.ipynb #29d507c6
 def perturbed_answers(run_dir, config:dict)->list[tuple]:
     "(probe, its answers) of every probe of the profile that could be asked."
-    files = [(p, Path(run_dir)/"probes"/p["arm"]/f"{p['name']}.parquet") for p in config.get("probes") or []]
+    files = [(p, Path(run_dir)/"probes"/p["arm"]/f"{p['name']}.parquet") for p in config.get("perturbations") or []]
     for _, file in files:
         if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
     return [(p, answers) for p, file in files if len(answers := pd.read_parquet(file))]
@@ -459,10 +478,10 @@ def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->
     score = lambda table: score_responses(table, s["k"], None, s["cluster_by"])
     found = _plain(robustness(asked, answers, score, s["split"], s["cluster_by"], s["draws"], s["seed"]))
     found["layers"] = _plain(layer_summary(layers, draws=s["draws"], seed=s["seed"])) if layers else None
-    for p in config.get("probes") or []:
+    for p in config.get("perturbations") or []:
         known = {"arm": p["arm"], "perturbation": p["perturbation"]}
-        found["probes"].setdefault(p["name"], known | {"not_said": "too many of the loci have the same trait"})
-    if not found["probes"] and not layers and not any(found["reasoning"].values()): return {}, votes
-    calibrated = {n: r for n, r in found["probes"].items() if "raw" in r.get("calibration", {})}
+        found["perturbations"].setdefault(p["name"], known | {"not_said": "too many of the loci have the same trait"})
+    if not found["perturbations"] and not layers and not any(found["reasoning"].values()): return {}, votes
+    calibrated = {n: r for n, r in found["perturbations"].items() if "raw" in r.get("calibration", {})}
     charts = [calibration_chart(r["calibration"], r["arm"], f"calibration_{n}") for n, r in calibrated.items()]
     return found, charts + ([layer_chart(found["layers"])] if layers else []) + votes
