@@ -110,7 +110,7 @@ def _sweep(profile, sweeps, out, param, dry_run, as_json, **how):
 
 def _show_plan(run, clean:bool, as_json:bool):
     "Print what a run would do."
-    from generank.machines import in_the_way, machine, memory_needed, needs, obstacles
+    from generank.machines import machine, needs, needs_lines, obstacles
     from generank.pipeline import forecast, forecast_lines, plan
     if clean: run.manifest = {"stages": {}}
     config, steps = run.config, plan(run)
@@ -123,7 +123,7 @@ def _show_plan(run, clean:bool, as_json:bool):
     typer.echo(f"{run.dir}: profile {config['profile']}, seed {config['seed']}, model {config['model']['name']}")
     for change in run.changed: typer.echo(f"changed since the last run: {change}")
     for unit, todo in steps: typer.echo(f"{str(unit):28} {todo}")
-    for line in [*forecast_lines(forecast(run)), *memory_needed(config), *in_the_way(config)]: typer.echo(line)
+    for line in [*forecast_lines(forecast(run)), *needs_lines(config)]: typer.echo(line)
 
 # %% ../nbs/66_cli.ipynb #229fd069
 @app.command(epilog="Example: generank runs; generank runs runs/laptop runs/seed-2")

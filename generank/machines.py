@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'BYTES', 'GATED', 'KEYS', 'OPTIONAL', 'COLAB_NOTEBOOKS', 'CELL', 'weights_gb', 'measured_gb', 'needs',
-           'machine', 'obstacles', 'memory_needed', 'in_the_way', 'Check', 'checks', 'examine', 'settings_ini',
-           'first_cell', 'prepare']
+           'machine', 'obstacles', 'needs_lines', 'Check', 'checks', 'examine', 'settings_ini', 'first_cell', 'prepare']
 
 # %% ../nbs/64_machines.ipynb #7a59b602
 import os, platform, re, shutil, subprocess, sys
@@ -159,18 +158,14 @@ def obstacles(
     return said + _missing_models(wanted, here)
 
 # %% ../nbs/64_machines.ipynb #9dcd656b
-def memory_needed(config:dict)->list[str]:
-    "What is known of the memory that a profile takes, as one line of the plan."
-    wanted = needs(config)
+def needs_lines(config:dict)->list[str]:
+    "For the plan: what is known of the memory that a profile takes, and why it will not run here, if so."
+    wanted, said = needs(config), obstacles(config, machine())
     parts = [f"the weights alone take {wanted['weights_gb']} GiB"] if wanted["weights_gb"] is not None else []
     if wanted["measured_gb"]: parts.append(f"training took {wanted['measured_gb']:.1f} GiB when it was recorded")
     has = hardware()["memory_gb"] or "an unknown amount of"
-    return [f"memory: {', '.join(parts) or 'unknown'}; this machine has {has} GiB"]
-
-def in_the_way(config:dict)->list[str]:
-    "Why a profile will not run here, for the plan; no line where nothing is known to be in the way."
-    said = obstacles(config, machine())
-    return [f"this will not run here: {'; '.join(said)}"] if said else []
+    memory = f"memory: {', '.join(parts) or 'unknown'}; this machine has {has} GiB"
+    return [memory, f"this will not run here: {'; '.join(said)}"] if said else [memory]
 
 # %% ../nbs/64_machines.ipynb #661228c2
 @dataclass(frozen=True)
