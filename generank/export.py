@@ -21,11 +21,8 @@ from .sources import LOCUS_COLUMNS, SPLITS
 from .store import adapter_hash, model_identity
 
 # %% ../nbs/43_export.ipynb #e22880b5
-def base_model(
-    adapter,           # folder of a LoRA adapter
-    model:str=None,    # name, Hub id or folder of the base model; None: the run's
-)->dict:               # name, revision, dtype, as `load_model` takes them
-    "The model that an adapter belongs to."
+def base_model(adapter, model:str=None)->dict:
+    "The model that an adapter (its folder) belongs to, as `load_model` takes it: `model`, else the run's."
     if model is not None: return {"name": model, "revision": None, "dtype": "float32"}
     if not (run := run_of(adapter)):
         raise UserError(f"{adapter} lies in no run, so its base model is unknown: name it by --model.")
@@ -231,7 +228,7 @@ def export_adapter(
     private:bool=True,      # hub
 )->str:                     # the folder, the file or the address
     "Merge an adapter, convert it, or push it."
-    if to not in ("merged", "gguf", "hub"): raise unknown_name("target of an export", to, ["merged", "gguf", "hub"])
+    if to not in (known := ("merged", "gguf", "hub")): raise unknown_name("target of an export", to, known)
     if not (Path(adapter)/"adapter_config.json").exists():
         raise UserError(f"{adapter} holds no adapter (adapter_config.json): name a trained arm's folder.")
     base, adapter = base_model(adapter, model), Path(adapter)

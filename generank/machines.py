@@ -37,19 +37,14 @@ def weights_gb(
     each = 0.5 if model["quantization"] == "4bit" else BYTES[choose_dtype(model["dtype"])]
     return round(billions * 1e9 * each / 2**30, 1)
 
-def measured_gb(
-    profile:str,          # name of a profile
-    results=None,         # where recorded runs stand; None: `results/` of the clone
-)->float|None:            # GiB; None where no recorded run tells
-    "The highest memory that a recorded run of a profile reached in training."
+def measured_gb(profile:str, results=None)->float|None:
+    "The most memory in GiB that recorded runs of a profile (in `results`, else the clone's) took in training."
     records = Path(results or REPOSITORY/"results").glob(f"{profile}/*/models/*/training.json")
     return max((p for f in records if (p := read_json(f).get("memory_gb")) is not None), default=None)
 
 # %% ../nbs/64_machines.ipynb #97e56b87
-def needs(
-    config:dict,          # a resolved profile
-)->dict:                  # cards, capability, packages, models, weights_gb, measured_gb, key
-    "What a profile asks of a machine, as far as its settings tell."
+def needs(config:dict)->dict:
+    "What a profile asks of a machine: cards, capability, packages, models, weights_gb, measured_gb, key."
     grpo, trl, ask = config["grpo"], config["grpo"]["trl"], config["inference"]
     trains = any(a["training"] != "none" for a in config["arms"])
     samples = any(a["training"] == "grpo" for a in config["arms"])
@@ -132,11 +127,8 @@ def _missing_models(wanted:dict, here:dict)->list[str]:
     return said
 
 # %% ../nbs/64_machines.ipynb #d452a9d9
-def obstacles(
-    config:dict,          # a resolved profile
-    here:dict,            # as `machine` gives it
-)->list[str]:             # empty: nothing known is in the way
-    "Why a profile will not run on a machine."
+def obstacles(config:dict, here:dict)->list[str]:
+    "Why a profile will not run on a machine (as `machine` gives it); empty where nothing known is in the way."
     wanted, cards, said = needs(config), here["cards"], []
     if wanted["cards"] > len(cards):
         plural = "s" * (wanted["cards"] > 1)
@@ -213,10 +205,8 @@ def _notebooks_check()->Check:
     except UserError as e: return Check("notebooks", "fault", str(e))
     return Check("notebooks", "ok", "beside the library")
 
-def checks(
-    here:dict,            # as `machine` gives it
-)->list[Check]:
-    "What was looked at, one thing after another."
+def checks(here:dict)->list[Check]:
+    "What was looked at on a machine (as `machine` gives it), one thing after another."
     def extra(package, what, how):
         version = here["packages"][package]
         return Check(package, "ok", version) if version else Check(package, "absent", f"not installed; {what}: {how}")
@@ -241,10 +231,8 @@ def checks(
         Check("keys", "ok", ", ".join(f"{k} is {'set' if k in here['keys'] else 'not set'}" for k in KEYS))]
 
 # %% ../nbs/64_machines.ipynb #98ca25eb
-def examine(
-    profile:str="laptop",     # the profile that must run here: a name, or a path to a YAML file
-)->dict:                      # "ok", "checks", "profiles": name -> obstacles
-    "Look at this machine: passed where there is no fault and the profile asked for will run."
+def examine(profile:str="laptop")->dict:
+    "Look at this machine: `ok` where no check finds a fault and the profile (name or YAML file) will run here."
     configs = {name: resolve(name) for name in dict.fromkeys([*profile_names(), profile])}
     here = machine()
     found, against = checks(here), {name: obstacles(config, here) for name, config in configs.items()}

@@ -71,10 +71,8 @@ def build_prompt(
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
 
 # %% ../nbs/20_prompts.ipynb #fa1404cd
-def make_styles(
-    texts:dict,           # name -> {reasoning, genes, listed}
-)->dict[str, Style]:      # name -> style
-    "Styles from plain data; a wrong field is a `UserError` that names the style."
+def make_styles(texts:dict)->dict[str, Style]:
+    "Styles from plain data, {name: {reasoning, genes, listed}}; a wrong field is a `UserError` that names the style."
     made, known = {}, [f.name for f in fields(Style)]
     for name, text in texts.items():
         for key in text:
@@ -84,11 +82,8 @@ def make_styles(
         made[name] = Style(**{"reasoning": "", **text})
     return made
 
-def asked_as(
-    config:dict,          # a profile as plain data
-    arm:dict=None,        # one of its arms, whose `style` overrides the profile's
-)->dict:                  # `style` (a name, or a `Style` of the profile's own) and `descriptions`, for `build_prompt`
-    "How an arm is trained and asked."
+def asked_as(config:dict, arm:dict=None)->dict:
+    "`style` (a name, or a `Style` of the profile's own) and `descriptions`: how an arm is trained and asked."
     name = (arm or {}).get("style") or config["prompts"]["style"]
     return {**config["prompts"], "style": make_styles(config.get("styles") or {}).get(name, name)}
 

@@ -19,10 +19,8 @@ from .prompts import STYLES
 log = logging.getLogger(__name__)
 
 # %% ../nbs/40_store.ipynb #0a6bd4b8
-def read_records(
-    path,                       # file of JSON lines
-)->tuple[dict, int]:            # key -> record, and the number of bytes up to the end of the last whole line
-    "The records of a store's file; broken lines are left out."
+def read_records(path)->tuple[dict, int]:
+    "The records of a store's file by key, broken lines left out, and its bytes up to the end of the last whole line."
     rows, end = {}, 0
     data = Path(path).read_bytes() if Path(path).exists() else b""
     for number, line in enumerate(data.splitlines(keepends=True), 1):

@@ -200,10 +200,8 @@ def choose_executor(name:str, folder, slurm=())->Processes:
     except ImportError: raise UserError("submitit is not installed: pip install 'generank[slurm]'.") from None
     return Jobs(Path(folder)/".submitit", *(("slurm", settings, 5.0) if name == "slurm" else ("local", settings, 0.2)))
 
-def slurm_settings(
-    given=(),        # texts such as "partition=gpu", "gpus_per_node=1", "timeout_min=720"; the values in YAML
-)->dict:             # parameters of submitit's AutoExecutor: its own names, and Slurm's with the prefix slurm_
-    "What to ask the cluster for; a name that submitit does not know is a `UserError`."
+def slurm_settings(given=())->dict:
+    "Parameters of submitit's AutoExecutor, out of texts such as `partition=gpu`; Slurm's own get the prefix slurm_."
     from submitit import AutoExecutor, SlurmExecutor
     own, slurm = AutoExecutor._typed_parameters(), SlurmExecutor._valid_parameters()
     made = {"timeout_min": 720}
@@ -258,16 +256,13 @@ def _run_all(grid, jobs, executor, one)->dict:
 
 # %% ../nbs/65_sweeps.ipynb #461bf724
 def sweep(
-    profile:str,          # a name or a path
-    sweeps,               # texts such as "seed=1,2,3"
+    profile:str, sweeps,  # a profile's name or path; texts such as "seed=1,2,3"
     out=None,             # the sweep's folder; None: runs/<profile>-sweep
     overrides=(),         # settings that all runs share
     jobs:int=None,        # runs side by side; None: one on this machine, all on a cluster
     resume:bool=False, clean:bool=False,   # continue what the folder holds; start over
-    cell_timeout:int=None,   # seconds that one cell may take
-    display=None,         # None: stderr
-    executor:str="processes",   # a name of `EXECUTORS`
-    slurm=(),             # what to ask the cluster for, texts such as "partition=gpu"
+    cell_timeout:int=None, display=None,   # seconds that one cell may take; None: stderr
+    executor:str="processes", slurm=(),    # a name of `EXECUTORS`; texts such as "partition=gpu"
 )->Path:                  # the table of results, `sweep.csv`
     "Run every combination of some settings. All settings are checked before the first run starts."
     from generank.pipeline import Display, RunFailed, check_folder, empty, locked
