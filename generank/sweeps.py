@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN', 'commands', 'Settings', 'Gpu', 'Hours', 'Secrets',
-           'Price', 'Packaged', 'Point', 'axis', 'points', 'checked_points', 'read_sweep', 'save_plan', 'results',
+           'Price', 'Named', 'Point', 'axis', 'points', 'checked_points', 'read_sweep', 'save_plan', 'results',
            'save_results', 'Processes', 'Command', 'Jobs', 'choose_executor', 'slurm_settings', 'sweep', 'download',
            'command', 'run_arguments', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'option', 'download_command',
            'run_command', 'infer_command', 'fetch_command', 'sweep_command']
@@ -413,7 +413,7 @@ Gpu = Annotated[str, option("Kind of card: T4, L4, A100-80GB, H100, H100:2; none
 Hours = Annotated[float, option("Time-out, at most 24; the same command goes on.")]
 Secrets = Annotated[list[str], option("A secret that Modal keeps; repeatable. Default: huggingface.", "--secret")]
 Price = Annotated[float, option("Of the machine, for the manifest. Default: unknown.", "--price-per-hour", min=0)]
-Packaged = Annotated[str, option("A profile of the package.")]
+Named = Annotated[str, option("A profile of the package.")]
 
 @commands.command("download", epilog="Example: generank modal download meta-llama/Llama-3.1-8B-Instruct")
 def download_command(model:Annotated[str, typer.Argument(help="Hub id.")],
@@ -424,7 +424,7 @@ def download_command(model:Annotated[str, typer.Argument(help="Hub id.")],
 @commands.command("run", epilog="Example: generank modal run a100-seed-1 --gpu A100-80GB --price-per-hour 2.5")
 def run_command(
     name:Annotated[str, typer.Argument(help="Of the run, in the volume and in runs/ here.")],
-    profile:Packaged="a100", param:Settings=[], gpu:Gpu="H100", hours:Hours=12, secret:Secrets=[], price:Price=None):
+    profile:Named="a100", param:Settings=None, gpu:Gpu="H100", hours:Hours=12, secret:Secrets=None, price:Price=None):
     "Run an experiment there and fetch it into runs/NAME. Prints the report's path."
     asked = run_arguments(name, settings(profile, param, price))
     made = _started(gpu, hours, secret, lambda f: f["command"].remote(*asked))
@@ -435,7 +435,7 @@ def run_command(
 @commands.command("infer", epilog="Example: generank modal infer big -p model.name=Qwen/Qwen2.5-72B-Instruct "
                                   "--gpu H100:4")
 def infer_command(
-    name:Annotated[str, typer.Argument(help="Of the file of answers.")], profile:Packaged="a100", param:Settings=None,
+    name:Annotated[str, typer.Argument(help="Of the file of answers.")], profile:Named="a100", param:Settings=None,
     adapter:Annotated[str, option("Adapter in the volume, as in runs/NAME/models/ARM.")]=None,
     gpu:Gpu="H100", hours:Hours=12, secret:Secrets=None):
     "Ask a model there and fetch the answers. Prints their file."
@@ -454,7 +454,7 @@ def fetch_command(path:Annotated[str, typer.Argument(help="Folder or file in the
 def sweep_command(
     name:Annotated[str, typer.Argument(help="Of the sweep, in the volume and in runs/ here.")],
     sweep:Annotated[list[str], option("Run every combination; repeatable.", metavar="STAGE.PARAM=VALUE,VALUE")],
-    profile:Packaged="a100", param:Settings=[], gpu:Gpu="H100", hours:Hours=12, secret:Secrets=[], price:Price=None):
+    profile:Named="a100", param:Settings=None, gpu:Gpu="H100", hours:Hours=12, secret:Secrets=None, price:Price=None):
     "Run every combination there, side by side, and fetch them into runs/NAME. Prints the path of their table."
     asked, folder = settings(profile, param, price), Path("runs")/name
     grid = checked_points(profile, sweep, param or [])
