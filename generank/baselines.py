@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['MINILM', 'BASELINES', 'RRF_CONSTANT', 'random_order', 'list_order', 'nearest_gene', 'gene_length', 'most_studied',
            'text_similarity', 'embed', 'meaning_similarity', 'gene_prior', 'check_baselines', 'available', 'fuse',
-           'list_values']
+           'list_values', 'value_scores', 'baseline_scores', 'combined_scores']
 
 # %% ../nbs/52_baselines.ipynb #821e735f
+import itertools
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from .core import UserError, sha256_file, unknown_name
 from .genes import load_genes, load_interest
 from .models import settle_functions
+from .parsing import parse_answer
 from .profile import checks_profile
 
 # %% ../nbs/52_baselines.ipynb #c16b2ee1
@@ -179,3 +181,44 @@ def list_values(genes, candidates)->np.ndarray:
     known = set(candidates)
     places = {g: i for i, g in enumerate(g for g in genes if g in known)}
     return -np.array([places.get(g, len(places)) for g in candidates], dtype=float)
+
+# %% ../nbs/52_baselines.ipynb #1f5ff18f
+def value_scores(
+    values,                  # arrays, one a locus: a value of each candidate, the higher the better
+    loci,                    # table with candidates and causal_gene
+    k=(1, 3, 5, 7),
+):                           # table of the metrics, indexed as `loci`
+    "Expected scores of rankings by value, ties in every order; lists are complete, so raw and completed are the same."
+    from generank.scoring import OVER_CHANCE, credits, over_chance, tied_ranks   # takes scipy with it, as in `fuse`
+    places = [list(c).index(g) for c, g in zip(loci.candidates, loci.causal_gene)]
+    low, high = np.array([tied_ranks(v, place) for v, place in zip(values, places)]).T
+    table = credits(low, high, k)
+    table = table.join(table.add_suffix("_completed")).assign(rank_completed=(low + high) / 2, form=0.0, truncation=0.0,
+                                                              length=0.0, answered=1.0, found=1.0)
+    over = over_chance(table.mrr, loci.candidates.map(len).to_numpy())
+    return table.assign(**dict.fromkeys(OVER_CHANCE, over)).set_index(loci.index)
+
+def baseline_scores(name:str, loci, k=(1, 3, 5, 7), **kwargs):
+    "Expected scores of a baseline of `BASELINES`, indexed as `loci`; `kwargs` are passed to it."
+    if name not in BASELINES: raise unknown_name("baseline", name, BASELINES)
+    return value_scores(BASELINES[name](loci, **kwargs), loci, k)
+
+def combined_scores(
+    pair,                    # two names, each a baseline or a run
+    loci,                    # as for `baseline_scores`
+    answers:dict,            # run -> its responses, as `read_responses` gives them
+    k=(1, 3, 5, 7),
+    **kwargs,                # passed to the baselines
+):                           # table of the metrics, indexed as `loci`; several answers to a locus are averaged
+    "Scores of two rankings fused (see `generank.baselines.fuse`)."
+    samples = []
+    for n in pair:
+        if n not in (*BASELINES, *answers): raise unknown_name("run or baseline to combine", n, [*BASELINES, *answers])
+        if n in BASELINES: samples.append([[v] for v in BASELINES[n](loci, **kwargs)])
+        else:
+            texts = answers[n].groupby("locus").text.agg(list)
+            samples.append([[list_values(parse_answer(t, list(c)).genes, list(c)) for t in texts[locus]]
+                            for locus, c in loci.candidates.items()])
+    fused = [[fuse(both) for both in itertools.product(*locus)] for locus in zip(*samples)]
+    rows = loci.loc[np.repeat(loci.index, [len(f) for f in fused]), ["candidates", "causal_gene"]]
+    return value_scores([v for f in fused for v in f], rows, k).groupby(level=0).mean().loc[loci.index]

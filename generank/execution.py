@@ -40,10 +40,10 @@ STAGES = {   # {start} is the arm that an arm starts from, {weights} the one who
     "grpo":       Stage("34_grpo", "seed model prompts grpo",
                         "data/loci.parquet models/{start}/*.safetensors* models/{start}/*config.json",
                         "models/{arm}/**/*", "each"),
-    "inference":  Stage("42_inference", "seed model prompts styles inference probes",
+    "inference":  Stage("42_inference", "seed model prompts styles inference perturbations",
                         "data/loci.parquet models/{weights}/*.safetensors* models/{weights}/*config.json",
                         "responses/{arm}.parquet responses/samples/{arm}.* probes/{arm}/*", "together"),
-    "evaluation": Stage("55_evaluation", "evaluation probes",
+    "evaluation": Stage("55_evaluation", "evaluation perturbations",
                         "data/loci.parquet responses/{arm}.parquet responses/samples/{arm}.csv probes/{arm}/*.parquet "
                         "models/{arm}/metrics.jsonl models/{arm}/training.json", "evaluation/**/*"),
     "report":     Stage("index", "report description evaluation",

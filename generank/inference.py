@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['log', 'FACTS', 'BACKENDS', 'CLOSE', 'VOTES', 'questions', 'generate', 'inference_backend', 'continuations',
            'first_gene_votes', 'vote', 'read_lists', 'voted', 'pass_at_k', 'sample_curve', 'token_spans', 'likeness',
-           'within_locus_auc', 'representation_table', 'ask_as_configured', 'save_answers', 'ask_arm', 'ask_probes',
-           'run_stage']
+           'within_locus_auc', 'representation_table', 'ask_as_configured', 'save_answers', 'ask_arm', 'pair_questions',
+           'ask_probes', 'run_stage']
 
 # %% ../nbs/42_inference.ipynb #1e9d7c35
 import itertools, logging, math
@@ -40,7 +40,7 @@ def questions(
     rows = []
     for locus in loci:
         facts = {name: locus.get(name) for name in FACTS}
-        facts["candidates"] = shuffle_candidates(locus["candidates"], locus["locus_id"])
+        facts["candidates"] = shuffle_candidates(locus["candidates"], locus.get("pair") or locus["locus_id"])
         rows.append({**facts, "prompt": build_prompt(locus["trait"], facts["candidates"], style, descriptions)})
     return rows
 
@@ -359,6 +359,24 @@ def ask_arm(run_dir:Path, config:dict, arm:dict, loci:list[dict])->dict:
     save_answers(answers, samples, responses/f"{name}.parquet", responses/"samples"/f"{name}.parquet")
     return bill
 
+# %% ../nbs/42_inference.ipynb #8d7e9da0
+def pair_questions(
+    pairs:pd.DataFrame,   # candidates, trait_a, trait_b, gene_a, gene_b, region_id
+)->pd.DataFrame:          # two rows a pair, as `questions` takes them: one for each trait, with its gene
+    "The two questions of each pair of genes: the same candidates, another trait."
+    rows = [{"locus_id": f"pair {i} {side}", "pair": f"pair {i}", "region_id": p["region_id"],
+             "trait": p[f"trait_{side}"], "candidates": list(p["candidates"]), "causal_gene": p[f"gene_{side}"]}
+            for i, p in enumerate(pairs.to_dict("records")) for side in "ab"]
+    return pd.DataFrame(rows)
+
+def _trait_pairs(run_dir, table:pd.DataFrame, split:str)->pd.DataFrame:
+    "The pairs of a split: those in data/trait_pairs.parquet, else made from the loci table."
+    from generank import data
+    file = run_dir/"data"/"trait_pairs.parquet"
+    if not file.exists(): return data.trait_pairs(table[table["split"] == split])
+    pairs = pd.read_parquet(file)
+    return pairs[pairs["split"] == split] if "split" in pairs else pairs
+
 # %% ../nbs/42_inference.ipynb #fe31d03d
 def ask_probes(run_dir:Path, config:dict, arm:dict):
     "Ask an arm its probes, into probes/<arm>/<probe>.parquet, and read its layers, into representations.parquet there."
@@ -366,12 +384,14 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
     table, settings = pd.read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]
     def save(rows, to):
         with atomic_path(folder/f"{to}.parquet") as f: rows.to_parquet(f, index=False)
-    for probe in (p for p in config.get("probes") or [] if p["arm"] == name):
+    for probe in (p for p in config.get("perturbations") or [] if p["arm"] == name):
         kind, split = probe["perturbation"], probe["split"] or settings["split"]
         loci = table[table["split"] == split].to_dict("records")
-        if not loci: raise UserError(f"Probe {probe['name']!r} asks about the {split} split, which has no loci here.")
+        if kind == "both-traits": loci = pair_questions(_trait_pairs(run_dir, table, split)).to_dict("records")
+        if not loci:
+            raise UserError(f"Perturbation {probe['name']!r} asks about the {split} split, which has no loci here.")
         if kind == "shuffled-traits" and (alike := too_alike(l["trait"] for l in loci)):
-            log.warning("Probe %r can't be asked, and is left out: %s.", probe["name"], alike)
+            log.warning("Perturbation %r can't be asked, and is left out: %s.", probe["name"], alike)
             save(pd.DataFrame({"locus_id": []}), probe["name"])
             continue
         own = {"n": probe["samples"], "temperature": probe["temperature"], "vote": None}
@@ -391,7 +411,7 @@ def run_stage(
     config:dict,    # the resolved profile
     arms,           # names of the arms to ask
 )->pd.DataFrame:    # for each arm the answers in its store, their tokens, and what they cost
-    "Ask the named arms of a run about its held-out loci, into responses/<arm>.parquet, and their probes."
+    "Ask the named arms of a run about its held-out loci, into responses/<arm>.parquet, and their perturbations."
     run_dir, by_name, bills = Path(run_dir), {a["name"]: a for a in config["arms"]}, {}
     table, split = pd.read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]["split"]
     loci = table[table["split"] == split].to_dict("records")

@@ -74,7 +74,7 @@ def settings_of(run:Run, unit:Unit)->dict:
         if style in run.config["styles"]: used["styles"] = {style: run.config["styles"][style]}
         used["arm"] = arm
     if unit.stage == "inference":
-        used["probes"] = [p for p in used["probes"] if p["arm"] == unit.arm]
+        used["perturbations"] = [p for p in used["perturbations"] if p["arm"] == unit.arm]
         used |= {k: arm[k] for k in ("training", "adapter_of", "style")} | {"arm_model": arm["model"]}
     if unit.stage in ("evaluation", "report"): used["arms"] = run.config["arms"]
     return flatten(used)
@@ -384,7 +384,8 @@ def headline(run_dir)->dict:
     name = pair.get("a") if pair.get("a") in arms else next(reversed(arms), None)
     if name is None: return {}
     metric, arm, prefix = metrics["primary"], arms[name], f"{metrics['primary']}_"
-    if metric.startswith("top_"): arm, prefix = arm["top_k"][metric[4:]], ""
+    if metrics.get("estimand") == "region_mean": arm = arm["region_mean"]
+    elif metric.startswith("top_"): arm, prefix = arm["top_k"][metric[4:]], ""
     found = {"arm": name, "metric": metric, "value": arm[metric if prefix else "accuracy"],
              "ci_low": arm.get(f"{prefix}ci_low"), "ci_high": arm.get(f"{prefix}ci_high")}
     if pair.get("a") != name: return found

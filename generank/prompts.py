@@ -143,6 +143,7 @@ def _trait_alone(trait:str)->list[dict]:
 # %% ../nbs/20_prompts.ipynb #b8296cad
 PERTURBATIONS = {
     "none":            "the same question; with several samples it shows how far the answers agree",
+    "both-traits":     "two causal genes of one candidate list, asked under the trait of each: only the trait differs",
     "shuffled-order":  "the candidates in another order",
     "shuffled-traits": "the trait of another locus: what is left is what the model thinks of genes, whatever the trait",
     "no-causal-gene":  "the causal gene is not among the candidates",
@@ -159,7 +160,7 @@ def perturb(
 )->list[dict]:                  # the questions with new prompts; `trait` and `candidates` are what the prompt shows
     "Change every question in one way. `no-candidates` leaves the question's `candidates` in place, for scoring."
     if perturbation not in PERTURBATIONS: raise unknown_name("perturbation", perturbation, PERTURBATIONS)
-    if perturbation == "none": return questions
+    if perturbation in ("none", "both-traits"): return questions   # the questions are of pairs already
     if perturbation == "no-reasoning": style = without_reasoning(style)
     traits, changed = [q["trait"] for q in questions], []
     if perturbation == "shuffled-traits": traits = shuffled_traits(traits, seed)
@@ -175,10 +176,10 @@ def perturb(
 # %% ../nbs/20_prompts.ipynb #7ba934c6
 @checks_profile
 def check_styles(profile):
-    "Raise a `UserError` for an unknown prompt style, or a probe that leaves out reasoning where there is none."
+    "Raise a `UserError` for an unknown prompt style, or a perturbation that leaves out reasoning where there is none."
     known = STYLES | make_styles(profile.styles)
     for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
         if style not in known: raise unknown_name("prompt style", style, known)
     config, asked = profile.model_dump(mode="json"), {a.name: a.model_dump(mode="json") for a in profile.arms}
-    for p in profile.probes:
+    for p in profile.perturbations:
         if p.arm and p.perturbation == "no-reasoning": without_reasoning(asked_as(config, asked[p.arm])["style"])

@@ -87,10 +87,10 @@ def extent(row:dict, spec:str="+.3f")->str:
 
 def stacked(row:dict)->str: return extent(row).replace(", 95", "\n95", 1)   # its interval on a line below
 
-def paired(n:Numbers, a:str, b:str, metric:str="mrr_completed")->dict:
+def paired(n:Numbers, a:str, b:str, metric:str="mrr_over_chance", estimand:str="region_mean")->dict:
     "The comparison a minus b of two rows of the run's table; asked for the other way round, its sign changes."
-    parts = ("primary", "comparisons", "completed", "against_baselines")
-    for row in (r for part in parts for r in n("comparisons")[part] if r["metric"] == metric):
+    rows = sum((n(f"comparisons.{p}") for p in ("primary", "secondary", "comparisons", "against_baselines")), [])
+    for row in (r for r in rows if (r["metric"], r["estimand"]) == (metric, estimand)):
         if (row["a"], row["b"]) == (a, b): return row
         if (row["a"], row["b"]) == (b, a):
             minus = lambda value: None if value is None else -value

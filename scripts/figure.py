@@ -15,7 +15,7 @@ def pooled()->dict:
     numbers = report.Numbers(ROOT/"results"/"laptop-long"/"seed-1")
     runs = sections.recorded_runs(numbers)
     pairs = [(MAIN, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
-    probed = [p["mrr_completed"]["difference"] for run in runs for p in sections.probes_of(report.Numbers(run)).values() if p["perturbation"] == "shuffled-traits"]
+    probed = [p["mrr_completed"]["difference"] for run in runs for p in sections.perturbations_of(report.Numbers(run)).values() if p["perturbation"] == "shuffled-traits"]
     return {**sections.pooled_arms(runs, pairs=pairs), "traits": probed}
 
 

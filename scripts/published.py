@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from generank.core import UserError, sha256_file, write_json, write_text  # noqa: E402
 from generank.evaluation import MHC  # noqa: E402
 from generank.genes import BUNDLED, load_genes  # noqa: E402
-from generank.scoring import _check_pairing, _named, score_responses  # noqa: E402
+from generank.parsing import _check_pairing, _named  # noqa: E402
+from generank.scoring import score_responses  # noqa: E402
 from generank.sources import download  # noqa: E402
 
 COMMIT = "a607634adda5f70e15e7ec3053a6a648a9488ae5"

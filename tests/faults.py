@@ -468,7 +468,7 @@ PROFILES = {
     "tiny": ([GENERANK, "run", "--profile", "tiny"], 25),
     "laptop": ([GENERANK, "run", "--profile", "laptop", "-p", "data.limit={train: 8, validation: 2, test: 6}", "-p", "threads=1", "-p", "model.dtype=float32", "-p", "grpo.warm_start.steps=4",
                 "-p", "grpo.trl.max_steps=3", "-p", "grpo.trl.save_steps=1", "-p", "grpo.trl.num_generations=4", "-p", "grpo.trl.per_device_train_batch_size=4",
-                "-p", "grpo.trl.gradient_accumulation_steps=2", "-p", "evaluation.draws=200"], 90)}
+                "-p", "grpo.trl.gradient_accumulation_steps=2", "-p", "evaluation.draws=1000"], 90)}
 
 
 def table(records):

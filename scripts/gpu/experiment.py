@@ -129,7 +129,7 @@ def main(argv)->int:
     if options.child: return one_run(options, options.child, options.overrides)
     arms = "arms=[{name: zero-shot, training: none}, {name: warm-start, training: format}, {name: grpo-rank, training: grpo, reward: rank, start_from: warm-start}, " \
            "{name: grpo-binary, training: grpo, reward: binary, start_from: warm-start}, {name: sft, training: sft, start_from: warm-start}]"
-    little = [arms, "probes=[]", "inference.representations=false", "threads=null", "evaluation.family=[[grpo-rank, warm-start], [grpo-binary, warm-start], [sft, warm-start], [grpo-rank, grpo-binary]]"]
+    little = [arms, "perturbations=[]", "inference.representations=false", "threads=null", "evaluation.family=[[grpo-rank, warm-start], [grpo-binary, warm-start], [sft, warm-start], [grpo-rank, grpo-binary]]"]
     for k, v in (dict(profile="tiny", models=["random-llama"], seeds=[1]) if options.miniature else dict(profile="h200", models=["smollm2-135m-instruct"], seeds=[1, 2, 3])).items():
         if getattr(options, k) is None: setattr(options, k, v)
     shared = [*(little if options.miniature else []), *([f"grpo.trl.max_steps={options.steps}"] if options.steps else []), *options.overrides]
