@@ -24,10 +24,8 @@ SIZES = {"random-llama": 0.001, **{name: made.billions for name, made in PACKAGE
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}                # of one weight
 GATED = ("meta-llama/",)                                           # accounts whose models the Hub gives on request only
 
-def weights_gb(
-    model:dict,           # name, dtype and quantization, as in a profile
-)->float|None:            # GiB; None where the size is not known
-    "Memory of a model's weights as they are loaded: parameters times the bytes of each. Every use takes more."
+def weights_gb(model:dict)->float|None:
+    "GiB of a profile's model as it is loaded: parameters times the bytes of each; every use takes more. None: unknown."
     if Path(model["name"]).is_dir():
         stored = sum(f.stat().st_size for f in Path(model["name"]).glob("*.safetensors"))
         return round(stored / 2**30, 1) or None
@@ -265,10 +263,7 @@ def first_cell(address:str=None)->str:
     return CELL.format(address=settings_ini()["git_url"] if address is None else address)
 
 # %% ../nbs/64_machines.ipynb #f251c823
-def prepare(
-    folder:str="MyDrive/generank",   # on Drive
-    at:str="/content/drive",         # where Drive is mounted
-)->str:                              # what to do next
+def prepare(folder:str="MyDrive/generank", at:str="/content/drive")->str:
     "Mount Drive, work in a folder of it, so that runs outlive the machine, and say which profile the card can run."
     from google.colab import drive
     drive.mount(at)

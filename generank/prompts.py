@@ -88,13 +88,8 @@ def asked_as(config:dict, arm:dict=None)->dict:
     return {**config["prompts"], "style": make_styles(config.get("styles") or {}).get(name, name)}
 
 # %% ../nbs/20_prompts.ipynb #e663a273
-def shuffle_candidates(
-    candidates,          # symbols of one locus
-    locus_id:str,        # its id
-    seed:int=0,          # another seed, another order
-    epoch:int=0,         # passes over the training set so far
-)->list[str]:            # the same symbols
-    "Candidates in a random order, fixed by seed, epoch and locus."
+def shuffle_candidates(candidates, locus_id:str, seed:int=0, epoch:int=0)->list[str]:
+    "A locus's candidates in a random order, fixed by seed, epoch (passes over the training set so far) and locus."
     rng = np.random.default_rng(stable_seed("candidate order", seed, epoch, locus_id))
     ordered = sorted(candidates)
     return [ordered[i] for i in rng.permutation(len(ordered))]

@@ -105,13 +105,8 @@ class Processes:
     "Runs commands to their end as processes of this machine, several side by side, until it is stopped."
     def __init__(self): self.running, self.lock, self.stopped = set(), threading.Lock(), False
 
-    def call(
-        self,
-        command:list[str],   # what to run
-        log:Path|None,       # file for what it says on stderr; None leaves it on this process's
-        environment:dict,    # variables to add
-    )->int:                  # its exit code; 1 where all have been stopped before
-        "Run a command to its end."
+    def call(self, command:list[str], log:Path|None, environment:dict)->int:
+        "Run a command to its end; its exit code, 1 where all were stopped. Its stderr goes to `log` (None: to ours)."
         with self.lock:
             if self.stopped: return 1
             work = self.start(command, log, environment)
@@ -157,13 +152,8 @@ class Command:
 # %% ../nbs/65_sweeps.ipynb #34e28589
 class Jobs(Processes):
     "Runs commands as jobs of a cluster, by submitit."
-    def __init__(
-        self,
-        folder,                 # for submitit's own files; nodes must see it, and the runs, at the same path
-        cluster:str="slurm",    # "slurm", or "local" for submitit on this machine
-        settings:dict=None,     # as `slurm_settings` gives it
-        every:float=5.0,        # seconds between two looks at a job
-    ):
+    def __init__(self, folder, cluster:str="slurm", settings:dict=None, every:float=5.0):
+        "Submitit's files go to `folder`, seen by all nodes; `cluster` may be local; `every`: seconds between looks."
         import submitit
         super().__init__()
         self.every = every
@@ -328,12 +318,8 @@ def run_arguments(name:str, settings:list[str])->list[str]:
     "What `command` needs to do what is left of the run `runs/<name>`, or to copy it from a run beside it."
     return ["run", f"runs/{name}", "--resume", "--reuse", os.path.dirname(f"runs/{name}"), *settings]
 
-def fetch(
-    volume,          # Modal's volume, or what has its `iterdir` and `read_file_into_fileobj`
-    path:str,        # a folder or file in it, as in runs/a100
-    out,             # the local folder
-)->list[Path]:       # the files written
-    "Copy a run or answers from the volume; trainer checkpoints and hidden files stay there."
+def fetch(volume, path:str, out)->list[Path]:
+    "Copy a folder or file of Modal's volume to the folder `out`; trainer checkpoints and hidden files stay there."
     files = [e.path for e in volume.iterdir(path, recursive=True) if getattr(e.type, "name", e.type) == "FILE"]
     files = [f for f in files if not any(p.startswith((".", "checkpoint")) for p in Path(f).parts)]
     if not files: raise UserError(f"The volume {NAME} holds nothing at {path}.")
