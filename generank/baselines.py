@@ -189,13 +189,14 @@ def value_scores(
     k=(1, 3, 5, 7),
 ):                           # table of the metrics, indexed as `loci`
     "Expected scores of rankings by value, ties in every order; lists are complete, so raw and completed are the same."
-    from generank.scoring import OVER_CHANCE, credits, over_chance, tied_ranks   # takes scipy with it, as in `fuse`
-    places = [list(c).index(g) for c, g in zip(loci.candidates, loci.causal_gene)]
-    low, high = np.array([tied_ranks(v, place) for v, place in zip(values, places)]).T
-    table = credits(low, high, k)
-    table = table.join(table.add_suffix("_completed")).assign(rank_completed=(low + high) / 2, form=0.0, truncation=0.0,
+    from generank.scoring import OVER_CHANCE, credits, over_chance, right_places, tied_ranks   # takes scipy, as `fuse`
+    right = right_places(loci)
+    low, high, several = np.array([tied_ranks(np.asarray(v), places) for v, places in zip(values, right)]).T
+    table = credits(low, high, k, several=several)
+    rank = low - 1 + (high - low + 2) / (several + 1)
+    table = table.join(table.add_suffix("_completed")).assign(rank_completed=rank, form=0.0, truncation=0.0,
                                                               length=0.0, answered=1.0, found=1.0)
-    over = over_chance(table.mrr, loci.candidates.map(len).to_numpy())
+    over = over_chance(table.mrr, loci.candidates.map(len).to_numpy(), np.array(list(map(len, right))))
     return table.assign(**dict.fromkeys(OVER_CHANCE, over)).set_index(loci.index)
 
 def baseline_scores(name:str, loci, k=(1, 3, 5, 7), **kwargs):
@@ -220,5 +221,5 @@ def combined_scores(
             samples.append([[list_values(parse_answer(t, list(c)).genes, list(c)) for t in texts[locus]]
                             for locus, c in loci.candidates.items()])
     fused = [[fuse(both) for both in itertools.product(*locus)] for locus in zip(*samples)]
-    rows = loci.loc[np.repeat(loci.index, [len(f) for f in fused]), ["candidates", "causal_gene"]]
+    rows = loci.loc[np.repeat(loci.index, [len(f) for f in fused])]
     return value_scores([v for f in fused for v in f], rows, k).groupby(level=0).mean().loc[loci.index]

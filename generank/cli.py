@@ -8,14 +8,14 @@ __all__ = ['app', 'data', 'Json', 'Profile', 'Adapter', 'OpenIt', 'show_table', 
            'published', 'told', 'main']
 
 # %% ../nbs/66_cli.ipynb #0931c711
-import functools, inspect, os, re, sys
+import functools, inspect, os, re, sys, traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import generank
-from .core import UserError, atomic_path, first_line, read_json, unknown_name
+from .core import UserError, atomic_path, first_line, for_spreadsheets, printable, read_json, unknown_name
 from .sweeps import Settings, option, commands as modal
 
 # %% ../nbs/66_cli.ipynb #1eebf7f4
@@ -39,14 +39,15 @@ def show_table(table):
     import pandas as pd
     def cell(v):
         if v is None or v != v: return ""
-        return f"{v:.{0 if v == int(v) else 3}f}" if isinstance(v, float) else str(v)
+        return f"{v:.{0 if v == int(v) else 3}f}" if isinstance(v, float) else printable(v)
     table = pd.DataFrame(table)
     head, *rows = [[cell(v) for v in row] for row in (table.columns, *table.itertuples(index=False))]
     if not sys.stdout.isatty(): return typer.echo("\n".join("\t".join(r) for r in [head, *rows]))
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
-    shown = Table(*head)
-    for row in rows: shown.add_row(*row)
+    shown = Table(*map(escape, head))
+    for row in rows: shown.add_row(*map(escape, row))
     Console().print(shown)
 
 Json = Annotated[bool, option("Print one JSON object.", "--json")]
@@ -121,7 +122,7 @@ def _show_plan(run, clean:bool, as_json:bool):
                           "plan": [{"unit": unit, "todo": todo, "why": why or None} for unit, todo, why in parts],
                           "forecast": forecast(run), "needs": needs(config), "obstacles": obstacles(config, machine())})
     typer.echo(f"{run.dir}: profile {config['profile']}, seed {config['seed']}, model {config['model']['name']}")
-    for change in run.changed: typer.echo(f"changed since the last run: {change}")
+    for change in run.changed: typer.echo(printable(f"changed since the last run: {change}"))
     for unit, todo in steps: typer.echo(f"{str(unit):28} {todo}")
     for line in [*forecast_lines(forecast(run)), *needs_lines(config)]: typer.echo(line)
 
@@ -139,8 +140,8 @@ def runs(
     if as_json: return show_json({"runs": rows, "differences": differ})
     show_table(runs_table(rows))
     for other, changes in differ.items():
-        typer.echo(f"\n{places[0]} -> {other}:")
-        for change in changes or ["the same settings"]: typer.echo(f"  {change}")
+        typer.echo(printable(f"\n{places[0]} -> {other}:"))
+        for change in changes or ["the same settings"]: typer.echo(printable(f"  {change}"))
 
 @app.command(epilog="Example: generank doctor --profile a100 --json")
 def doctor(
@@ -323,7 +324,7 @@ def rank(
     if loci.resolve() in (out.resolve(), store.resolve()):
         raise UserError(f"{loci} would be written over: give another --out.")
     genes, answers, bill = rank_loci(loci, config, adapter, store)
-    with atomic_path(out) as f: genes.to_csv(f, index=False)
+    with atomic_path(out) as f: for_spreadsheets(genes).to_csv(f, index=False)
     listed = genes[genes["rank"].notna()].groupby("locus_id", sort=False)["gene"].agg(list)
     told = answers[["locus_id", "trait"]].assign(genes=[", ".join(listed.get(i, [])[:3]) for i in answers["locus_id"]])
     if sys.stdout.isatty() and not as_json: show_table(told)
@@ -420,7 +421,8 @@ def main(arguments:list[str]=None)->int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # a reader such as `head` has had enough
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        if debug: raise
         message, code = told(error)
-        print(f"Error: {message}" if code == 2 or not message.startswith("Stopped") else message, file=sys.stderr)
+        if debug: message = "".join(traceback.format_exception(error)).rstrip()
+        elif code == 2 or not message.startswith("Stopped"): message = f"Error: {message}"
+        print(printable(message), file=sys.stderr)
     return code if isinstance(code, int) else 0

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from . import baselines, prompts, rewards   # each checks its own names in a profile
 from .checkpoints import MARK
 from .core import UserError, atomic_path, differences, first_line, flatten, read_json, read_yaml
-from .core import project_root, sha256_file, sha256_json, write_yaml
+from .core import printable, project_root, sha256_file, sha256_json, write_yaml
 from .execution import REPOSITORY, STAGES, STOPPED, Display, Interrupted, Meter, RunFailed, Stop
 from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks
 from .execution import hardware, log, now, read_manifest, scrub, watching, write_manifest
@@ -200,7 +200,7 @@ def logged(run_dir:Path):
     "Log this library and papermill to the folder's run.log while the block runs, without this machine's paths."
     handler = logging.FileHandler(run_dir/"run.log", encoding="utf-8")
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    handler.format = lambda record: scrub(formatter.format(record), run_dir.resolve())
+    handler.format = lambda record: printable(scrub(formatter.format(record), run_dir.resolve()))
     handler.handleError = lambda record: None   # a full disk is told once, by the run
     before = {logger: (logger.level, logger.propagate) for logger in map(logging.getLogger, ("generank", "papermill"))}
     for logger in before:
@@ -297,7 +297,7 @@ def adopt(run:Run, unit:Unit)->str|None:
         record = read_manifest(donor)["stages"].get(str(unit), {})
         if donor.resolve() == run.dir.resolve() or (record.get("status"), record.get("key")) != ("done", key): continue
         files = record["artefacts"]
-        if file_hashes(donor, files) != files: continue
+        if file_hashes(donor, patterns(run, unit, "makes")) != files: continue   # whole, and none of another place
         _remove(run, unit)
         for file in files:
             with atomic_path(run.dir/file) as copy: shutil.copyfile(donor/file, copy)

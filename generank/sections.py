@@ -276,7 +276,7 @@ def answers(n:Numbers)->list[Block]:
         row = after.loc[locus]
         gene, faults = html.escape(row["causal_gene"]), " ".join(f"Fault: {PROBLEMS[p]}." for p in row["problems"])
         said = html.escape(row["completion"].strip() or "(no text)")
-        said = re.sub(rf"\b{re.escape(gene)}\b", f"<mark>{gene}</mark>", said)
+        said = re.sub(rf"\b{re.escape(gene)}\b", lambda m: f"<mark>{m[0]}</mark>", said)
         asked = html.escape(f"{kind.capitalize()}. {row['trait']}: {', '.join(row['candidates'])}")
         told = (f"{gene} is {place(row['rank'])}; {html.escape(start)} had it {place(before.loc[locus, 'rank'])}. "
                 f"{html.escape(faults)}")
