@@ -43,6 +43,7 @@ def questions(
     rows = []
     for locus in loci:
         facts = {name: locus.get(name) for name in FACTS}
+        if "causal_genes" in locus: facts["causal_genes"] = list(locus["causal_genes"])
         facts["candidates"] = shuffle_candidates(locus["candidates"], locus.get("pair") or locus["locus_id"])
         rows.append({**facts, "prompt": build_prompt(locus["trait"], facts["candidates"], style, descriptions)})
     return rows
@@ -226,7 +227,7 @@ def _table(asked, closing, rows:dict)->pd.DataFrame:
     for q, s, key in ((q, s, key) for q in asked for s, key in q["keys"].items()):
         said = rows.get(key, {"completion": "", "finish_reason": "failed", "n_tokens": 0})
         kept = {name: said[name] for name in ("completion", "finish_reason", "n_tokens", "scores") if name in said}
-        row = {**{name: q[name] for name in FACTS}, "sample": s, **kept}
+        row = {**{name: q[name] for name in (*FACTS, "causal_genes") if name in q}, "sample": s, **kept}
         if more := rows.get(closed.get((q["locus_id"], s))):
             row["completion"] += "\n" + more["completion"]
             row["finish_reason"] = "continued" if more["finish_reason"] == "stop" else more["finish_reason"]
