@@ -265,6 +265,7 @@ def pool_pairs(
     loci=None, genes=None,     # for baselines, where the run folder holds no data/loci.parquet
     metrics=None,              # some of `metric_names(k)`; None: all
     estimand:str="locus_mean", # or "region_mean": the mean of each region first
+    margin:float=None,         # of equivalence; None: no such test
 )->dict:                       # (a, b) -> {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
     "Comparisons for each training seed and pooled over seeds, with seed and locus variance apart."
     names = list(dict.fromkeys(n for pair in pairs for n in pair))
@@ -286,7 +287,7 @@ def pool_pairs(
             clusters = first.clusters
             if estimand == "region_mean":
                 one, two, clusters = *(means_by_cluster(v, clusters) for v in (one, two)), pd.unique(clusters)
-            measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips)
+            measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips, margin)
         found[a, b] = _plain({"a": a, "b": b, "split": split, "n": first.n, "n_clusters": first.n_clusters,
                               "seeds": labels, "metrics": measured})
     return found
@@ -303,12 +304,19 @@ def _recorded_scores(folder, names, split, k, loci, genes)->tuple:
     if len(folders) > 1: check_parts(folders)
     baselines, arms = ([n for n in names if (n in BASELINES) == baseline] for baseline in (True, False))
     if loci is None and baselines: loci = _recorded_loci(folders[0], configs[0])
-    files = {n: [f/"responses"/f"{n}.parquet" for f in folders] for n in arms}
+    files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
     cluster_by = (configs[0].get("evaluation") or {}).get("cluster_by")
     training = None if loci is None else training_loci(loci)
     resampled, *_ = gather(files, k, cluster_by, None, loci, baselines, genes, draws=1, training=training)
     return str(configs[0].get("seed", folders[0].name)), resampled
+
+def _answer_file(folder, config, name:str)->Path:
+    "The answers of a recorded arm, or of an arm under a condition: `grpo-rank, traits shuffled`."
+    arm, _, condition = name.partition(", ")
+    asked = config.get("perturbations") or config.get("probes") or []   # the earlier name
+    found = [p["name"] for p in asked if condition and (p["arm"], p["perturbation"]) == (arm, "shuffled-traits")]
+    return folder/"probes"/arm/f"{found[0]}.parquet" if found else folder/"responses"/f"{name}.parquet"
 
 def check_parts(folders):
     "Raise a `UserError` unless recorded runs have one seed, and gave the same answers where they asked the same arm."

@@ -15,10 +15,10 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from scipy import special, stats
-from scipy.optimize import brentq
 from statsmodels.api import OLS, add_constant
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from .core import UserError, stable_seed
@@ -209,17 +209,19 @@ def power(
     df:float,              # degrees of freedom: loci - 1, or clusters - 1
 )->np.ndarray:
     "Chance that Student's two-sided t-test at level 0.05 finds a true difference (noncentral t)."
-    t, shift = special.stdtrit(df, 0.975), np.abs(np.asarray(effect, dtype=float)) / se
-    below = lambda x: np.nan_to_num(special.nctdtr(df, shift, x))  # scipy gives NaN where the chance vanishes
-    return below(-t) + 1 - below(t)
+    shift = np.abs(np.asarray(effect, dtype=float)) / se
+    return TTestPower().power(shift / math.sqrt(df + 1), df + 1, 0.05, df=df)
 
 @lru_cache
 def _multiple(df:float)->float:
     "How many standard errors a difference must have to be found with power 0.8."
-    return brentq(lambda effect: 0.8 - float(power(effect, 1, df)), 0, 100, xtol=1e-12)
+    return TTestPower().solve_power(nobs=df + 1, alpha=0.05, power=0.8) * math.sqrt(df + 1)
 
-def detectable(se:float, df:float)->float:
-    "The smallest true difference that is found with power 0.8; NaN without a standard error."
+def detectable(
+    se:float,      # standard error of a paired difference, as measured or as expected of another split
+    df:float,      # its degrees of freedom: regions - 1
+)->float:          # NaN without a standard error
+    "The smallest true difference that is found with power 0.8 (statsmodels' `TTestPower`)."
     return se * _multiple(df) if df >= 1 and not math.isnan(se) else math.nan
 
 # %% ../nbs/50_statistics.ipynb #cef88ca4
