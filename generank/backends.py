@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import UserError, read_json, sha256_json, stable_seed, unknown_name
+from .core import UserError, check_online, read_json, sha256_json, stable_seed, unknown_name
 from .groups import sample_groups
 from .models import PACKAGED, choose_dtype, load_model, packaged_folder
 from .profile import Server, Vllm, checked
@@ -164,6 +164,7 @@ def as_server(settings)->Server:
     if not re.match(r"https?://[^/]", server.base_url or ""):
         raise UserError(f"The backend `openai` needs inference.endpoint.base_url, as in http://127.0.0.1:8000/v1, and "
                         f"{server.base_url!r} is no address.")
+    check_online(server.base_url)
     return server.model_copy(update={"base_url": server.base_url.rstrip("/")})
 
 def served_name(server:Server, model:dict, adapter)->str:

@@ -8,14 +8,14 @@ __all__ = ['app', 'data', 'Json', 'Profile', 'Adapter', 'OpenIt', 'show_table', 
            'published', 'told', 'main']
 
 # %% ../nbs/66_cli.ipynb #0931c711
-import functools, inspect, os, re, sys
+import functools, inspect, os, re, sys, traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import generank
-from .core import UserError, atomic_path, first_line, read_json, unknown_name
+from .core import UserError, atomic_path, first_line, printable, read_json, unknown_name
 from .sweeps import Settings, option, commands as modal
 
 # %% ../nbs/66_cli.ipynb #1eebf7f4
@@ -39,14 +39,15 @@ def show_table(table):
     import pandas as pd
     def cell(v):
         if v is None or v != v: return ""
-        return f"{v:.{0 if v == int(v) else 3}f}" if isinstance(v, float) else str(v)
+        return f"{v:.{0 if v == int(v) else 3}f}" if isinstance(v, float) else printable(v)
     table = pd.DataFrame(table)
     head, *rows = [[cell(v) for v in row] for row in (table.columns, *table.itertuples(index=False))]
     if not sys.stdout.isatty(): return typer.echo("\n".join("\t".join(r) for r in [head, *rows]))
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
-    shown = Table(*head)
-    for row in rows: shown.add_row(*row)
+    shown = Table(*map(escape, head))
+    for row in rows: shown.add_row(*map(escape, row))
     Console().print(shown)
 
 Json = Annotated[bool, option("Print one JSON object.", "--json")]
@@ -110,7 +111,7 @@ def _sweep(profile, sweeps, out, param, dry_run, as_json, **how):
 
 def _show_plan(run, clean:bool, as_json:bool):
     "Print what a run would do."
-    from generank.machines import in_the_way, machine, memory_needed, needs, obstacles
+    from generank.machines import machine, needs, needs_lines, obstacles
     from generank.pipeline import forecast, forecast_lines, plan
     if clean: run.manifest = {"stages": {}}
     config, steps = run.config, plan(run)
@@ -121,9 +122,9 @@ def _show_plan(run, clean:bool, as_json:bool):
                           "plan": [{"unit": unit, "todo": todo, "why": why or None} for unit, todo, why in parts],
                           "forecast": forecast(run), "needs": needs(config), "obstacles": obstacles(config, machine())})
     typer.echo(f"{run.dir}: profile {config['profile']}, seed {config['seed']}, model {config['model']['name']}")
-    for change in run.changed: typer.echo(f"changed since the last run: {change}")
+    for change in run.changed: typer.echo(printable(f"changed since the last run: {change}"))
     for unit, todo in steps: typer.echo(f"{str(unit):28} {todo}")
-    for line in [*forecast_lines(forecast(run)), *memory_needed(config), *in_the_way(config)]: typer.echo(line)
+    for line in [*forecast_lines(forecast(run)), *needs_lines(config)]: typer.echo(line)
 
 # %% ../nbs/66_cli.ipynb #229fd069
 @app.command(epilog="Example: generank runs; generank runs runs/laptop runs/seed-2")
@@ -139,8 +140,8 @@ def runs(
     if as_json: return show_json({"runs": rows, "differences": differ})
     show_table(runs_table(rows))
     for other, changes in differ.items():
-        typer.echo(f"\n{places[0]} -> {other}:")
-        for change in changes or ["the same settings"]: typer.echo(f"  {change}")
+        typer.echo(printable(f"\n{places[0]} -> {other}:"))
+        for change in changes or ["the same settings"]: typer.echo(printable(f"  {change}"))
 
 @app.command(epilog="Example: generank doctor --profile a100 --json")
 def doctor(
@@ -181,8 +182,8 @@ def _read(
     loci_files:Annotated[list[str], option("Files of loci that go row by row with --label-files; repeatable.")]=None,
     label_files:Annotated[list[str], option("Files of causal genes (column symbol), in the same order.")]=None,
     genes:Annotated[str, option("Gene table: GTF, GFF3 or parquet on GRCh38. Default: Ensembl 110.")]=None,
-    assembly:Annotated[str, option("Of the positions: GRCh38, or GRCh37 with --chain.")]="GRCh38",
-    chain:Annotated[str, option("Chain file from GRCh37 to GRCh38, as in hg19ToHg38.over.chain.gz.")]=None,
+    assembly:Annotated[str, option("Of the positions: GRCh38 (the default) or GRCh37.", "--build", "--assembly")]=None,
+    chain:Annotated[str, option("Chain file from GRCh37 to GRCh38. Default: Ensembl's.")]=None,
     window:Annotated[int, option("Reach of a locus on each side of its variant, in bp. Default: 500000.", min=1)]=None,
     biotype:Annotated[list[str], option("Kinds of candidates: protein_coding, other; repeatable.")]=None,
     keep_symbols:Annotated[bool, option("Leave outdated gene symbols as they are.", "--keep-symbols")]=False,
@@ -212,15 +213,36 @@ def reads_loci(command):
 # %% ../nbs/66_cli.ipynb #8975b35c
 @data.command(epilog="Example: generank data check my_loci.csv")
 @reads_loci
-def check(loci, as_json:Json=False):
-    "Audit loci: faults should be 0, notes should be known; a row that can't be used is an error that names its line."
+def check(
+    loci, trait:Annotated[str, option("For rows without a trait, in a file without labels.")]=None,
+    strict:Annotated[bool, option("Stop at the first row that can't be used.", "--strict")]=False, as_json:Json=False):
+    """Audit loci: faults should be 0, notes should be known; a row that can't be used is an error that names its line.
+
+    A file without causal genes is read as `generank rank` does; rows left out go to <name>.rejected.tsv, here."""
+    import pandas as pd
     from generank.data import check_loci, filter_loci, to_frame
+    from generank.readers import check_json, is_unlabelled, on_grch37, read_loci, write_rejected
     source, reading, filters = loci
+    if is_unlabelled(source):
+        chain, symbols, build = (reading.pop(k) for k in ("chain", "symbols", "assembly"))
+        if chain or symbols or any(filters.values()):
+            raise UserError("--chain, --keep-symbols and the filters are for files with causal genes: leave them out.")
+        how = {k: v for k, v in reading.items() if v is not None}
+        found = read_loci(source, trait, build, strict=strict, needed=False, **how)
+        said, out = {"file": source, **check_json(found)}, write_rejected(found, source)
+        for line in () if as_json else (found.understood, *found.notes): typer.echo(line)
+        rows = pd.DataFrame(said["loci"]).map(lambda v: ", ".join(v) if isinstance(v, list) else v)
+        show_json(said) if as_json else show_table(rows)
+        if out: typer.echo(f"{len(found.rejected)} rows were left out: see {out}.", err=True)
+        raise typer.Exit(int(found.loci.empty))
+    if trait or strict: raise UserError("--trait and --strict are for files without causal genes: leave them out.")
+    if not reading["assembly"] and (why := on_grch37(source)): raise UserError(f"{source}: {why}; give --build GRCh37.")
     if any(filters.values()):
         source, reading = filter_loci(to_frame(source, **reading), **filters), {"genes": reading["genes"]}
     found = check_loci(source, **reading)
     show_json({"checks": found}) if as_json else show_table(found)
 
+# %% ../nbs/66_cli.ipynb #c28f737d
 @data.command(epilog="Example: generank data describe bundled")
 @reads_loci
 def describe(
@@ -306,34 +328,61 @@ def infer(
     typer.echo(out)
 
 # %% ../nbs/66_cli.ipynb #00ca947c
-@app.command(epilog="Example: generank rank my_loci.csv --adapter runs/laptop/models/grpo-rank")
+def _window(text:str|None)->int|None:
+    "A reach in bp out of text as in 500000, 500kb or 0.5Mb."
+    if text is None: return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(bp|kb|mb)?", text.strip().lower())
+    if found and (bp := round(float(found[1]) * {"kb": 1e3, "mb": 1e6}.get(found[2], 1))) > 0: return bp
+    raise UserError(f"{text!r} is no reach: give bp, as in 500000 or 500kb.")
+
+def _checked(source, how:dict, as_json:bool)->int:
+    "Say what would be read; exit code 0 where any locus was."
+    from generank.readers import check_json
+    found = check_json(source, **how)
+    if as_json: show_json(found)
+    else:
+        for line in (found["understood"], *found["notes"]): typer.echo(line)
+        for r in found["rejected"]: typer.echo(f"line {r['line']}: {r['reason']}; {r['remedy']}")
+    return 0 if found["read"] else 2
+
+# %% ../nbs/66_cli.ipynb #00ca947d
+@app.command(epilog='Example: generank rank my_loci.csv; generank rank --trait "LDL cholesterol" --variant 1:55039974')
 def rank(
-    loci:Annotated[Path, typer.Argument(help="Loci (CSV, TSV, JSON lines, parquet), one a row: trait, and chrom and "
-                                             "pos of the lead variant, or candidates.")],
-    adapter:Adapter=None, profile:Profile=None, param:Settings=[], as_json:Json=False,
-    out:Annotated[Path, option("CSV file for the genes, continued if there. Default: <loci>.ranked.csv, here.")]=None):
+    file:Annotated[str, typer.Argument(help="Your loci: a table of any common kind, or - for standard input.")]=None,
+    loci:Annotated[str, option("The same as FILE.")]=None,
+    trait:Annotated[str, option("Trait of a typed locus, or of a file without one.")]=None,
+    variant:Annotated[str, option("One locus: 1:55039974, 1_55039974_G_T, chr1:g.55039974G>T or an rsID.")]=None,
+    genes:Annotated[str, option("One locus: its candidate genes, as in PCSK9,USP24,BSND.")]=None,
+    build:Annotated[str, option("Build of the positions: GRCh38 or GRCh37. Default: what the file says.")]=None,
+    window:Annotated[str, option("Reach on each side of a variant, as in 500kb.")]=None,
+    clump:Annotated[str, option("Pick lead variants of summary statistics, so far apart, as in 500kb.")]=None,
+    p:Annotated[float, option("Largest p-value of such a lead variant.", "--p")]=None,
+    check:Annotated[bool, option("Say what is read and what is rejected, and stop.", "--check")]=False,
+    model:Annotated[str, option("A packaged name, Hub id, folder, address up to /v1, or none. Default: the newest "
+                                "run's best arm, else a packaged model.")]=None,
+    adapter:Adapter=None, profile:Profile=None, param:Settings=[],
+    samples:Annotated[int, option("Orders of the candidates in which a locus is asked.", min=1)]=3,
+    by:Annotated[str, option("What orders the genes. Default: what was best on validation loci.")]=None,
+    out:Annotated[Path, option("Table of genes: csv, tsv, xlsx, json or parquet; loci, page and manifest stand beside "
+                               "it. Default: FILE.ranked.csv, here.")]=None,
+    overwrite:Annotated[bool, option("Replace results that are there.", "--overwrite")]=False,
+    yes:Annotated[bool, option("Let loci go to a server elsewhere, unasked.", "--yes")]=False, as_json:Json=False):
     """Rank the candidate genes of your own loci.
 
-    Prints the table's path, on a terminal the first genes too; answers word for word stay beside it as .jsonl."""
-    from generank.models import check_trained
-    from generank.ranking import profile_of, rank_loci, worth
-    if adapter: check_trained(adapter)
-    out = out or Path(f"{loci.stem}.ranked.csv")
-    config, store = _resolved(profile or profile_of(adapter), param), out.with_suffix(".jsonl")
-    if loci.resolve() in (out.resolve(), store.resolve()):
-        raise UserError(f"{loci} would be written over: give another --out.")
-    genes, answers, bill = rank_loci(loci, config, adapter, store)
-    with atomic_path(out) as f: genes.to_csv(f, index=False)
-    listed = genes[genes["rank"].notna()].groupby("locus_id", sort=False)["gene"].agg(list)
-    told = answers[["locus_id", "trait"]].assign(genes=[", ".join(listed.get(i, [])[:3]) for i in answers["locus_id"]])
-    if sys.stdout.isatty() and not as_json: show_table(told)
-    if silent := len(answers) - len(listed):
-        typer.echo(f"To {silent} of {len(answers)} loci the answer lists no gene: theirs have no rank.", err=True)
-    typer.echo(said := worth(adapter), err=True)
-    if as_json:
-        whole = told.assign(genes=[listed.get(i, []) for i in told["locus_id"]])
-        return show_json({"file": out, "worth": said, "loci": whole, **bill})
-    typer.echo(out)
+    Prints the table's path, on a terminal the first genes too. An interrupted ranking goes on."""
+    from generank import ranking
+    if bool(file or loci) == bool(variant or genes):
+        raise UserError("Give the loci in one way: a FILE, or --trait with --variant or --genes.")
+    source = file or loci or ranking.typed_locus(trait, variant, genes)
+    config, adapter, said = ranking.choose_model(profile, adapter, model, param)
+    how = dict(trait=trait, build=build, window=_window(window), clump=_window(clump), p=p)
+    if check: raise typer.Exit(_checked(source, ranking.reading(config, **how), as_json))
+    read = ranking.asked_loci(source, config, **how)
+    ranked, paths = ranking.rank_into(read, config, adapter, out, overwrite, yes, samples, by, said, file or loci)
+    if sys.stdout.isatty() and not as_json: ranking.show(ranked)
+    for note in ranked.notes: typer.echo(note, err=True)
+    show_json(ranking.told(ranked, paths)) if as_json else typer.echo(paths["genes"])
+    if ranked.about["spent"].get("stopped"): raise typer.Exit(1)
 
 # %% ../nbs/66_cli.ipynb #a4cb287e
 @app.command(epilog="Example: generank export runs/laptop/models/grpo-rank --to merged")
@@ -420,7 +469,8 @@ def main(arguments:list[str]=None)->int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # a reader such as `head` has had enough
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        if debug: raise
         message, code = told(error)
-        print(f"Error: {message}" if code == 2 or not message.startswith("Stopped") else message, file=sys.stderr)
+        if debug: message = "".join(traceback.format_exception(error)).rstrip()
+        elif code == 2 or not message.startswith("Stopped"): message = f"Error: {message}"
+        print(printable(message), file=sys.stderr)
     return code if isinstance(code, int) else 0

@@ -21,8 +21,8 @@ from .genes import BUNDLED, chromosome, load_genes, of_biotypes, overlaps
 from .parsing import _check_pairing, _named, read_responses
 from .profile import Evaluation as Settings
 from .scoring import (ESTIMANDS, OVER_CHANCE, Resampled, adjust, answer_rates, comparison, decompose,
-                              decompose_shares, metric_names, pooled_difference, score_responses, summarise)
-from .statistics import means_by_cluster, training_slope
+                              decompose_shares, levels, metric_names, pooled_difference, score_responses, summarise)
+from .statistics import means_by_cluster, training_slope, two_way_interval
 
 # %% ../nbs/55_evaluation.ipynb #a734459a
 class Evaluation(dict):
@@ -99,6 +99,7 @@ def locus_strata(
     strata = {}
     if "evidence_class" in loci: strata["evidence_class"] = loci.evidence_class.map(str, na_action="ignore")
     if "trait" in loci: strata["trait_class"] = loci.trait.map(trait_class)
+    if known("blood_trait"): strata["blood_trait"] = loci.blood_trait.map({True: "blood traits", False: "other traits"})
     if "candidates" in loci:
         strata["candidates"] = cut(loci.candidates.map(len).to_numpy(), (8, 14), ("up to 8", "9 to 14", "15 or more"))
     if known("distances"):
@@ -183,9 +184,8 @@ def evaluate(
     if seed < 0: raise UserError(f"The seed is {seed}: give a whole number from 0.")
     if margin is not None and not margin > 0:
         raise UserError(f"The equivalence margin is {margin}: give a difference above 0 that would not matter.")
-    controls = controls or {}
-    resampled, scores, table = gather(responses, k, cluster_by, scoring, loci, baselines, genes, draws, seed, training,
-                                      controls, combinations)
+    given, controls = (cluster_by, scoring, loci, baselines, genes, draws, seed, training), controls or {}
+    resampled, scores, table = gather(responses, k, *given, controls, combinations)
     arms = [n for n in scores if n not in controls]
     pairs = _checked_pairs(arms, pairs, family)
     parts = {name: resampled.part(rows) for name, rows in locus_parts(table).items()} if loci is not None else {}
@@ -193,11 +193,21 @@ def evaluate(
     kinds = {"arm": arms, "control": controls, "baseline": baselines, "combination": fused}
     runs = [_run_entry(resampled, n, k, parts, scores.get(n), kind) for kind, names in kinds.items() for n in names]
     primary = primary or ("mrr_over_chance" if resampled.known(arms[0], "mrr_completed") else "mrr")
-    measure = primary, estimand or default_estimand(primary)
+    measure = primary, estimand or default_estimand(primary)   # what the primary comparisons are of
     compared = _comparisons(resampled, pairs, family, k, measure, margin, parts, kinds)
+    _add_checks(resampled, table, runs, compared["primary"], k[0])
     return Evaluation(_plain({"runs": runs, **compared}))
 
 # %% ../nbs/55_evaluation.ipynb #5e629cf2
+def _add_checks(resampled, table, runs, primary, k):
+    "Levels with one vote a causal gene; of the primary differences, intervals that resample families of traits too."
+    by_gene = resampled.grouped(table.causal_gene.to_numpy())
+    for r in runs: r["gene_mean"] = levels(by_gene, r["name"], ("mrr_over_chance", "mrr", f"top_{k}"))
+    for r in primary if "trait_family" in table else ():
+        d = resampled.column(r["a"], r["metric"], r["b"])
+        ends = two_way_interval(d, resampled.clusters, table.trait_family, resampled.draws, resampled.seed)
+        r["two_way_ci_low"], r["two_way_ci_high"] = ends
+
 def default_estimand(metric:str)->str: return ESTIMANDS[metric not in OVER_CHANCE]   # as the profile's null
 
 WHOLE_PARTS = ("by_evidence_class", "high_confidence", "without_mhc")  # shown at every k; the others at the smallest
@@ -265,6 +275,7 @@ def pool_pairs(
     loci=None, genes=None,     # for baselines, where the run folder holds no data/loci.parquet
     metrics=None,              # some of `metric_names(k)`; None: all
     estimand:str="locus_mean", # or "region_mean": the mean of each region first
+    margin:float=None,         # of equivalence; None: no such test
 )->dict:                       # (a, b) -> {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
     "Comparisons for each training seed and pooled over seeds, with seed and locus variance apart."
     names = list(dict.fromkeys(n for pair in pairs for n in pair))
@@ -286,7 +297,7 @@ def pool_pairs(
             clusters = first.clusters
             if estimand == "region_mean":
                 one, two, clusters = *(means_by_cluster(v, clusters) for v in (one, two)), pd.unique(clusters)
-            measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips)
+            measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips, margin)
         found[a, b] = _plain({"a": a, "b": b, "split": split, "n": first.n, "n_clusters": first.n_clusters,
                               "seeds": labels, "metrics": measured})
     return found
@@ -303,12 +314,19 @@ def _recorded_scores(folder, names, split, k, loci, genes)->tuple:
     if len(folders) > 1: check_parts(folders)
     baselines, arms = ([n for n in names if (n in BASELINES) == baseline] for baseline in (True, False))
     if loci is None and baselines: loci = _recorded_loci(folders[0], configs[0])
-    files = {n: [f/"responses"/f"{n}.parquet" for f in folders] for n in arms}
+    files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
     cluster_by = (configs[0].get("evaluation") or {}).get("cluster_by")
     training = None if loci is None else training_loci(loci)
     resampled, *_ = gather(files, k, cluster_by, None, loci, baselines, genes, draws=1, training=training)
     return str(configs[0].get("seed", folders[0].name)), resampled
+
+def _answer_file(folder, config, name:str)->Path:
+    "The answers of a recorded arm, or of an arm under a condition: `grpo-rank, traits shuffled`."
+    arm, _, condition = name.partition(", ")
+    asked = config.get("perturbations") or config.get("probes") or []   # the earlier name
+    found = [p["name"] for p in asked if condition and (p["arm"], p["perturbation"]) == (arm, "shuffled-traits")]
+    return folder/"probes"/arm/f"{found[0]}.parquet" if found else folder/"responses"/f"{name}.parquet"
 
 def check_parts(folders):
     "Raise a `UserError` unless recorded runs have one seed, and gave the same answers where they asked the same arm."
@@ -471,8 +489,8 @@ def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->
     found = _plain(robustness(asked, answers, score, s["split"], s["cluster_by"], s["draws"], s["seed"]))
     found["layers"] = _plain(layer_summary(layers, draws=s["draws"], seed=s["seed"])) if layers else None
     for p in config.get("perturbations") or []:
-        known = {"arm": p["arm"], "perturbation": p["perturbation"]}
-        found["perturbations"].setdefault(p["name"], known | {"not_said": "too many of the loci have the same trait"})
+        known = {"arm": p["arm"], "perturbation": p["perturbation"], "not_said": "these loci don't allow it (see log)"}
+        found["perturbations"].setdefault(p["name"], known)
     if not found["perturbations"] and not layers and not any(found["reasoning"].values()): return {}, votes
     calibrated = {n: r for n, r in found["perturbations"].items() if "raw" in r.get("calibration", {})}
     charts = [calibration_chart(r["calibration"], r["arm"], f"calibration_{n}") for n, r in calibrated.items()]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, write_json, write_text
+from .core import UserError, atomic_path, for_spreadsheets, write_json, write_text
 from .data import to_frame
 from .rewards import WINDOW, watched, window_of
 from .scoring import OVER_CHANCE
@@ -34,6 +34,7 @@ STYLE = {
     "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False, "xtick.color": GREY,
     "ytick.color": GREY,
     "xtick.labelcolor": "black", "ytick.labelcolor": "black", "svg.fonttype": "path", "svg.hashsalt": "generank",
+    "text.parse_math": False,   # a label is text, whatever stands in it
 }
 
 @dataclass
@@ -90,7 +91,8 @@ def save_chart(
     paths = {ending: Path(folder)/f"{chart.name}.{ending}" for ending in ("svg", "png", "csv", "json")}
     for ending in ("svg", "png"):
         with atomic_path(paths[ending]) as p: p.write_bytes(chart.render(ending))
-    write_text(paths["csv"], chart.table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+    table = for_spreadsheets(chart.table)
+    write_text(paths["csv"], table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     write_json(paths["json"], {"name": chart.name, "caption": chart.caption, "alt": chart.alt})
     return paths
 

@@ -232,7 +232,7 @@ class Names:
         "Those of several symbols that lie on the chromosome; all of them where none does."
         return [s for s in symbols if (s, chrom) in self.places] or symbols
 
-# %% ../nbs/10_genes.ipynb #3b8d6ed9
+# %% ../nbs/10_genes.ipynb #fb7801a7
 MISSING = {"", "na", "n/a", "#n/a", "nan", "nr", "null", "none", ".", "-", "--", "<na>", "nat"}
 DATE = re.compile(r"(?<!\w)(\d{1,2}[-./] ?[^\W\d]{3,9}\.?([-./ ]\d{2,4})?|\d{4}-\d\d-\d\d[ T]00:00:00|"
                   r"\d{1,2}/\d{1,2}/\d{2,4})(?!\w)")

@@ -57,7 +57,8 @@ class Stream:
         locus = self.loci[self._order(epoch)[place]]
         candidates = _shown(locus, self.genes, self.seed, epoch)
         return {"prompt": build_prompt(locus["trait"], candidates, self.style, self.descriptions),
-                "answer": locus["causal_gene"], "candidates": candidates, "locus_id": locus["locus_id"]}
+                "answer": locus["causal_gene"], "candidates": candidates, "locus_id": locus["locus_id"],
+                **({"causal_genes": list(locus["causal_genes"])} if "causal_genes" in locus else {})}
 
 # %% ../nbs/31_groups.ipynb #80ac0d42
 def grpo_rows(

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from .core import UserError, read_json, unknown_name
+from .core import UserError, first_line, read_json, unknown_name
 from .parsing import format_answer
 from .prompts import STYLES, build_prompt
 
@@ -37,9 +37,10 @@ def load_model(
 ):                           # model and tokenizer
     "Load a model, its tokenizer and, if given, what was trained; an unknown name is a `UserError`."
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
     settle_functions()
-    number, place, options = getattr(torch, choose_dtype(dtype)), weights_place(), {}
+    number, place, own, options = getattr(torch, choose_dtype(dtype)), weights_place(), {"trust_remote_code": False}, {}
     if quantization:
         if not torch.cuda.is_available():
             raise UserError("`model.quantization: 4bit` needs a CUDA graphics card: take it out here.")
@@ -53,16 +54,17 @@ def load_model(
         weights = weights or folder
     try:
         if name not in SHAPES:   # byte-level tokenizers ignore `clean_up_tokenization_spaces`, and warn of it
-            tokenizer = AutoTokenizer.from_pretrained(folder, clean_up_tokenization_spaces=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, clean_up_tokenization_spaces=False, **own)
         if weights:
             model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True,
-                                                         trust_remote_code=False, **options)
-    except (OSError, ValueError) as e:
-        raise UserError(f"The model {name!r} can't be loaded: {str(e).splitlines()[0]}") from None
+                                                         **own, **options)
+    except (OSError, ValueError, SafetensorError) as e:
+        raise UserError(f"The model {name!r} can't be loaded: {first_line(e)}") from None
     if not quantization: model = model.to(number).to(place)
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
     if adapter and weights != adapter:
         from peft import PeftModel
+        if not trained_weights(adapter): raise UserError(f"{adapter} lacks adapter_model.safetensors.")
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     return model, tokenizer
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from .core import UserError, differences, merge, parse_yaml, project_root, read_yaml, source_fields
+from .core import UserError, check_settings, differences, merge, parse_yaml, project_root, read_yaml, source_fields
 from .core import thread_settings, unknown_name, write_yaml
 
 # %% ../nbs/02_profile.ipynb #4b25f11f
@@ -220,7 +220,7 @@ class Cost(Part):
 
 class Profile(Part):
     "A whole experiment."
-    profile:str = option("", "name of the profile; filled in by `resolve`")
+    profile:str = option("", "name of the profile; filled in by `resolve`", pattern=r"^([^./\\][^/\\]*)?$")
     description:str = option("", "one sentence: what this profile is for")
     seed:int = option(1, "seed of training, of the warm start and of the candidates' order")
     threads:int|None = option(None, "processor threads of torch and numpy; null leaves it to them", ge=1)
@@ -379,7 +379,8 @@ def _check_perturbations(profile:Profile):
         if shuffled.count(p.arm) > 1: raise UserError(f"Arm {p.arm!r} shuffles traits in two perturbations: drop one.")
 
 # %% ../nbs/02_profile.ipynb #c298e9fd
-CHECKS = [_check_foreign, _check_arms, _check_choices, _check_perturbations]
+CHECKS = [_check_foreign, _check_arms, _check_choices, _check_perturbations,
+          lambda profile: check_settings(profile.model_dump())]
 
 def checks_profile(check):
     "Have every `Profile` checked by this function too, which raises a `UserError`: registries check their own names."

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FILES', 'shown', 'Numbers', 'p_of', 'verdict', 'hinted', 'interval', 'p_value', 'extent', 'stacked', 'paired',
-           'Block', 'figure', 'table', 'slug', 'show', 'for_readers', 'by_nbconvert', 'by_quarto', 'render_page',
-           'render']
+           'Block', 'figure', 'table', 'slug', 'inert', 'show', 'for_readers', 'by_nbconvert', 'by_quarto',
+           'render_page', 'render']
 
 # %% ../nbs/61_report.ipynb #137840e3
 import base64, html, re, shutil, subprocess, tempfile, webbrowser
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .core import UserError, read_json, read_yaml, unknown_name, write_json, write_text
+from .core import UserError, for_spreadsheets, read_json, read_yaml, unknown_name, write_json, write_text
 from .execution import PACKAGE, REPOSITORY, Stop, execute, find_notebooks
 
 # %% ../nbs/61_report.ipynb #cc8aa0c3
@@ -108,7 +108,8 @@ class Block:
 def figure(chart:"figures.Chart")->Block:
     "A chart on the page, with a link that saves the table behind it."
     data = lambda content: base64.b64encode(content).decode()
-    csv, svg = data(chart.table.to_csv(index=False).encode()), data(chart.render("svg"))
+    under = for_spreadsheets(chart.table).to_csv(index=False)
+    csv, svg = data(under.encode()), data(chart.render("svg"))
     link = f'<a download="{chart.name}.csv" href="data:text/csv;base64,{csv}">The table behind it.</a>'
     image = f'<img alt="{html.escape(chart.alt)}" src="data:image/svg+xml;base64,{svg}">'
     return Block(f'<figure><div class="scroll">{image}</div><figcaption>{html.escape(chart.caption)} '
@@ -134,21 +135,23 @@ def table(
 # %% ../nbs/61_report.ipynb #ac3fc8a5
 def slug(words:str)->str: return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")   # as Quarto names headings
 
-def show(
-    heading:str,     # of the section; empty: none
-    *items,          # Markdown text, `Block`s and charts; an empty one is left out, and so is a section of empty ones
-):
-    "Display a section of the report."
+def inert(markdown:str)->str:
+    "Markdown that may quote others: no HTML, formula, image or link but those within the page."
+    text = markdown.replace("<", "&lt;").replace("$", "&#36;")
+    entities = lambda found: "".join(f"&#{ord(c)};" for c in found[0])
+    return re.sub(r"!\[|\](?=[\[:]|\((?!#[\w-]+\)))", entities, text)
+
+def show(heading:str, *items):
+    "Display a section: Markdown texts, `Block`s and charts; empty ones are left out, a section of them too."
     from IPython.display import Markdown, display
-    made = lambda item: Markdown(item) if isinstance(item, str) else figure(item) if hasattr(item, "render") else item
+    drawn = lambda item: figure(item) if hasattr(item, "render") else item
+    made = lambda item: Markdown(inert(item)) if isinstance(item, str) else drawn(item)
     there = [made(item) for item in items if item]
     if there: display(*([Markdown(f"## {heading}")] if heading else []), *there)
 
 # %% ../nbs/61_report.ipynb #28211382
-def for_readers(
-    notebook,        # an executed notebook (nbformat)
-):                   # changed in place
-    "Keep the title and what follows the parameters; code that shows nothing is left out."
+def for_readers(notebook):
+    "Keep of an executed notebook the title and what follows the parameters, without code that shows nothing."
     tags = [set(c.metadata.get("tags", [])) for c in notebook.cells]
     last = max((i for i, t in enumerate(tags) if t & {"parameters", "injected-parameters"}), default=0)
     kept = [c for c in notebook.cells[last + 1:] if c.cell_type == "markdown" or c.outputs]

@@ -6,21 +6,20 @@
 __all__ = ['SPLITS', 'LOCUS_COLUMNS', 'MORE_COLUMNS', 'TABLES', 'SOURCES', 'GOLD_COLUMNS', 'SPLIT_NAMES', 'GOLD_COMMIT',
            'GOLD_URL', 'GOLD_FILES', 'NEW_SETS', 'RETIRED_IDS', 'EVIDENCE_CLASSES', 'CONFIDENCES', 'GENERIC',
            'read_loci', 'raw_source', 'is_gold', 'as_list', 'read_pairs', 'read_hub', 'whole_row', 'check_row',
-           'fill_candidates', 'only_biotypes', 'region_ids', 'download', 'clean_trait', 'trait_family', 'same_trait',
-           'gold_files', 'read_gold', 'merge_duplicates', 'one_row_a_variant', 'build_loci', 'read_gold_loci']
+           'fill_candidates', 'only_biotypes', 'region_ids', 'clean_trait', 'trait_family', 'same_trait', 'gold_files',
+           'read_gold', 'names_gene', 'leaks', 'merge_duplicates', 'one_row_a_variant', 'build_loci', 'read_gold_loci']
 
 # %% ../nbs/12_sources.ipynb #32b8315c
-import json, logging, re, tempfile, unicodedata, urllib.error, urllib.request
+import json, logging, re, tempfile, unicodedata
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tenacity
 
-from .core import UserError, atomic_path, sha256_file, sha256_json, unknown_name
+from .core import UserError, download, sha256_file, sha256_json, unknown_name
 from .genes import BUNDLED, CHAIN, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_rows
-from .genes import load_genes, of_biotypes, rename_row
+from .genes import load_genes, load_synonyms, of_biotypes, rename_row
 from .readers import near, parse_gene_string, parse_list, read_table
 
 _log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ def read_loci(
     genes=None,             # gene table, or the path of one (parquet, GTF, GFF3); the bundled one by default
     window:int|None=None,   # bp to either side of a variant, where candidates are looked up; 500,000 by default
     biotypes=None,          # of looked-up candidates, protein_coding by default; others are dropped from given lists
-    assembly:str="GRCh38",  # of the source's positions: GRCh38 or GRCh37
+    assembly:str|None=None, # of the source's positions: GRCh38 (the default) or GRCh37
     chain=None,             # chain file that lifts GRCh37 to GRCh38; the bundled one by default
     symbols:str|None=None,  # "update" (the default) renames old symbols and dates, "keep" leaves names as they are
     order:str="alphabetical",  # of the candidates; "source" keeps the given order, for audits
@@ -52,15 +51,16 @@ def read_loci(
     raw = raw_source(source, labelled, genes=table, **options, **build)
     columns = [*LOCUS_COLUMNS, "split", "_where"]
     loci = pd.DataFrame([whole_row(row) for row in raw.to_dict("records")], columns=columns, dtype=object)
-    for column in raw.columns.intersection(MORE_COLUMNS): loci[column] = raw[column].to_numpy()
+    for column in raw.columns.intersection(MORE_COLUMNS, sort=False): loci[column] = raw[column].to_numpy()
     if not labelled: loci["causal_gene"] = None
-    loci, lost = _lifted(loci, assembly, chain)
+    loci, lost = _lifted(loci, assembly or "GRCh38", chain)
     if window is not None and "_built" not in raw and loci.candidates.map(len).all():
         raise UserError("Every locus comes with its candidates, so window has no effect: "
                         "leave it out, or give chrom and pos without candidates.")
     loci = fill_candidates(loci, of_biotypes(table, biotypes or ("protein_coding",)), window or 500_000)
     if biotypes is not None: loci = only_biotypes(loci, table, biotypes)
-    renamed = [] if symbols == "keep" or str(source) == "bundled" else _rename(loci, Names(table), labelled)
+    kept = symbols == "keep" or str(source) in ("bundled", "v1", "caldera")
+    renamed = [] if kept else _rename(loci, Names(table), labelled)
     loci = _finished(loci, order, labelled)
     no_validation = "symbol_gene_string" in raw and not (loci.split == "validation").any()
     loci.attrs.update(renamed=renamed, lost=lost, lacks_validation=no_validation)
@@ -71,6 +71,7 @@ TABLES = r"\.(csv|tsv|jsonl?|parquet|xlsx|txt|gz)$"   # endings of files, which 
 SOURCES = {}  # name -> function of the options of `build_loci` that gives the source's rows
 SOURCES["bundled"] = lambda **build: read_table(BUNDLED/"loci.parquet")
 SOURCES["v1"] = lambda **build: read_table(BUNDLED/"loci_v1.parquet")   # of the first recorded runs
+SOURCES["caldera"] = lambda **build: read_table(BUNDLED/"caldera.parquet")   # an outside test, by scripts/caldera.py
 SOURCES["open-targets"] = lambda **build: read_gold_loci(**build)
 
 def raw_source(source, labelled:bool=True, **build)->pd.DataFrame:
@@ -273,6 +274,10 @@ def _finished(loci:pd.DataFrame, order:str, labelled:bool)->pd.DataFrame:
     for row in loci[loci.locus_id.duplicated()].to_dict("records"):
         raise UserError(f"{row['_where']}: the locus_id {row['locus_id']} stands in the file twice; make it unique.")
     if loci.region_id.isna().any(): loci["region_id"] = region_ids(loci)
+    if "causal_genes" in loci:   # those that are candidates, the causal gene among them
+        listed = zip(loci.causal_gene, loci.causal_genes.map(parse_list), loci.candidates)
+        loci["causal_genes"] = [sorted({gene, *several} & set(c)) for gene, several, c in listed]
+    if "blood_trait" in loci: loci["blood_trait"] = loci.blood_trait.map(str).eq("True")   # text in a CSV
     more = loci.columns.intersection(MORE_COLUMNS, sort=False)
     return loci[[*LOCUS_COLUMNS, "split", *more]].astype({"pos": "Int64"})
 
@@ -287,36 +292,6 @@ def region_ids(loci:pd.DataFrame)->pd.Series:
     _, label = connected_components(links @ links.T, directed=False)
     first = pd.Series([min(c) for c in loci.candidates], dtype=object).groupby(label).min()
     return pd.Series(["region_" + first[i] for i in label], index=loci.index, dtype=object)
-
-# %% ../nbs/12_sources.ipynb #1b2271ea
-def download(
-    url:str,              # http(s):// or file:// address
-    path,                 # where the file is put
-    sha256:str,           # of the file's bytes; a file already there with this hash is kept
-    wait:float=1.0,       # seconds before the second of four attempts, doubled for each further one
-)->Path:                  # `path`
-    "Fetch a pinned file; `UserError` when the address can't be read or the content is another one."
-    path = Path(path)
-    if path.exists() and sha256_file(path) == sha256: return path
-    retry = tenacity.Retrying(stop=tenacity.stop_after_attempt(4), wait=tenacity.wait_exponential(multiplier=wait),
-                              retry=tenacity.retry_if_exception(_worth_retrying), reraise=True)
-    try: content = retry(_read_url, url)
-    except OSError as e:
-        raise UserError(f"{url} can't be read ({e}): check the network, or give the path of a copy.") from None
-    with atomic_path(path) as p: p.write_bytes(content)
-    if sha256_file(path) != sha256:
-        path.unlink()
-        raise UserError(f"{url} is not the pinned file (its sha256 is not {sha256}): nothing was kept.")
-    return path
-
-def _read_url(url:str)->bytes:
-    "The bytes at an address."
-    with urllib.request.urlopen(url, timeout=60) as response: return response.read()
-
-def _worth_retrying(e:BaseException)->bool:
-    "Network failures and a server's own (5xx, 429) may pass; a 404 won't."
-    if isinstance(e, urllib.error.HTTPError): return e.code >= 500 or e.code == 429
-    return isinstance(e, OSError) and not isinstance(getattr(e, "reason", None), FileNotFoundError)
 
 # %% ../nbs/12_sources.ipynb #35e5ae34
 GOLD_COMMIT = "a8aa2b011c57f1ee03e416fc699a5a029a0ab860"  # of GitHub opentargets/genetics-gold-standards
@@ -414,6 +389,28 @@ def read_gold(path)->pd.DataFrame:
     rows["pos"], rows["neg_log_pval"] = rows.pos.astype("int64"), neg_log_pval.astype(float)
     rows[["rsid", "pmid", "evidence_class"]] = rows[["rsid", "pmid", "evidence_class"]].replace("", None)
     return rows.drop(columns=["reported_trait", "set_label", "trait_id"])
+
+# %% ../nbs/12_sources.ipynb #f04a60d1
+def _plain(text:str)->str:
+    "Lower case, letters and digits only, one blank between words."
+    return " ".join(re.findall(r"[a-z0-9]+", str(text).lower()))
+
+def names_gene(trait:str, symbol:str, description:str="", synonyms=())->str|None:
+    "By what a trait names a gene, if it does (symbol, synonym, description): whole words of three characters or more."
+    words = f" {_plain(trait)} "
+    def there(name, least=3):
+        name = _plain(name)
+        return len(name) >= least and not name.isdigit() and f" {name} " in words
+    if there(symbol): return "symbol"
+    if any(map(there, synonyms)): return "synonym"
+    return "description" if there(re.sub(r" (\d+|alpha|beta)$", "", _plain(description)), 5) else None
+
+def leaks(loci:pd.DataFrame, genes:pd.DataFrame)->pd.DataFrame:
+    "Loci whose trait names the causal gene: locus_id, trait, causal_gene, by (see `names_gene`)."
+    about = genes.drop_duplicates("symbol").set_index("symbol").description.to_dict()
+    synonyms = load_synonyms().query("symbol in @loci.causal_gene").groupby("symbol").synonym.agg(list).to_dict()
+    by = [names_gene(t, g, about.get(g, ""), synonyms.get(g, ())) for t, g in zip(loci.trait, loci.causal_gene)]
+    return loci[["locus_id", "trait", "causal_gene"]].assign(by=by).dropna(subset="by")
 
 # %% ../nbs/12_sources.ipynb #2ef500b4
 def merge_duplicates(rows:pd.DataFrame)->pd.DataFrame:

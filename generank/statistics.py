@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BATCHES', 'FEW', 'cluster_se', 'wilson_interval', 'cluster_interval', 'cluster_sums', 'means_by_cluster',
            'without_each', 'batched', 'bootstrap_means', 'percentile_interval', 'sign_flip_p', 'mcnemar_p', 'holm',
-           'two_level_means', 'two_level_interval', 'training_slope', 'power', 'detectable', 'tost', 'tost_power',
-           'sensitivity']
+           'two_level_means', 'two_level_interval', 'two_way_interval', 'training_slope', 'power', 'detectable', 'tost',
+           'tost_power', 'sensitivity']
 
 # %% ../nbs/50_statistics.ipynb #4a51d249
 import math
@@ -15,10 +15,10 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from scipy import special, stats
-from scipy.optimize import brentq
 from statsmodels.api import OLS, add_constant
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from .core import UserError, stable_seed
@@ -179,6 +179,18 @@ def two_level_interval(values, clusters, draws:int=10_000, seed:int=1)->tuple[fl
     half = float(special.stdtrit(df, 0.975)) * math.sqrt(of_loci + of_seeds)
     return (low, high) if high - low >= 2 * half else (mean - half, mean + half)
 
+# %% ../nbs/50_statistics.ipynb #784ecc47
+def two_way_interval(values, one, two, draws:int=10_000, seed:int=1)->tuple[float, float]:
+    "95 % interval of a mean, the clusters `one` and the clusters `two` of the loci both drawn with replacement."
+    (of_one, n_one), (of_two, n_two) = ((codes, len(names)) for codes, names in map(pd.factorize, (one, two)))
+    if min(n_one, n_two) < 2: return math.nan, math.nan
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(0, draws, 500):   # draws at a time, to bound memory
+        weights = _counts(n_one, 500, rng)[:, of_one] * _counts(n_two, 500, rng)[:, of_two]
+        with np.errstate(invalid="ignore"): found.append(weights @ np.asarray(values, dtype=float) / weights.sum(1))
+    low, high = np.nanquantile(np.concatenate(found)[:draws], [0.025, 0.975])
+    return float(low), float(high)
+
 # %% ../nbs/50_statistics.ipynb #74dd4cfd
 def training_slope(
     rows:list[dict],            # rows of `metrics.jsonl`; warm start rows and rows without the column are left out
@@ -209,17 +221,19 @@ def power(
     df:float,              # degrees of freedom: loci - 1, or clusters - 1
 )->np.ndarray:
     "Chance that Student's two-sided t-test at level 0.05 finds a true difference (noncentral t)."
-    t, shift = special.stdtrit(df, 0.975), np.abs(np.asarray(effect, dtype=float)) / se
-    below = lambda x: np.nan_to_num(special.nctdtr(df, shift, x))  # scipy gives NaN where the chance vanishes
-    return below(-t) + 1 - below(t)
+    shift = np.abs(np.asarray(effect, dtype=float)) / se
+    return TTestPower().power(shift / math.sqrt(df + 1), df + 1, 0.05, df=df)
 
 @lru_cache
 def _multiple(df:float)->float:
     "How many standard errors a difference must have to be found with power 0.8."
-    return brentq(lambda effect: 0.8 - float(power(effect, 1, df)), 0, 100, xtol=1e-12)
+    return TTestPower().solve_power(nobs=df + 1, alpha=0.05, power=0.8) * math.sqrt(df + 1)
 
-def detectable(se:float, df:float)->float:
-    "The smallest true difference that is found with power 0.8; NaN without a standard error."
+def detectable(
+    se:float,      # standard error of a paired difference, as measured or as expected of another split
+    df:float,      # its degrees of freedom: regions - 1
+)->float:          # NaN without a standard error
+    "The smallest true difference that is found with power 0.8 (statsmodels' `TTestPower`)."
     return se * _multiple(df) if df >= 1 and not math.isnan(se) else math.nan
 
 # %% ../nbs/50_statistics.ipynb #cef88ca4

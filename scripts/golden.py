@@ -203,7 +203,7 @@ def parser():
 
 def prompts():
     "Prompts of five loci in every style, and the rows of each way of training."
-    loci = [r for part in find("load_loci")().values() for r in part]
+    loci = [r for part in find("load_loci")(split="v1").values() for r in part]
     five, build = sorted(loci, key=lambda r: r["locus_id"])[::len(loci) // 5][:5], find("build_prompt")
     ask = lambda r, s, described: [m["content"] for m in build(r["trait"], r["candidates"], s, descriptions=described)]
     texts = {f"{r['locus_id']}, {s}, {'described' if d else 'plain'}": ask(r, s, d)
