@@ -21,11 +21,8 @@ from .sources import SPLITS
 from .store import adapter_hash, model_identity
 
 # %% ../nbs/43_export.ipynb #e22880b5
-def base_model(
-    adapter,           # folder of a LoRA adapter
-    model:str=None,    # name, Hub id or folder of the base model; None: the run's
-)->dict:               # name, revision, dtype, as `load_model` takes them
-    "The model that an adapter belongs to."
+def base_model(adapter, model:str=None)->dict:
+    "The model that an adapter (its folder) belongs to, as `load_model` takes it: `model`, else the run's."
     if model is not None: return {"name": model, "revision": None, "dtype": "float32"}
     if not (run := run_of(adapter)):
         raise UserError(f"{adapter} lies in no run, so its base model is unknown: name it by --model.")
@@ -104,13 +101,10 @@ def _give_tokenizer(path, source):
 # %% ../nbs/43_export.ipynb #e103b361
 OUTTYPES = ("f32", "f16", "bf16", "q8_0")
 
-def to_gguf(
-    folder,                 # a merged model
-    path,                   # where to write the .gguf
-    outtype:str="f16",      # one of `OUTTYPES`
-    tokenizer_from=None,    # a .gguf whose tokenizer to take; None: the converter reads the folder's
-)->Path:                    # the file
-    "Convert a merged model for llama.cpp and Ollama; a Modelfile for `ollama create` is written beside it."
+def to_gguf(folder, path, outtype:str="f16", tokenizer_from=None)->Path:
+    """Convert a merged model (its folder) for llama.cpp; a Modelfile for `ollama create` is written beside `path`.
+
+    `outtype`: one of `OUTTYPES`; `tokenizer_from`: a .gguf whose tokenizer to take, else the folder's."""
     if outtype not in OUTTYPES: raise unknown_name("number format of a gguf", outtype, OUTTYPES)
     path, command = Path(path), converter()
     _check_tokenizer(folder, tokenizer_from)
@@ -130,14 +124,10 @@ def to_gguf(
     return path
 
 # %% ../nbs/43_export.ipynb #e73a1e11
-def push(
-    name:str,               # OWNER/NAME on the Hub
-    folder,                 # what to upload: a model's files and card, or what `write_dataset` wrote
-    kind:str,               # "dataset" or "model"
-    private:bool=True,      # whether others can't see it
-    api=None,               # a `huggingface_hub.HfApi`; made from HF_TOKEN by default
-)->str:                     # its address
-    "Upload a folder; without a token in HF_TOKEN, or when the Hub refuses, that is a `UserError`."
+def push(name:str, folder, kind:str, private:bool=True, api=None)->str:
+    """Upload a folder as the "dataset" or "model" OWNER/NAME; its address.
+
+    A `UserError` without a token in HF_TOKEN (or `api`, a `huggingface_hub.HfApi`), or when the Hub refuses."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     if api is None and not os.environ.get("HF_TOKEN"):
@@ -231,7 +221,7 @@ def export_adapter(
     private:bool=True,      # hub
 )->str:                     # the folder, the file or the address
     "Merge an adapter, convert it, or push it."
-    if to not in ("merged", "gguf", "hub"): raise unknown_name("target of an export", to, ["merged", "gguf", "hub"])
+    if to not in (known := ("merged", "gguf", "hub")): raise unknown_name("target of an export", to, known)
     if not (Path(adapter)/"adapter_config.json").exists():
         raise UserError(f"{adapter} holds no adapter (adapter_config.json): name a trained arm's folder.")
     base, adapter = base_model(adapter, model), Path(adapter)

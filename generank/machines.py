@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'BYTES', 'GATED', 'KEYS', 'OPTIONAL', 'COLAB_NOTEBOOKS', 'CELL', 'weights_gb', 'measured_gb', 'needs',
-           'machine', 'obstacles', 'memory_needed', 'in_the_way', 'Check', 'checks', 'examine', 'settings_ini',
-           'first_cell', 'prepare']
+           'machine', 'obstacles', 'needs_lines', 'Check', 'checks', 'examine', 'settings_ini', 'first_cell', 'prepare']
 
 # %% ../nbs/64_machines.ipynb #7a59b602
 import os, platform, re, shutil, subprocess, sys
@@ -25,10 +24,8 @@ SIZES = {"random-llama": 0.001, **{name: made.billions for name, made in PACKAGE
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}                # of one weight
 GATED = ("meta-llama/",)                                           # accounts whose models the Hub gives on request only
 
-def weights_gb(
-    model:dict,           # name, dtype and quantization, as in a profile
-)->float|None:            # GiB; None where the size is not known
-    "Memory of a model's weights as they are loaded: parameters times the bytes of each. Every use takes more."
+def weights_gb(model:dict)->float|None:
+    "GiB of a profile's model as it is loaded: parameters times the bytes of each; every use takes more. None: unknown."
     if Path(model["name"]).is_dir():
         stored = sum(f.stat().st_size for f in Path(model["name"]).glob("*.safetensors"))
         return round(stored / 2**30, 1) or None
@@ -38,19 +35,14 @@ def weights_gb(
     each = 0.5 if model["quantization"] == "4bit" else BYTES[choose_dtype(model["dtype"])]
     return round(billions * 1e9 * each / 2**30, 1)
 
-def measured_gb(
-    profile:str,          # name of a profile
-    results=None,         # where recorded runs stand; None: `results/` of the clone
-)->float|None:            # GiB; None where no recorded run tells
-    "The highest memory that a recorded run of a profile reached in training."
+def measured_gb(profile:str, results=None)->float|None:
+    "The most memory in GiB that recorded runs of a profile (in `results`, else the clone's) took in training."
     records = Path(results or REPOSITORY/"results").glob(f"{profile}/*/models/*/training.json")
     return max((p for f in records if (p := read_json(f).get("memory_gb")) is not None), default=None)
 
 # %% ../nbs/64_machines.ipynb #97e56b87
-def needs(
-    config:dict,          # a resolved profile
-)->dict:                  # cards, capability, packages, models, weights_gb, measured_gb, key
-    "What a profile asks of a machine, as far as its settings tell."
+def needs(config:dict)->dict:
+    "What a profile asks of a machine: cards, capability, packages, models, weights_gb, measured_gb, key."
     grpo, trl, ask = config["grpo"], config["grpo"]["trl"], config["inference"]
     trains = any(a["training"] != "none" for a in config["arms"])
     samples = any(a["training"] == "grpo" for a in config["arms"])
@@ -133,11 +125,8 @@ def _missing_models(wanted:dict, here:dict)->list[str]:
     return said
 
 # %% ../nbs/64_machines.ipynb #d452a9d9
-def obstacles(
-    config:dict,          # a resolved profile
-    here:dict,            # as `machine` gives it
-)->list[str]:             # empty: nothing known is in the way
-    "Why a profile will not run on a machine."
+def obstacles(config:dict, here:dict)->list[str]:
+    "Why a profile will not run on a machine (as `machine` gives it); empty where nothing known is in the way."
     wanted, cards, said = needs(config), here["cards"], []
     if wanted["cards"] > len(cards):
         plural = "s" * (wanted["cards"] > 1)
@@ -159,18 +148,14 @@ def obstacles(
     return said + _missing_models(wanted, here)
 
 # %% ../nbs/64_machines.ipynb #9dcd656b
-def memory_needed(config:dict)->list[str]:
-    "What is known of the memory that a profile takes, as one line of the plan."
-    wanted = needs(config)
+def needs_lines(config:dict)->list[str]:
+    "For the plan: what is known of the memory that a profile takes, and why it will not run here, if so."
+    wanted, said = needs(config), obstacles(config, machine())
     parts = [f"the weights alone take {wanted['weights_gb']} GiB"] if wanted["weights_gb"] is not None else []
     if wanted["measured_gb"]: parts.append(f"training took {wanted['measured_gb']:.1f} GiB when it was recorded")
     has = hardware()["memory_gb"] or "an unknown amount of"
-    return [f"memory: {', '.join(parts) or 'unknown'}; this machine has {has} GiB"]
-
-def in_the_way(config:dict)->list[str]:
-    "Why a profile will not run here, for the plan; no line where nothing is known to be in the way."
-    said = obstacles(config, machine())
-    return [f"this will not run here: {'; '.join(said)}"] if said else []
+    memory = f"memory: {', '.join(parts) or 'unknown'}; this machine has {has} GiB"
+    return [memory, f"this will not run here: {'; '.join(said)}"] if said else [memory]
 
 # %% ../nbs/64_machines.ipynb #661228c2
 @dataclass(frozen=True)
@@ -218,10 +203,8 @@ def _notebooks_check()->Check:
     except UserError as e: return Check("notebooks", "fault", str(e))
     return Check("notebooks", "ok", "beside the library")
 
-def checks(
-    here:dict,            # as `machine` gives it
-)->list[Check]:
-    "What was looked at, one thing after another."
+def checks(here:dict)->list[Check]:
+    "What was looked at on a machine (as `machine` gives it), one thing after another."
     def extra(package, what, how):
         version = here["packages"][package]
         return Check(package, "ok", version) if version else Check(package, "absent", f"not installed; {what}: {how}")
@@ -246,10 +229,8 @@ def checks(
         Check("keys", "ok", ", ".join(f"{k} is {'set' if k in here['keys'] else 'not set'}" for k in KEYS))]
 
 # %% ../nbs/64_machines.ipynb #98ca25eb
-def examine(
-    profile:str="laptop",     # the profile that must run here: a name, or a path to a YAML file
-)->dict:                      # "ok", "checks", "profiles": name -> obstacles
-    "Look at this machine: passed where there is no fault and the profile asked for will run."
+def examine(profile:str="laptop")->dict:
+    "Look at this machine: `ok` where no check finds a fault and the profile (name or YAML file) will run here."
     configs = {name: resolve(name) for name in dict.fromkeys([*profile_names(), profile])}
     here = machine()
     found, against = checks(here), {name: obstacles(config, here) for name, config in configs.items()}
@@ -282,10 +263,7 @@ def first_cell(address:str=None)->str:
     return CELL.format(address=settings_ini()["git_url"] if address is None else address)
 
 # %% ../nbs/64_machines.ipynb #f251c823
-def prepare(
-    folder:str="MyDrive/generank",   # on Drive
-    at:str="/content/drive",         # where Drive is mounted
-)->str:                              # what to do next
+def prepare(folder:str="MyDrive/generank", at:str="/content/drive")->str:
     "Mount Drive, work in a folder of it, so that runs outlive the machine, and say which profile the card can run."
     from google.colab import drive
     drive.mount(at)

@@ -135,7 +135,7 @@ def plan(run:Run)->list[tuple[Unit, str]]:
 def check_folder(out:Path, resume:bool, clean:bool, what:str="run", mark:str="config.yaml"):
     "Raise a `UserError` unless the folder, known by the file `mark`, may be used as asked."
     if resume and clean: raise UserError(f"--resume continues a {what} and --clean starts it over: give one of them.")
-    if out.exists() and not out.is_dir(): raise UserError(f"{out} is a file: choose another --out.")
+    if out.is_file(): raise UserError(f"{out} is a file: choose another --out.")
     if not out.exists() or all(p.name == ".lock" for p in out.iterdir()): return
     if not (out/mark).exists(): raise UserError(f"{out} holds files that are not a {what}'s: choose another --out.")
     if not resume and not clean:
@@ -159,10 +159,9 @@ def check_trainings(run:Run):
             raise UserError(f"{held}, with other settings ({first}): give it those again, choose another --out, "
                             "or start over with --clean.")
         if changed := changed_parts(before, {**before, "code": parts_of(run, unit)["code"]}):
-            sha = (run.manifest.get("git") or {}).get("sha")
-            began = "the version that began it" + (f" (commit {sha[:7]})" if sha else "")
-            raise UserError(f"{held}, and it can't go on with {changed}: go back to {began}, choose another --out, "
-                            "or start over with --clean.")
+            sha = (run.manifest.get("git") or {}).get("sha", "unknown")
+            raise UserError(f"{held}, and it can't go on with {changed}: go back to the version that began it (commit "
+                            f"{sha[:7]}), choose another --out, or start over with --clean.")
 
 # %% ../nbs/63_pipeline.ipynb #73d7b735
 def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, notebooks=None, reuse=None)->Run:
@@ -362,9 +361,8 @@ def find_runs(places=("runs",))->list[Path]:
 
 def settings_differ(runs)->dict:
     "For each run but the first, the settings in which it differs from it: `seed: 1 -> 2`."
-    first, *others = runs
-    config = lambda run: read_yaml(Path(run)/"config.yaml")
-    return {Path(o).as_posix(): differences(config(first), config(o)) for o in others}
+    first, *others = (read_yaml(Path(run)/"config.yaml") for run in runs)
+    return {Path(run).as_posix(): differences(first, other) for run, other in zip(runs[1:], others)}
 
 # %% ../nbs/63_pipeline.ipynb #a685abe1
 def state(run_dir, config:dict, manifest:dict)->str:
@@ -458,8 +456,8 @@ def forecast(run:Run)->dict:
 def forecast_lines(found:dict)->list[str]:
     "A forecast in lines for the plan."
     if not found["pending"]: return ["nothing is left to do"]
-    unknown, price = found["pending"] - found["known"], found["price_per_hour"]
-    cost = "unknown, as the time is" if found["cost"] is None else f"{found['cost']:.2f} {found['currency']}"
+    unknown, price, cost = found["pending"] - found["known"], found["price_per_hour"], found["cost"]
+    cost = "unknown, as the time is" if cost is None else f"{cost:.2f} {found['currency']}"
     if price is None: cost = "unknown, no price is given (-p cost.price_per_hour=...)"
     else: cost += f", at {price:g} {found['currency']} an hour"
     this = "with these settings on this hardware"

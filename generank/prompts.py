@@ -76,10 +76,8 @@ def build_prompt(
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
 
 # %% ../nbs/20_prompts.ipynb #fa1404cd
-def make_styles(
-    texts:dict,           # name -> {reasoning, genes, listed}
-)->dict[str, Style]:      # name -> style
-    "Styles from plain data; a wrong field is a `UserError` that names the style."
+def make_styles(texts:dict)->dict[str, Style]:
+    "Styles from plain data, {name: {reasoning, genes, listed}}; a wrong field is a `UserError` that names the style."
     made, known = {}, [f.name for f in fields(Style)]
     for name, text in texts.items():
         for key in text:
@@ -89,22 +87,14 @@ def make_styles(
         made[name] = Style(**{"reasoning": "", **text})
     return made
 
-def asked_as(
-    config:dict,          # a profile as plain data
-    arm:dict=None,        # one of its arms, whose `style` overrides the profile's
-)->dict:                  # `style` (a name, or a `Style` of the profile's own) and `descriptions`, for `build_prompt`
-    "How an arm is trained and asked."
+def asked_as(config:dict, arm:dict=None)->dict:
+    "`style` (a name, or a `Style` of the profile's own) and `descriptions`: how an arm is trained and asked."
     name = (arm or {}).get("style") or config["prompts"]["style"]
     return {**config["prompts"], "style": make_styles(config.get("styles") or {}).get(name, name)}
 
 # %% ../nbs/20_prompts.ipynb #e663a273
-def shuffle_candidates(
-    candidates,          # symbols of one locus
-    locus_id:str,        # its id
-    seed:int=0,          # another seed, another order
-    epoch:int=0,         # passes over the training set so far
-)->list[str]:            # the same symbols
-    "Candidates in a random order, fixed by seed, epoch and locus."
+def shuffle_candidates(candidates, locus_id:str, seed:int=0, epoch:int=0)->list[str]:
+    "A locus's candidates in a random order, fixed by seed, epoch (passes over the training set so far) and locus."
     rng = np.random.default_rng(stable_seed("candidate order", seed, epoch, locus_id))
     ordered = sorted(candidates)
     return [ordered[i] for i in rng.permutation(len(ordered))]

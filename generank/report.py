@@ -141,11 +141,8 @@ def inert(markdown:str)->str:
     entities = lambda found: "".join(f"&#{ord(c)};" for c in found[0])
     return re.sub(r"!\[|\](?=[\[:]|\((?!#[\w-]+\)))", entities, text)
 
-def show(
-    heading:str,     # of the section; empty: none
-    *items,          # Markdown text, `Block`s and charts; an empty one is left out, and so is a section of empty ones
-):
-    "Display a section of the report."
+def show(heading:str, *items):
+    "Display a section: Markdown texts, `Block`s and charts; empty ones are left out, a section of them too."
     from IPython.display import Markdown, display
     drawn = lambda item: figure(item) if hasattr(item, "render") else item
     made = lambda item: Markdown(inert(item)) if isinstance(item, str) else drawn(item)
@@ -153,10 +150,8 @@ def show(
     if there: display(*([Markdown(f"## {heading}")] if heading else []), *there)
 
 # %% ../nbs/61_report.ipynb #28211382
-def for_readers(
-    notebook,        # an executed notebook (nbformat)
-):                   # changed in place
-    "Keep the title and what follows the parameters; code that shows nothing is left out."
+def for_readers(notebook):
+    "Keep of an executed notebook the title and what follows the parameters, without code that shows nothing."
     tags = [set(c.metadata.get("tags", [])) for c in notebook.cells]
     last = max((i for i, t in enumerate(tags) if t & {"parameters", "injected-parameters"}), default=0)
     kept = [c for c in notebook.cells[last + 1:] if c.cell_type == "markdown" or c.outputs]

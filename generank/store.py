@@ -19,10 +19,8 @@ from .prompts import STYLES
 log = logging.getLogger(__name__)
 
 # %% ../nbs/40_store.ipynb #0a6bd4b8
-def read_records(
-    path,                       # file of JSON lines
-)->tuple[dict, int]:            # key -> record, and the number of bytes up to the end of the last whole line
-    "The records of a store's file; broken lines are left out."
+def read_records(path)->tuple[dict, int]:
+    "The records of a store's file by key, broken lines left out, and its bytes up to the end of the last whole line."
     rows, end = {}, 0
     data = Path(path).read_bytes() if Path(path).exists() else b""
     for number, line in enumerate(data.splitlines(keepends=True), 1):
@@ -119,23 +117,15 @@ def adapter_hash(adapter)->str|None:
     return sha256_json([sha256_file(weights), settings])
 
 # %% ../nbs/40_store.ipynb #27f7eb08
-def answer_key(
-    identity:dict,      # of the model, from `model_identity`
-    adapter:str|None,   # from `adapter_hash`
-    prompt:list,        # chat messages
-    decoding:dict,      # temperature, longest answer, seed
-    sample:int,         # number of the answer among those to the same prompt
-)->str:                 # 32 hexadecimal digits
-    "The key of one answer."
+def answer_key(identity:dict, adapter:str|None, prompt:list, decoding:dict, sample:int)->str:
+    """The key of one answer, the `sample`-th to its prompt (chat messages): 32 hexadecimal digits.
+
+    `identity` is `model_identity`'s, `adapter` is `adapter_hash`'s; `decoding` holds temperature, length and seed."""
     return sha256_json([_RULES, identity, adapter, sha256_json(prompt), decoding, sample])[:32]
 
 # %% ../nbs/40_store.ipynb #878f36fb
-def spent(
-    records,                   # of a store, with `n_tokens` and, where known, `prompt_tokens`
-    input_price:float=0.0,     # money per million prompt tokens
-    output_price:float=0.0,    # money per million tokens of answers
-)->dict:                       # answers, prompt_tokens, answer_tokens, uncounted (no tokens known), cost
-    "Tokens and money behind some answers."
+def spent(records, input_price:float=0.0, output_price:float=0.0)->dict:
+    "Tokens and money behind a store's records, by prices per million tokens; `uncounted` have no `n_tokens`."
     records = list(records)
     prompt, answer = (sum(r.get(k) or 0 for r in records) for k in ("prompt_tokens", "n_tokens"))
     return {"answers": len(records), "prompt_tokens": prompt, "answer_tokens": answer,

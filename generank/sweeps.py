@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN', 'commands', 'Settings', 'Gpu', 'Hours', 'Secrets',
-           'Price', 'Packaged', 'Point', 'axis', 'points', 'checked_points', 'read_sweep', 'save_plan', 'results',
+           'Price', 'Named', 'Point', 'axis', 'points', 'checked_points', 'read_sweep', 'save_plan', 'results',
            'save_results', 'Processes', 'Command', 'Jobs', 'choose_executor', 'slurm_settings', 'sweep', 'download',
            'command', 'run_arguments', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'option', 'download_command',
            'run_command', 'infer_command', 'fetch_command', 'sweep_command']
@@ -105,13 +105,8 @@ class Processes:
     "Runs commands to their end as processes of this machine, several side by side, until it is stopped."
     def __init__(self): self.running, self.lock, self.stopped = set(), threading.Lock(), False
 
-    def call(
-        self,
-        command:list[str],   # what to run
-        log:Path|None,       # file for what it says on stderr; None leaves it on this process's
-        environment:dict,    # variables to add
-    )->int:                  # its exit code; 1 where all have been stopped before
-        "Run a command to its end."
+    def call(self, command:list[str], log:Path|None, environment:dict)->int:
+        "Run a command to its end; its exit code, 1 where all were stopped. Its stderr goes to `log` (None: to ours)."
         with self.lock:
             if self.stopped: return 1
             work = self.start(command, log, environment)
@@ -157,13 +152,8 @@ class Command:
 # %% ../nbs/65_sweeps.ipynb #34e28589
 class Jobs(Processes):
     "Runs commands as jobs of a cluster, by submitit."
-    def __init__(
-        self,
-        folder,                 # for submitit's own files; nodes must see it, and the runs, at the same path
-        cluster:str="slurm",    # "slurm", or "local" for submitit on this machine
-        settings:dict=None,     # as `slurm_settings` gives it
-        every:float=5.0,        # seconds between two looks at a job
-    ):
+    def __init__(self, folder, cluster:str="slurm", settings:dict=None, every:float=5.0):
+        "Submitit's files go to `folder`, seen by all nodes; `cluster` may be local; `every`: seconds between looks."
         import submitit
         super().__init__()
         self.every = every
@@ -200,10 +190,8 @@ def choose_executor(name:str, folder, slurm=())->Processes:
     except ImportError: raise UserError("submitit is not installed: pip install 'generank[slurm]'.") from None
     return Jobs(Path(folder)/".submitit", *(("slurm", settings, 5.0) if name == "slurm" else ("local", settings, 0.2)))
 
-def slurm_settings(
-    given=(),        # texts such as "partition=gpu", "gpus_per_node=1", "timeout_min=720"; the values in YAML
-)->dict:             # parameters of submitit's AutoExecutor: its own names, and Slurm's with the prefix slurm_
-    "What to ask the cluster for; a name that submitit does not know is a `UserError`."
+def slurm_settings(given=())->dict:
+    "Parameters of submitit's AutoExecutor, out of texts such as `partition=gpu`; Slurm's own get the prefix slurm_."
     from submitit import AutoExecutor, SlurmExecutor
     own, slurm = AutoExecutor._typed_parameters(), SlurmExecutor._valid_parameters()
     made = {"timeout_min": 720}
@@ -258,16 +246,13 @@ def _run_all(grid, jobs, executor, one)->dict:
 
 # %% ../nbs/65_sweeps.ipynb #461bf724
 def sweep(
-    profile:str,          # a name or a path
-    sweeps,               # texts such as "seed=1,2,3"
+    profile:str, sweeps,  # a profile's name or path; texts such as "seed=1,2,3"
     out=None,             # the sweep's folder; None: runs/<profile>-sweep
     overrides=(),         # settings that all runs share
     jobs:int=None,        # runs side by side; None: one on this machine, all on a cluster
     resume:bool=False, clean:bool=False,   # continue what the folder holds; start over
-    cell_timeout:int=None,   # seconds that one cell may take
-    display=None,         # None: stderr
-    executor:str="processes",   # a name of `EXECUTORS`
-    slurm=(),             # what to ask the cluster for, texts such as "partition=gpu"
+    cell_timeout:int=None, display=None,   # seconds that one cell may take; None: stderr
+    executor:str="processes", slurm=(),    # a name of `EXECUTORS`; texts such as "partition=gpu"
 )->Path:                  # the table of results, `sweep.csv`
     "Run every combination of some settings. All settings are checked before the first run starts."
     from generank.pipeline import Display, RunFailed, check_folder, empty, locked
@@ -333,12 +318,8 @@ def run_arguments(name:str, settings:list[str])->list[str]:
     "What `command` needs to do what is left of the run `runs/<name>`, or to copy it from a run beside it."
     return ["run", f"runs/{name}", "--resume", "--reuse", os.path.dirname(f"runs/{name}"), *settings]
 
-def fetch(
-    volume,          # Modal's volume, or what has its `iterdir` and `read_file_into_fileobj`
-    path:str,        # a folder or file in it, as in runs/a100
-    out,             # the local folder
-)->list[Path]:       # the files written
-    "Copy a run or answers from the volume; trainer checkpoints and hidden files stay there."
+def fetch(volume, path:str, out)->list[Path]:
+    "Copy a folder or file of Modal's volume to the folder `out`; trainer checkpoints and hidden files stay there."
     files = [e.path for e in volume.iterdir(path, recursive=True) if getattr(e.type, "name", e.type) == "FILE"]
     files = [f for f in files if not any(p.startswith((".", "checkpoint")) for p in Path(f).parts)]
     if not files: raise UserError(f"The volume {NAME} holds nothing at {path}.")
@@ -418,7 +399,7 @@ Gpu = Annotated[str, option("Kind of card: T4, L4, A100-80GB, H100, H100:2; none
 Hours = Annotated[float, option("Time-out, at most 24; the same command goes on.")]
 Secrets = Annotated[list[str], option("A secret that Modal keeps; repeatable. Default: huggingface.", "--secret")]
 Price = Annotated[float, option("Of the machine, for the manifest. Default: unknown.", "--price-per-hour", min=0)]
-Packaged = Annotated[str, option("A profile of the package.")]
+Named = Annotated[str, option("A profile of the package.")]
 
 @commands.command("download", epilog="Example: generank modal download meta-llama/Llama-3.1-8B-Instruct")
 def download_command(model:Annotated[str, typer.Argument(help="Hub id.")],
@@ -429,7 +410,7 @@ def download_command(model:Annotated[str, typer.Argument(help="Hub id.")],
 @commands.command("run", epilog="Example: generank modal run a100-seed-1 --gpu A100-80GB --price-per-hour 2.5")
 def run_command(
     name:Annotated[str, typer.Argument(help="Of the run, in the volume and in runs/ here.")],
-    profile:Packaged="a100", param:Settings=[], gpu:Gpu="H100", hours:Hours=12, secret:Secrets=[], price:Price=None):
+    profile:Named="a100", param:Settings=None, gpu:Gpu="H100", hours:Hours=12, secret:Secrets=None, price:Price=None):
     "Run an experiment there and fetch it into runs/NAME. Prints the report's path."
     asked = run_arguments(name, settings(profile, param, price))
     made = _started(gpu, hours, secret, lambda f: f["command"].remote(*asked))
@@ -440,7 +421,7 @@ def run_command(
 @commands.command("infer", epilog="Example: generank modal infer big -p model.name=Qwen/Qwen2.5-72B-Instruct "
                                   "--gpu H100:4")
 def infer_command(
-    name:Annotated[str, typer.Argument(help="Of the file of answers.")], profile:Packaged="a100", param:Settings=None,
+    name:Annotated[str, typer.Argument(help="Of the file of answers.")], profile:Named="a100", param:Settings=None,
     adapter:Annotated[str, option("Adapter in the volume, as in runs/NAME/models/ARM.")]=None,
     gpu:Gpu="H100", hours:Hours=12, secret:Secrets=None):
     "Ask a model there and fetch the answers. Prints their file."
@@ -459,7 +440,7 @@ def fetch_command(path:Annotated[str, typer.Argument(help="Folder or file in the
 def sweep_command(
     name:Annotated[str, typer.Argument(help="Of the sweep, in the volume and in runs/ here.")],
     sweep:Annotated[list[str], option("Run every combination; repeatable.", metavar="STAGE.PARAM=VALUE,VALUE")],
-    profile:Packaged="a100", param:Settings=[], gpu:Gpu="H100", hours:Hours=12, secret:Secrets=[], price:Price=None):
+    profile:Named="a100", param:Settings=None, gpu:Gpu="H100", hours:Hours=12, secret:Secrets=None, price:Price=None):
     "Run every combination there, side by side, and fetch them into runs/NAME. Prints the path of their table."
     asked, folder = settings(profile, param, price), Path("runs")/name
     grid = checked_points(profile, sweep, param or [])
