@@ -133,7 +133,7 @@ def _with_keys(asked, limit:int, known, who:dict, adapter:str|None, temperature:
     if ranked: decoding = {"likelihood": ranked}
     for q in asked:
         keys = {s: answer_key(who, adapter, q["prompt"], decoding, s) for s in q["samples"]}
-        seeds = {s: stable_seed("answer", decoding["seed"], sha256_json(q["prompt"]), s) for s in keys}
+        seeds = {s: stable_seed("answer", decoding.get("seed"), sha256_json(q["prompt"]), s) for s in keys}
         rows.append({**q, "keys": keys, "seeds": seeds, "missing": [s for s in keys if keys[s] not in known]})
     return rows
 
