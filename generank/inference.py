@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp, softmax
 
 from .backends import (as_server, continuous_answers, endpoint_answers, local_answers, made_by, prompt_tokens,
                                ready, served_name, vllm_answers)
@@ -198,7 +197,8 @@ def likelihood_answers(asked, model:dict, adapter=None, others=(), **limits):
             line = lambda _: f"GWAS trait: {trait}"
             return [{**m, "content": TRAIT.sub(line, m["content"], count=1)} for m in q["prompt"]]
         own, *rest = gene_logps(llm, tokenizer, [q["prompt"], *map(under, held)], genes)
-        p = softmax(own - (logsumexp(rest, 0) - math.log(len(rest)) if rest else 0))
+        score = own - (np.logaddexp.reduce(rest) - math.log(len(rest)) if rest else 0)
+        p = np.exp(score - np.logaddexp.reduce(score))
         ranked = [genes[i] for i in np.argsort(-p, kind="stable")]
         yield [(q, 0, {"completion": format_answer(ranked), "finish_reason": "likelihood", "n_tokens": 0,
                        "scores": p.tolist(), **made_by("transformers", model)})]
