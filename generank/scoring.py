@@ -69,8 +69,9 @@ def tied_ranks(values, places)->tuple[int, int, int]:
 
 def right_places(loci)->list[list[int]]:
     "Where in its candidates each row's labelled genes stand: `causal_genes` where the table has them, else the one."
-    labelled = loci.causal_genes if "causal_genes" in loci else [[g] for g in loci.causal_gene]
-    return [[i for i, c in enumerate(known) if c in set(genes)] for known, genes in zip(loci.candidates, labelled)]
+    if "causal_genes" not in loci: return [[list(c).index(g)] for c, g in zip(loci.candidates, loci.causal_gene)]
+    pairs = zip(loci.candidates, map(set, loci.causal_genes))
+    return [[i for i, c in enumerate(known) if c in genes] for known, genes in pairs]
 
 def credits(low, high, k=(1, 3, 5, 7), index=None, several=1)->pd.DataFrame:
     "Every measure of some ranks (see `expected_gain`): the columns mrr, ndcg and top_k."
@@ -124,13 +125,12 @@ def metric_names(k)->list[str]:
 def _over_chance(frame, mrr)->dict:
     "Completed reciprocal ranks over chance: of the lists, and of the candidates' scores where the answers have them."
     if "candidates" not in frame: return dict.fromkeys(OVER_CHANCE, np.nan)
-    sizes = frame.candidates.map(lambda c: len(set(c))).to_numpy()
-    scored = "scores" in frame and frame.scores.notna().all()
-    right = right_places(frame)
-    several = np.array(list(map(len, right)))
+    sizes = frame.candidates.map(len).to_numpy()
+    several = frame.causal_genes.map(len).to_numpy() if "causal_genes" in frame else 1
     out = {"mrr_over_chance": over_chance(mrr, sizes, several), "likelihood_over_chance": np.nan}
-    if not scored: return out
-    ends = np.array([tied_ranks(np.asarray(s, dtype=float), places) for s, places in zip(frame.scores, right)]).T
+    if "scores" not in frame or frame.scores.isna().any(): return out
+    rows = zip(frame.scores, right_places(frame))
+    ends = np.array([tied_ranks(np.asarray(s, dtype=float), places) for s, places in rows]).T
     return out | {"likelihood_over_chance": over_chance(expected_gain("mrr", *ends), sizes, several)}
 
 def _places(frame, mode, first_run):
