@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp, softmax
 
 from .backends import (as_server, continuous_answers, endpoint_answers, local_answers, made_by, prompt_tokens,
                                ready, served_name, vllm_answers)
 from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, unknown_name
+from .data import trait_pairs
 from .groups import _positions, group_logps, left_pad
 from .layers import decoder_and_head
 from .models import load_model, trained_weights
-from .parsing import format_answer, parse_answer
+from .parsing import CutOffs, format_answer, parse_answer
 from .prompts import _gene_lines, asked_as, build_prompt, gene_descriptions, perturb, shuffle_candidates, too_alike
 from .store import ResponseStore, adapter_hash, answer_key, model_identity, spent
 
@@ -132,19 +132,21 @@ def _with_keys(asked, limit:int, known, who:dict, adapter:str|None, temperature:
     if ranked: decoding = {"likelihood": ranked}
     for q in asked:
         keys = {s: answer_key(who, adapter, q["prompt"], decoding, s) for s in q["samples"]}
-        seeds = {s: stable_seed("answer", decoding["seed"], sha256_json(q["prompt"]), s) for s in keys}
+        seeds = {s: stable_seed("answer", decoding.get("seed"), sha256_json(q["prompt"]), s) for s in keys}
         rows.append({**q, "keys": keys, "seeds": seeds, "missing": [s for s in keys if keys[s] not in known]})
     return rows
 
 def _answer_missing(asked, kept:ResponseStore, answers_of, label:str)->list[str]:
     "Have the missing answers made, and keep each as it comes; returns what failed, in words."
     lost, missing = [], sum(len(q["missing"]) for q in asked)
+    pilot = CutOffs(label, missing)
     if not missing: return lost
     with Progress(total=missing, desc=label, unit="answer") as bar:
         for answers in answers_of(asked):
             rows = [{"key": q["keys"][s], "locus_id": q["locus_id"], "sample": s, **a} for q, s, a in answers]
             lost += [f"locus {r['locus_id']}, sample {r['sample']}: {r['failed']}" for r in rows if "failed" in r]
             kept.add([r for r in rows if "failed" not in r])
+            pilot.watch(r.get("finish_reason") == "length" for r in rows)
             bar.update(len(rows))
     return lost
 
@@ -195,7 +197,8 @@ def likelihood_answers(asked, model:dict, adapter=None, others=(), **limits):
             line = lambda _: f"GWAS trait: {trait}"
             return [{**m, "content": TRAIT.sub(line, m["content"], count=1)} for m in q["prompt"]]
         own, *rest = gene_logps(llm, tokenizer, [q["prompt"], *map(under, held)], genes)
-        p = softmax(own - (logsumexp(rest, 0) - math.log(len(rest)) if rest else 0))
+        score = own - (np.logaddexp.reduce(rest) - math.log(len(rest)) if rest else 0)
+        p = np.exp(score - np.logaddexp.reduce(score))
         ranked = [genes[i] for i in np.argsort(-p, kind="stable")]
         yield [(q, 0, {"completion": format_answer(ranked), "finish_reason": "likelihood", "n_tokens": 0,
                        "scores": p.tolist(), **made_by("transformers", model)})]
@@ -440,14 +443,6 @@ def pair_questions(
             for i, p in enumerate(pairs.to_dict("records")) for side in "ab"]
     return pd.DataFrame(rows)
 
-def _trait_pairs(run_dir, table:pd.DataFrame, split:str)->pd.DataFrame:
-    "The pairs of a split: those in data/trait_pairs.parquet, else made from the loci table."
-    from generank import data
-    file = run_dir/"data"/"trait_pairs.parquet"
-    if not file.exists(): return data.trait_pairs(table[table["split"] == split])
-    pairs = pd.read_parquet(file)
-    return pairs[pairs["split"] == split] if "split" in pairs else pairs
-
 # %% ../nbs/42_inference.ipynb #fe31d03d
 def ask_probes(run_dir:Path, config:dict, arm:dict):
     "Ask an arm its probes, into probes/<arm>/<probe>.parquet, and read its layers, into representations.parquet there."
@@ -458,10 +453,13 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
     for probe in (p for p in config.get("perturbations") or [] if p["arm"] == name):
         kind, split = probe["perturbation"], probe["split"] or settings["split"]
         loci = table[table["split"] == split].to_dict("records")
-        if kind == "both-traits": loci = pair_questions(_trait_pairs(run_dir, table, split)).to_dict("records")
         if not loci:
             raise UserError(f"Perturbation {probe['name']!r} asks about the {split} split, which has no loci here.")
-        if kind == "shuffled-traits" and (alike := too_alike(l["trait"] for l in loci)):
+        alike = too_alike(l["trait"] for l in loci) if kind == "shuffled-traits" else ""
+        if kind == "both-traits":
+            loci = pair_questions(trait_pairs(pd.DataFrame(loci))).to_dict("records")
+            if not loci: alike = "no candidate list holds causal genes of two traits"
+        if alike:
             log.warning("Perturbation %r can't be asked, and is left out: %s.", probe["name"], alike)
             save(pd.DataFrame({"locus_id": []}), probe["name"])
             continue

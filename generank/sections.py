@@ -21,11 +21,10 @@ from .data import check_loci, describe_loci
 from .evaluation import _answer_file, evaluate, pool_pairs, training_curves
 from .execution import REPOSITORY
 from .genes import load_genes, table_fingerprint
-from .parsing import PROBLEMS, parse_answer
+from .parsing import CUT_OFF, PROBLEMS, parse_answer
 from .prompts import PERTURBATIONS, asked_as, build_prompt, shuffle_candidates
 from .report import Block, Numbers, extent, hinted, interval, paired, shown, slug, stacked, table, verdict
 from .rewards import reward_parts
-from .scoring import CUT_OFF
 from .statistics import holm
 
 # %% ../nbs/62_sections.ipynb #41b24651
