@@ -358,7 +358,8 @@ def pooled_difference(
     pooled, columns = d.mean(1), np.column_stack([d, d.mean(1), one.mean(1), two.mean(1)])
     ends = percentile_interval(bootstrap_means(columns, clusters, draws, seed), n).T
     for i, side in ((-2, one), (-1, two)):   # no draw differs where all is 0, or all is 1
-        if not signed and side.flat[0] in (0, 1) and (side == side.flat[0]).all(): ends[i] = cluster_interval(side[:, 0], clusters)
+        constant = side.flat[0] in (0, 1) and (side == side.flat[0]).all()
+        if constant and not signed: ends[i] = cluster_interval(side[:, 0], clusters)
     low, high = two_level_interval(d, clusters, draws, seed)
     seeds = [{"seed": label, "a": float(x), "b": float(y), **_entry("difference", x - y, ends[i], ""),
               "cluster_p": sign_flip_p(d[:, i], clusters, draws, seed)}
