@@ -16,7 +16,7 @@ import pandas as pd
 from _record import save
 from generank.evaluation import evaluate
 from generank.published import RUNS, load_published
-from generank.parsing import format_answer
+from generank.prompts import format_answer
 from generank.scoring import score_responses
 from generank.statistics import _same_counts, bootstrap_means
 

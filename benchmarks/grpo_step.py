@@ -53,7 +53,7 @@ def trainer(side:str, model, tokenizer, o):
     from types import SimpleNamespace
     from trl import GRPOConfig, GRPOTrainer
     from generank.data import load_loci
-    from generank.groups import grpo_rows
+    from generank.prompts import grpo_rows
     from generank.rewards import rank_reward
     from generank.trainers import grpo_trainer, shared_prompt_trainer
     if trl.trainer.utils._ChunkedLogProbFunction is None: trl.trainer.utils._ChunkedLogProbFunction = SimpleNamespace(apply=plain_log_softmax)

@@ -17,7 +17,7 @@ from scipy.stats import beta
 
 from generank.data import load_table
 from generank.rewards import THRESHOLDS, WINDOW, answer_signs, watched
-from generank.parsing import format_answer
+from generank.prompts import format_answer
 
 RESULTS = Path(__file__).resolve().parents[1]/"results"
 STEPS, GROUPS, COPIES = 60, 8, 8  # of a training, as in the profile laptop-long

@@ -14,7 +14,7 @@ from trl.rewards import accuracy_reward, get_repetition_penalty_reward, get_soft
 
 from _record import save
 from generank.rewards import _parsed, binary_reward, format_reward, ndcg_reward, only_candidates_reward, rank_reward
-from generank.parsing import format_answer
+from generank.prompts import format_answer
 
 TARGET = 50_000  # answers a second, parse and rank reward together
 WORDS = "the gene encodes a receptor that binds its ligand and may act in tissue of this trait by a known pathway".split()

@@ -20,7 +20,8 @@ import numpy as np
 from .checkpoints import metrics_callback, newest_checkpoint, read_metrics, save_boundary
 from .core import (UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name,
                            write_json, write_text)
-from .groups import Stream, grpo_rows, pack_rows, sft_rows, validation_rows, warm_start_rows
+from .groups import pack_rows
+from .prompts import Stream, grpo_rows, sft_rows, validation_rows, warm_start_rows
 from .models import (SHAPES, adapter_settings, choose_dtype, hub_name, is_llama, licence_of, load_model,
                              load_unsloth, take_card, trained_weights)
 from .prompts import as_style, asked_as

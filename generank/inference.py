@@ -23,9 +23,10 @@ from .backends import (as_server, continuous_answers, endpoint_answers, local_an
 from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, unknown_name
 from .data import trait_pairs
 from .groups import _positions, group_logps, left_pad
-from .layers import decoder_and_head
+from .groups import decoder_and_head
 from .models import load_model, trained_weights
-from .parsing import CutOffs, format_answer, parse_answer
+from .parsing import CutOffs, parse_answer
+from .prompts import format_answer
 from .prompts import _gene_lines, asked_as, build_prompt, gene_descriptions, perturb, shuffle_candidates, too_alike
 from .store import ResponseStore, adapter_hash, answer_key, model_identity, spent
 

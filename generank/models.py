@@ -21,7 +21,7 @@ from unittest.mock import patch
 import numpy as np
 
 from .core import UserError, first_line, read_json, unknown_name
-from .parsing import format_answer
+from .prompts import format_answer
 from .prompts import STYLES, build_prompt
 
 log = logging.getLogger(__name__)

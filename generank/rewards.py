@@ -18,7 +18,8 @@ from statistics import fmean
 
 from .core import UserError, stable_seed, unknown_name
 from .profile import checks_profile
-from .parsing import PROBLEMS, Answer, answer_texts, format_answer, parse_answer
+from .parsing import PROBLEMS, Answer, answer_texts, parse_answer
+from .prompts import format_answer
 
 log = logging.getLogger(__name__)
 

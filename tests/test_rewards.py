@@ -6,7 +6,8 @@ from hypothesis import example, given, settings, strategies as st
 
 from generank.core import UserError
 from generank.data import load_loci
-from generank.parsing import PROBLEMS, _names, _tidy_lines, _untangle, format_answer, parse_answer
+from generank.parsing import PROBLEMS, _names, _tidy_lines, _untangle, parse_answer
+from generank.prompts import format_answer
 from generank.rewards import REWARDS, Configured, check_gold, rank_reward, reward_functions
 
 CANDIDATES = ["A1", "B2", "C3", "HLA-B", "C9orf7", "T"]

@@ -49,7 +49,8 @@ def rewards(seeds)->dict:
 
 def sample_batch(tokenizer, loci, groups:int, answers:int):
     "Prompts with answers to score: lists of candidates, as `group_logps` takes them."
-    from generank.groups import pack_rows, warm_start_rows
+    from generank.groups import pack_rows
+    from generank.prompts import warm_start_rows
     return pack_rows(tokenizer, warm_start_rows(loci, groups, answers, 1, style="brief", descriptions=False))
 
 
