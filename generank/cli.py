@@ -182,8 +182,8 @@ def _read(
     loci_files:Annotated[list[str], option("Files of loci that go row by row with --label-files; repeatable.")]=None,
     label_files:Annotated[list[str], option("Files of causal genes (column symbol), in the same order.")]=None,
     genes:Annotated[str, option("Gene table: GTF, GFF3 or parquet on GRCh38. Default: Ensembl 110.")]=None,
-    assembly:Annotated[str, option("Of the positions: GRCh38, or GRCh37 with --chain.")]="GRCh38",
-    chain:Annotated[str, option("Chain file from GRCh37 to GRCh38, as in hg19ToHg38.over.chain.gz.")]=None,
+    assembly:Annotated[str, option("Of the positions: GRCh38 (the default) or GRCh37.", "--build", "--assembly")]=None,
+    chain:Annotated[str, option("Chain file from GRCh37 to GRCh38. Default: Ensembl's.")]=None,
     window:Annotated[int, option("Reach of a locus on each side of its variant, in bp. Default: 500000.", min=1)]=None,
     biotype:Annotated[list[str], option("Kinds of candidates: protein_coding, other; repeatable.")]=None,
     keep_symbols:Annotated[bool, option("Leave outdated gene symbols as they are.", "--keep-symbols")]=False,
@@ -213,15 +213,36 @@ def reads_loci(command):
 # %% ../nbs/66_cli.ipynb #8975b35c
 @data.command(epilog="Example: generank data check my_loci.csv")
 @reads_loci
-def check(loci, as_json:Json=False):
-    "Audit loci: faults should be 0, notes should be known; a row that can't be used is an error that names its line."
+def check(
+    loci, trait:Annotated[str, option("For rows without a trait, in a file without labels.")]=None,
+    strict:Annotated[bool, option("Stop at the first row that can't be used.", "--strict")]=False, as_json:Json=False):
+    """Audit loci: faults should be 0, notes should be known; a row that can't be used is an error that names its line.
+
+    A file without causal genes is read as `generank rank` does; rows left out go to <name>.rejected.tsv, here."""
+    import pandas as pd
     from generank.data import check_loci, filter_loci, to_frame
+    from generank.readers import check_json, is_unlabelled, on_grch37, read_loci, write_rejected
     source, reading, filters = loci
+    if is_unlabelled(source):
+        chain, symbols, build = (reading.pop(k) for k in ("chain", "symbols", "assembly"))
+        if chain or symbols or any(filters.values()):
+            raise UserError("--chain, --keep-symbols and the filters are for files with causal genes: leave them out.")
+        how = {k: v for k, v in reading.items() if v is not None}
+        found = read_loci(source, trait, build, strict=strict, needed=False, **how)
+        said, out = {"file": source, **check_json(found)}, write_rejected(found, source)
+        for line in () if as_json else (found.understood, *found.notes): typer.echo(line)
+        rows = pd.DataFrame(said["loci"]).map(lambda v: ", ".join(v) if isinstance(v, list) else v)
+        show_json(said) if as_json else show_table(rows)
+        if out: typer.echo(f"{len(found.rejected)} rows were left out: see {out}.", err=True)
+        raise typer.Exit(int(found.loci.empty))
+    if trait or strict: raise UserError("--trait and --strict are for files without causal genes: leave them out.")
+    if not reading["assembly"] and (why := on_grch37(source)): raise UserError(f"{source}: {why}; give --build GRCh37.")
     if any(filters.values()):
         source, reading = filter_loci(to_frame(source, **reading), **filters), {"genes": reading["genes"]}
     found = check_loci(source, **reading)
     show_json({"checks": found}) if as_json else show_table(found)
 
+# %% ../nbs/66_cli.ipynb #c28f737d
 @data.command(epilog="Example: generank data describe bundled")
 @reads_loci
 def describe(

@@ -6,12 +6,14 @@
 __all__ = ['WRITERS', 'redact', 'printable', 'for_spreadsheets', 'UserError', 'first_line', 'unknown_name', 'atomic_path',
            'write_text', 'write_json', 'read_json', 'write_table', 'parse_yaml', 'write_yaml', 'read_yaml',
            'check_online', 'stay_offline', 'sha256_file', 'sha256_json', 'stable_seed', 'merge', 'flatten',
-           'check_settings', 'differences', 'source_fields', 'thread_settings', 'project_root', 'Progress', 'download']
+           'check_settings', 'differences', 'source_fields', 'usable_cores', 'busy_cores', 'thread_settings',
+           'project_root', 'Progress', 'download']
 
 # %% ../nbs/01_core.ipynb #790ca331
-import ast, hashlib, importlib.util, ipaddress, json, os, re, sys, threading, time
+import ast, hashlib, importlib.util, ipaddress, json, logging, os, re, sys, threading, time
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -216,10 +218,34 @@ def source_fields(place:str)->set[str]:
     fields = [n for n in body if isinstance(n, ast.AnnAssign) and "ClassVar" not in ast.unparse(n.annotation)]
     return {n.target.id for n in fields if not n.target.id.startswith("_")}
 
-def thread_settings(threads:int=None)->dict[str, str]:   # None: nothing is set
-    "Environment that gives torch and numpy so many processor threads."
-    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
+# %% ../nbs/01_core.ipynb #40f1be92
+def usable_cores()->int:
+    "Processor cores that this process may use: those of its affinity, within the container's quota."
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try: quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError): return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
+def busy_cores()->float:
+    "How many cores are busy at the moment."
+    import psutil
+    return psutil.cpu_percent(interval=0.2) / 100 * os.cpu_count()
+
+@cache
+def _warn_busy():   # once in a process
+    logging.getLogger(__name__).warning("Other processes keep processor cores busy, so training takes longer.")
+
+def thread_settings(threads:int=None)->dict[str, str]:   # None: as many as this process may use
+    "Environment for torch and numpy: how many threads, and that they wait without spinning where cores are shared."
+    limited = threads or (usable_cores() if usable_cores() < os.cpu_count() else None)
+    found = {n: str(limited) for n in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if limited}
+    wanted = limited or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count())
+    chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ)
+    if wanted == 1 or chosen or busy_cores() + wanted < os.cpu_count() + 0.4: return found
+    _warn_busy()
+    return found | {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+
+# %% ../nbs/01_core.ipynb #1d90c6aa
 def project_root()->Path:
     "What relative paths count from: here, or the folder above where Jupyter has started in `nbs`."
     return Path("..") if Path("13_data.ipynb").is_file() else Path()

@@ -21,8 +21,8 @@ from .genes import BUNDLED, chromosome, load_genes, of_biotypes, overlaps
 from .parsing import _check_pairing, _named, read_responses
 from .profile import Evaluation as Settings
 from .scoring import (ESTIMANDS, OVER_CHANCE, Resampled, adjust, answer_rates, comparison, decompose,
-                              decompose_shares, metric_names, pooled_difference, score_responses, summarise)
-from .statistics import means_by_cluster, training_slope
+                              decompose_shares, levels, metric_names, pooled_difference, score_responses, summarise)
+from .statistics import means_by_cluster, training_slope, two_way_interval
 
 # %% ../nbs/55_evaluation.ipynb #a734459a
 class Evaluation(dict):
@@ -99,6 +99,7 @@ def locus_strata(
     strata = {}
     if "evidence_class" in loci: strata["evidence_class"] = loci.evidence_class.map(str, na_action="ignore")
     if "trait" in loci: strata["trait_class"] = loci.trait.map(trait_class)
+    if known("blood_trait"): strata["blood_trait"] = loci.blood_trait.map({True: "blood traits", False: "other traits"})
     if "candidates" in loci:
         strata["candidates"] = cut(loci.candidates.map(len).to_numpy(), (8, 14), ("up to 8", "9 to 14", "15 or more"))
     if known("distances"):
@@ -183,9 +184,8 @@ def evaluate(
     if seed < 0: raise UserError(f"The seed is {seed}: give a whole number from 0.")
     if margin is not None and not margin > 0:
         raise UserError(f"The equivalence margin is {margin}: give a difference above 0 that would not matter.")
-    controls = controls or {}
-    resampled, scores, table = gather(responses, k, cluster_by, scoring, loci, baselines, genes, draws, seed, training,
-                                      controls, combinations)
+    given, controls = (cluster_by, scoring, loci, baselines, genes, draws, seed, training), controls or {}
+    resampled, scores, table = gather(responses, k, *given, controls, combinations)
     arms = [n for n in scores if n not in controls]
     pairs = _checked_pairs(arms, pairs, family)
     parts = {name: resampled.part(rows) for name, rows in locus_parts(table).items()} if loci is not None else {}
@@ -193,11 +193,21 @@ def evaluate(
     kinds = {"arm": arms, "control": controls, "baseline": baselines, "combination": fused}
     runs = [_run_entry(resampled, n, k, parts, scores.get(n), kind) for kind, names in kinds.items() for n in names]
     primary = primary or ("mrr_over_chance" if resampled.known(arms[0], "mrr_completed") else "mrr")
-    measure = primary, estimand or default_estimand(primary)
+    measure = primary, estimand or default_estimand(primary)   # what the primary comparisons are of
     compared = _comparisons(resampled, pairs, family, k, measure, margin, parts, kinds)
+    _add_checks(resampled, table, runs, compared["primary"], k[0])
     return Evaluation(_plain({"runs": runs, **compared}))
 
 # %% ../nbs/55_evaluation.ipynb #5e629cf2
+def _add_checks(resampled, table, runs, primary, k):
+    "Levels with one vote a causal gene; of the primary differences, intervals that resample families of traits too."
+    by_gene = resampled.grouped(table.causal_gene.to_numpy())
+    for r in runs: r["gene_mean"] = levels(by_gene, r["name"], ("mrr_over_chance", "mrr", f"top_{k}"))
+    for r in primary if "trait_family" in table else ():
+        d = resampled.column(r["a"], r["metric"], r["b"])
+        ends = two_way_interval(d, resampled.clusters, table.trait_family, resampled.draws, resampled.seed)
+        r["two_way_ci_low"], r["two_way_ci_high"] = ends
+
 def default_estimand(metric:str)->str: return ESTIMANDS[metric not in OVER_CHANCE]   # as the profile's null
 
 WHOLE_PARTS = ("by_evidence_class", "high_confidence", "without_mhc")  # shown at every k; the others at the smallest
@@ -479,8 +489,8 @@ def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->
     found = _plain(robustness(asked, answers, score, s["split"], s["cluster_by"], s["draws"], s["seed"]))
     found["layers"] = _plain(layer_summary(layers, draws=s["draws"], seed=s["seed"])) if layers else None
     for p in config.get("perturbations") or []:
-        known = {"arm": p["arm"], "perturbation": p["perturbation"]}
-        found["perturbations"].setdefault(p["name"], known | {"not_said": "too many of the loci have the same trait"})
+        known = {"arm": p["arm"], "perturbation": p["perturbation"], "not_said": "these loci don't allow it (see log)"}
+        found["perturbations"].setdefault(p["name"], known)
     if not found["perturbations"] and not layers and not any(found["reasoning"].values()): return {}, votes
     calibrated = {n: r for n, r in found["perturbations"].items() if "raw" in r.get("calibration", {})}
     charts = [calibration_chart(r["calibration"], r["arm"], f"calibration_{n}") for n, r in calibrated.items()]

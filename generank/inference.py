@@ -22,6 +22,7 @@ from scipy.special import logsumexp, softmax
 from .backends import (as_server, continuous_answers, endpoint_answers, local_answers, made_by, prompt_tokens,
                                ready, served_name, vllm_answers)
 from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, unknown_name
+from .data import trait_pairs
 from .groups import _positions, group_logps, left_pad
 from .layers import decoder_and_head
 from .models import load_model, trained_weights
@@ -132,7 +133,7 @@ def _with_keys(asked, limit:int, known, who:dict, adapter:str|None, temperature:
     if ranked: decoding = {"likelihood": ranked}
     for q in asked:
         keys = {s: answer_key(who, adapter, q["prompt"], decoding, s) for s in q["samples"]}
-        seeds = {s: stable_seed("answer", decoding["seed"], sha256_json(q["prompt"]), s) for s in keys}
+        seeds = {s: stable_seed("answer", decoding.get("seed"), sha256_json(q["prompt"]), s) for s in keys}
         rows.append({**q, "keys": keys, "seeds": seeds, "missing": [s for s in keys if keys[s] not in known]})
     return rows
 
@@ -440,14 +441,6 @@ def pair_questions(
             for i, p in enumerate(pairs.to_dict("records")) for side in "ab"]
     return pd.DataFrame(rows)
 
-def _trait_pairs(run_dir, table:pd.DataFrame, split:str)->pd.DataFrame:
-    "The pairs of a split: those in data/trait_pairs.parquet, else made from the loci table."
-    from generank import data
-    file = run_dir/"data"/"trait_pairs.parquet"
-    if not file.exists(): return data.trait_pairs(table[table["split"] == split])
-    pairs = pd.read_parquet(file)
-    return pairs[pairs["split"] == split] if "split" in pairs else pairs
-
 # %% ../nbs/42_inference.ipynb #fe31d03d
 def ask_probes(run_dir:Path, config:dict, arm:dict):
     "Ask an arm its probes, into probes/<arm>/<probe>.parquet, and read its layers, into representations.parquet there."
@@ -458,10 +451,13 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
     for probe in (p for p in config.get("perturbations") or [] if p["arm"] == name):
         kind, split = probe["perturbation"], probe["split"] or settings["split"]
         loci = table[table["split"] == split].to_dict("records")
-        if kind == "both-traits": loci = pair_questions(_trait_pairs(run_dir, table, split)).to_dict("records")
         if not loci:
             raise UserError(f"Perturbation {probe['name']!r} asks about the {split} split, which has no loci here.")
-        if kind == "shuffled-traits" and (alike := too_alike(l["trait"] for l in loci)):
+        alike = too_alike(l["trait"] for l in loci) if kind == "shuffled-traits" else ""
+        if kind == "both-traits":
+            loci = pair_questions(trait_pairs(pd.DataFrame(loci))).to_dict("records")
+            if not loci: alike = "no candidate list holds causal genes of two traits"
+        if alike:
             log.warning("Perturbation %r can't be asked, and is left out: %s.", probe["name"], alike)
             save(pd.DataFrame({"locus_id": []}), probe["name"])
             continue

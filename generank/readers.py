@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['VARIANT', 'CODE', 'SEVERAL', 'OUR_COLUMNS', 'text_of', 'position', 'variant_place', 'known_variants', 'parse_list',
            'parse_gene_string', 'near', 'gap', 'side_facts', 'single', 'understand', 'grouped', 'keep_rows',
-           'best_of_sets', 'one_gene_a_row', 'settle_build', 'on_grch38', 'Loci', 'nearest', 'read_loci', 'check_json',
-           'write_rejected', 'read_table']
+           'best_of_sets', 'one_gene_a_row', 'settle_build', 'on_grch38', 'Loci', 'nearest', 'read_loci',
+           'is_unlabelled', 'on_grch37', 'check_json', 'write_rejected', 'read_table']
 
-# %% ../nbs/11_readers.ipynb #2ef0423e
+# %% ../nbs/11_readers.ipynb #34151049
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from .genes import BUNDLED, MISSING, Names, accession, assembly_name, chromosome
 from .genes import gene_list, lift_position, load_genes, of_biotypes, overlaps, read_chain, todays_names
 from .tables import KNOWN, Rejected, Rows, columns_of, flat, meaning, plain_name, read_rows, significance
 
-# %% ../nbs/11_readers.ipynb #98676b76
+# %% ../nbs/11_readers.ipynb #af5049c9
 def text_of(value)->str:
     "A cell as text, empty where it is missing or a list."
     text = "" if value is None or isinstance(value, (dict, list, tuple, np.ndarray)) else str(value).strip()
@@ -52,7 +52,7 @@ def position(
     if number < 1: raise Rejected(f"position {value} is not on a chromosome", "give a 1-based position")
     return int(number)
 
-# %% ../nbs/11_readers.ipynb #a8ee1b61
+# %% ../nbs/11_readers.ipynb #ab7d8252
 VARIANT = re.compile(r"(?:(nc_\d+\.\d+)|((?:chr)?[0-9a-z]{1,2}))[:_-](g\.)?(\d[\d,]*)((?:[:_/-]?[a-z<*\[].*)?)"
                      r"|otvar_()([0-9a-z]{1,2})_()(\d+)(_\w+)", re.I)
 
@@ -73,7 +73,7 @@ def known_variants()->dict[str, tuple[str, int]]:
     marks = {name: (place.split(":")[0], int(place.split(":")[1])) for name, place in KNOWN["variants"].items()}
     return dict(zip(loci.rsid, zip(loci.chrom, loci.pos.astype(int)))) | marks
 
-# %% ../nbs/11_readers.ipynb #adb012e4
+# %% ../nbs/11_readers.ipynb #bb3e7326
 def parse_list(value)->list[str]:
     "The items, without blanks, of a list or of text as in `A, B`, `[A, B]` or `['A', 'B']`."
     if isinstance(value, (list, tuple, np.ndarray)): return [str(v).strip() for v in value]
@@ -105,7 +105,7 @@ def gap(span, chrom, pos)->int|None:   # `span`: chromosome, start and end of a 
     "bp from a variant to a gene's body, 0 inside; None where they are not on one chromosome."
     return max(span[1] - pos, pos - span[2], 0) if span and pos and span[0] == chrom else None
 
-# %% ../nbs/11_readers.ipynb #c11746b2
+# %% ../nbs/11_readers.ipynb #fda17b60
 def side_facts(path)->dict:
     "The `-meta.yaml` beside a GWAS-SSF file; empty where there is none."
     beside = [Path(f"{base}-meta.yaml") for base in (path, re.sub(r"\.b?gz$", "", str(path)))]
@@ -143,7 +143,7 @@ def understand(rows:Rows, path, trait=None, build=None):
             if why == "given": raise
         if rows.build: return
 
-# %% ../nbs/11_readers.ipynb #3754301e
+# %% ../nbs/11_readers.ipynb #e2c7202a
 def grouped(keys)->list[list[int]]:
     "Places of equal keys, in the order of their first."
     found = {}
@@ -185,7 +185,7 @@ def one_gene_a_row(rows:Rows):
         _scores=[{c: {gene[i]: float(v[i]) for i in at if v.notna()[i]} for c, v in numbers.items()} for at in groups])
     rows.names = columns_of(rows.table)
 
-# %% ../nbs/11_readers.ipynb #c0540179
+# %% ../nbs/11_readers.ipynb #a6b25eb1
 CODE = re.compile(r"[A-Za-z]+[_:]\d+|\d[\w.-]*|\w*_\w*\d\w*|[A-TV-Z]\d\d\.\d+|GCST\d+")   # 30780_irnt, E11.9
 SEVERAL = re.compile(r"\w\s*[;|]\s*\w|\s[xX]\s|,\s")   # in a place: a haplotype or an interaction
 
@@ -216,7 +216,7 @@ def _place(cells:dict, rows:Rows, get, flags:list)->tuple:
         raise Rejected(f"position {placed[1]} lies where no sequence is known", "is it in Mb or kb? give it in bp")
     return (*(placed or (None, None))[:2], rsid, placed and placed[2])
 
-# %% ../nbs/11_readers.ipynb #562ecbe1
+# %% ../nbs/11_readers.ipynb #34b59013
 def _row(cells:dict, strength:float, rows:Rows)->dict:
     "A row's trait, place and names of genes; `Rejected` where it can't be used."
     get, flags = (lambda kind: text_of(cells.get(rows.names.get(kind)))), []
@@ -242,10 +242,10 @@ def _row(cells:dict, strength:float, rows:Rows)->dict:
     return dict(locus_id=get("locus_id"), trait=trait, chrom=chrom, pos=pos, rsid=rsid, given=genes, build=build,
                 own=cells, causal_gene=get("causal_gene") or None, scores=scores, flags=flags, strength=strength)
 
-# %% ../nbs/11_readers.ipynb #278d4fd0
-def settle_build(rows:Rows, found:list[dict], spans:dict):
+# %% ../nbs/11_readers.ipynb #ddb5e352
+def settle_build(rows:Rows, found:list[dict], spans:dict, chain):
     "Decide the file's assembly, note where its rows speak against it, and where one rsID stands at two places."
-    votes, chain, known, places = Counter(), read_chain(), known_variants(), {}
+    votes, known, places = Counter(), known_variants(), {}
     for row in (r for r in found if r["pos"] and not r["build"]):
         at = {"GRCh38": (row["chrom"], row["pos"])}
         if not isinstance(over := lift_position(chain, row["chrom"], row["pos"]), str): at["GRCh37"] = over
@@ -274,7 +274,7 @@ def on_grch38(row:dict, build:str, chain)->dict:
     if isinstance(found, str): raise Rejected(f"{row['chrom']}:{row['pos']} on GRCh37 is {found}", "give another place")
     return {**row, "chrom": found[0], "pos": found[1]}
 
-# %% ../nbs/11_readers.ipynb #ee752942
+# %% ../nbs/11_readers.ipynb #29f46f61
 OUR_COLUMNS = ["locus_id", "trait", "chrom", "pos", "rsid", "candidates", "distances", "causal_gene", "scores", "flags"]
 
 @dataclass
@@ -289,7 +289,7 @@ class Loci:
     build:str                # that the file's positions are on
     build_reason:str         # why it was taken
 
-# %% ../nbs/11_readers.ipynb #45854fdb
+# %% ../nbs/11_readers.ipynb #c4b6702d
 def nearest(chrom, pos, genes:pd.DataFrame)->tuple[int, str]:
     "bp to the nearest of the genes on a chromosome, and its symbol."
     rows = genes[genes.chrom == chrom]
@@ -329,7 +329,7 @@ def _identified(row:dict)->dict:
     key = sha256_json([row["trait"], chrom, pos, sorted(row["given"])])[:6]
     return {**row, "locus_id": row["locus_id"] or (f"chr{chrom}_{pos}_{key}" if pos else f"genes_{key}")}
 
-# %% ../nbs/11_readers.ipynb #2a3dd9b7
+# %% ../nbs/11_readers.ipynb #f29a7ff3
 def read_loci(
     path,                            # a file of loci, `-` for the standard input, or a table
     trait:str|None=None,             # for rows without a trait, or whose trait is a code
@@ -356,7 +356,7 @@ def read_loci(
     strength = np.nan_to_num(strength, nan=0).tolist() if strength is not None else [np.inf] * len(rows.table)
     found = _each(zip(rows.lines, zip(rows.table.to_dict("records"), strength)), lambda row: _row(*row, rows), bad)
     chain, names = read_chain(), Names(table)
-    settle_build(rows, [row for _, row in found], spans)
+    settle_build(rows, [row for _, row in found], spans, chain)
     found = _each(found, lambda row: on_grch38(row, rows.build, chain), bad)
     places = pd.DataFrame({(r["chrom"], r["pos"]) for _, r in found if not r["given"]}, columns=["chrom", "pos"])
     lists = {found[0][1:3]: found for found in zip(*(near(places, g, window).itertuples() for g in (coding, table)))}
@@ -371,7 +371,7 @@ def read_loci(
         raise UserError(f"{path},{none} line {line}: {reason}; {remedy}.")
     return _told(rows, found, rejected, n_rows)
 
-# %% ../nbs/11_readers.ipynb #693f7108
+# %% ../nbs/11_readers.ipynb #04d9da8d
 def _each(pairs, step, bad:list)->list:
     "What a step makes of each row; the rows that it rejects go to `bad`."
     kept = []
@@ -402,7 +402,7 @@ def _merged(found:list, rows:Rows, bad:list)->list:
     if same: rows.notes.append(f"Rows of one locus were merged: line {', '.join(same[:5])}{more}.")
     return sorted(by_id.values(), key=lambda f: f[0])
 
-# %% ../nbs/11_readers.ipynb #e89d5861
+# %% ../nbs/11_readers.ipynb #1c1cbd32
 def _told(rows:Rows, found:list, rejected:pd.DataFrame, n_rows:int)->Loci:
     "The result, and in words what was understood."
     kinds = ("trait", "chrom", "pos", "variant", "candidates", "p", "mlogp", "set", "pip")
@@ -419,11 +419,26 @@ def _told(rows:Rows, found:list, rejected:pd.DataFrame, n_rows:int)->Loci:
             f"build {rows.build} ({rows.reason}).")
     return Loci(loci, rejected, said, rows.notes, n_rows, rows.format, rows.build, rows.reason)
 
-def check_json(path, **reading)->dict:   # `reading`: of `read_loci`
+# %% ../nbs/11_readers.ipynb #4d5ced13
+def is_unlabelled(source)->bool:
+    "Whether a source is a file of loci, or the standard input, without a column of causal genes."
+    if str(source) == "-": return True
+    if not isinstance(source, (str, Path)) or not Path(source).is_file(): return False
+    table = read_rows(source, limit=10**9).table
+    return not {"causal_gene", "symbol_gene_string", "gold_standard_info.gene_id"} & {*columns_of(table), *table}
+
+def on_grch37(source)->str|None:
+    "Why a labelled file's positions are on GRCh37, as far as its rows show it; None where they don't."
+    if not isinstance(source, (str, Path)) or not Path(source).is_file(): return None
+    try: found = read_loci(source, needed=False)
+    except UserError: return None   # a layout that only the loci for training have
+    return f"its positions are on GRCh37 ({found.build_reason})" if found.build == "GRCh37" else None
+
+def check_json(path, **reading)->dict:   # `reading`: of `read_loci`; instead of a path, what that gave
     "What `read_loci` makes of a file, as one JSON-able object."
-    found = read_loci(path, needed=False, **reading)
+    found = path if isinstance(path, Loci) else read_loci(path, **{"needed": False, **reading})
     loci = found.loci[["locus_id", "trait", "chrom", "pos", "rsid", "candidates", "flags"]].astype(object)
-    return {"file": str(path), "read": len(loci), "rows": found.n_rows, "format": found.format, "build": found.build,
+    return {"read": len(loci), "rows": found.n_rows, "format": found.format, "build": found.build,
             "build_reason": found.build_reason, "understood": found.understood, "notes": found.notes,
             "rejected": found.rejected.to_dict("records"), "loci": loci.where(loci.notna(), None).to_dict("records")}
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OVER_CHANCE', 'RATES', 'CUT_OFF', 'ESTIMANDS', 'PARTS', 'place', 'gain', 'expected_gain', 'over_chance', 'tied_ranks',
            'right_places', 'credits', 'score_responses', 'metric_names', 'join_folds', 'Resampled', 'summarise',
-           'answer_rates', 'comparison', 'adjust', 'decompose', 'decompose_shares', 'pooled_difference']
+           'levels', 'answer_rates', 'comparison', 'adjust', 'decompose', 'decompose_shares', 'pooled_difference']
 
 # %% ../nbs/51_scoring.ipynb #ef0af7c2
 import math
@@ -185,11 +185,12 @@ class Resampled:
         self.n, self.n_clusters = len(self.values), len(pd.unique(self.clusters))
         self._place, self._columns = {c: i for i, c in enumerate(self.values)}, self.values.to_numpy(float).T.copy()
         self._draws = bootstrap_means(self._columns.T, self.clusters, self.draws, self.seed).T
-    @cached_property
-    def regions(self)->"Resampled":
-        "The same with one row a cluster, the mean of its loci: each cluster has one vote."
-        names, means = pd.unique(self.clusters), means_by_cluster(self.values, self.clusters)
-        return Resampled(pd.DataFrame(means, names, self.values.columns), names, self.draws, self.seed)
+    regions = cached_property(lambda self: self.grouped(self.clusters))   # one row a cluster: one vote each
+    def grouped(self, by)->"Resampled":
+        "The same with one row a group of loci, their mean; a group's cluster is that of its first locus."
+        first = np.flatnonzero(~pd.Series(by).duplicated().to_numpy())
+        means = pd.DataFrame(means_by_cluster(self.values, by), np.asarray(by)[first], self.values.columns)
+        return Resampled(means, self.clusters[first], self.draws, self.seed)
     def known(self, run:str, metric:str)->bool:
         "Whether a run's metric is known for every locus."
         return (run, metric) in self._place and not np.isnan(self.column(run, metric)).any()
@@ -199,7 +200,6 @@ class Resampled:
     def means(self, run:str, metric:str, minus:str=None)->np.ndarray:
         "The mean of such a column in each draw."
         return self._draws[self._place[run, metric]] - (self.means(minus, metric) if minus else 0)
-
     def estimate(self, run:str, metric:str, minus:str=None)->tuple[float, tuple[float, float]]:
         "The mean of a metric, or its paired difference to `minus`, with its 95 % whole-cluster bootstrap interval."
         values = self.column(run, metric, minus)
@@ -232,13 +232,13 @@ def summarise(
     for end in ("", "_completed"):
         top_k = {str(i): _proportion(resampled.column(run, f"top_{i}{end}"), resampled.clusters) for i in k}
         out[f"top_k{end}"] = top_k if resampled.known(run, f"mrr{end}") else None
-    level = lambda of, metric: _entry(metric, *(of.estimate(run, metric) if of.known(run, metric) else (None, None)))
-    for metric in (*OVER_CHANCE, "mrr", "mrr_completed", "ndcg", "ndcg_completed", "rank_completed"):
-        out |= level(resampled, metric)
-    out["region_mean"] = {}
-    for metric in (*OVER_CHANCE, "mrr", "mrr_completed", f"top_{k[0]}"):
-        out["region_mean"] |= level(resampled.regions, metric)
-    return out
+    out |= levels(resampled, run, (*OVER_CHANCE, "mrr", "mrr_completed", "ndcg", "ndcg_completed", "rank_completed"))
+    return out | {"region_mean": levels(resampled.regions, run, (*OVER_CHANCE, "mrr", "mrr_completed", f"top_{k[0]}"))}
+
+def levels(resampled:Resampled, run:str, metrics)->dict:
+    "Some metrics of a run with their intervals, null where unknown."
+    known = lambda m: resampled.estimate(run, m) if resampled.known(run, m) else (None, None)
+    return {c: v for m in metrics for c, v in _entry(m, *known(m)).items()}
 
 def _proportion(values, clusters)->dict:
     "Accuracy with its cluster-robust and, for hits that are 0 or 1, Wilson's iid interval; both standard errors."

@@ -35,7 +35,7 @@ def read_loci(
     genes=None,             # gene table, or the path of one (parquet, GTF, GFF3); the bundled one by default
     window:int|None=None,   # bp to either side of a variant, where candidates are looked up; 500,000 by default
     biotypes=None,          # of looked-up candidates, protein_coding by default; others are dropped from given lists
-    assembly:str="GRCh38",  # of the source's positions: GRCh38 or GRCh37
+    assembly:str|None=None, # of the source's positions: GRCh38 (the default) or GRCh37
     chain=None,             # chain file that lifts GRCh37 to GRCh38; the bundled one by default
     symbols:str|None=None,  # "update" (the default) renames old symbols and dates, "keep" leaves names as they are
     order:str="alphabetical",  # of the candidates; "source" keeps the given order, for audits
@@ -53,7 +53,7 @@ def read_loci(
     loci = pd.DataFrame([whole_row(row) for row in raw.to_dict("records")], columns=columns, dtype=object)
     for column in raw.columns.intersection(MORE_COLUMNS, sort=False): loci[column] = raw[column].to_numpy()
     if not labelled: loci["causal_gene"] = None
-    loci, lost = _lifted(loci, assembly, chain)
+    loci, lost = _lifted(loci, assembly or "GRCh38", chain)
     if window is not None and "_built" not in raw and loci.candidates.map(len).all():
         raise UserError("Every locus comes with its candidates, so window has no effect: "
                         "leave it out, or give chrom and pos without candidates.")

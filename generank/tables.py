@@ -8,7 +8,7 @@ __all__ = ['KNOWN', 'MEANINGS', 'NAME', 'SCALES', 'LIMIT', 'MOST', 'plain_name',
            'read_objects', 'read_excel', 'mlog10', 'significance', 'leads', 'strong', 'with_logs', 'clumped',
            'read_rows']
 
-# %% ../nbs/03_tables.ipynb #c760bbf0
+# %% ../nbs/03_tables.ipynb #9c55da78
 import codecs, csv, gzip, io, json, math, re, sys, zipfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ import pandas as pd
 
 from .core import UserError, read_yaml
 
-# %% ../nbs/03_tables.ipynb #f9e9fac5
+# %% ../nbs/03_tables.ipynb #6b30ffdd
 KNOWN = read_yaml(files("generank")/"data"/"formats.yaml")   # columns, formats and well-known variants
 MEANINGS = {name: (kind, rank) for kind, names in KNOWN["columns"].items() for rank, name in enumerate(names.split())}
 NAME = re.compile(r"(.+?)(?:in)?(mb|kb|bp)?(?:(?:grch|hg|build|ncbi|b)?(19|37|38))?(?:in)?(mb|kb|bp)?")
@@ -52,7 +52,7 @@ def columns_of(table:pd.DataFrame)->dict:
     found = {kind: next(c for c in best if ranked[c][0] == kind) for kind in [ranked[c][0] for c in best]}
     return found | {"variants": [c for c in best if ranked[c][0] == "variant"]}
 
-# %% ../nbs/03_tables.ipynb #37c556fe
+# %% ../nbs/03_tables.ipynb #cca6e39c
 LIMIT, MOST = 10_000, 1 << 26   # rows of a list of loci; bytes that are looked at to see whether there are more
 
 class Rejected(UserError):
@@ -76,7 +76,7 @@ class Rows:
     reason:str = ""          # why
     trait:str|None = None    # for rows without one
 
-# %% ../nbs/03_tables.ipynb #10c32fd1
+# %% ../nbs/03_tables.ipynb #4ff4d5c6
 def opened(path):
     "The bytes of a file (`-`: of the standard input) as a stream, unpacked."
     stream = io.BytesIO(sys.stdin.buffer.read()) if str(path) == "-" else open(path, "rb")
@@ -101,7 +101,7 @@ def decoded(data:bytes)->tuple[str, str]:
         if encoding == "utf-8-sig" and (len(data) < MOST or e.end < MOST - 4): encoding = "cp1252"   # not merely cut
         return data.decode(encoding, errors="replace"), encoding
 
-# %% ../nbs/03_tables.ipynb #8c711902
+# %% ../nbs/03_tables.ipynb #bf9ff6af
 def cells_of(lines:list[str], separator:str, quoting=csv.QUOTE_MINIMAL)->list[tuple[int, list[str]]]:
     "The line number, from 1, and the cells of each row; runs of blanks separate where the separator is a blank."
     if separator == " ": lines = [line.replace("\t", " ") for line in lines]
@@ -115,7 +115,7 @@ def header_at(rows:list[tuple[int, list[str]]])->tuple[int, int]:
     known = [-1 if not any(cells) or cells[0].startswith("#") and n < 2 else n for n, cells in known]
     return (max(known), known.index(max(known))) if known else (0, 0)
 
-# %% ../nbs/03_tables.ipynb #6d8dee35
+# %% ../nbs/03_tables.ipynb #b2b4c184
 def tabled(rows:list[tuple[int, list[str]]], path, **facts)->Rows:
     "The table of rows of cells; a row with more or fewer cells than the header is rejected."
     at = header_at(rows)[1]
@@ -149,7 +149,7 @@ def read_text(lines:list[str], path)->tuple[Rows, str]:
     form = "GWAS-VCF" if head.startswith("##fileformat=VCF") else "table"
     return tabled(rows, path, comma=separator == ";", head=head, format=form), separator
 
-# %% ../nbs/03_tables.ipynb #2646dc3c
+# %% ../nbs/03_tables.ipynb #baa3c3b7
 def flat(value:dict, above:str="")->dict:
     "A nested object as one level, names joined by dots; lists stay."
     inner = [flat(v, f"{above}{k}.") if isinstance(v, dict) else {f"{above}{k}": v} for k, v in value.items()]
@@ -188,7 +188,7 @@ def read_excel(stream, path)->Rows:
     return tabled(sheets.get(name, []), path, format="Excel",
                   notes=[f"Of {len(sheets)} sheets {name!r} was read."] * (len(sheets) > 1))
 
-# %% ../nbs/03_tables.ipynb #dbde5063
+# %% ../nbs/03_tables.ipynb #549b12e3
 def mlog10(values, comma:bool=False)->np.ndarray:
     "-log10 of p-values written as text, also below the smallest float (`1E-400`); infinity for 0, NaN for no number."
     text = pd.Series(values, dtype=object).astype(str).str.strip().str.lstrip("<≤ ").str.replace("−", "-")
@@ -216,7 +216,7 @@ def leads(groups, pos, strength, reach:int)->np.ndarray:
             at = at[np.abs(pos[at] - pos[at[0]]) > reach]
     return np.sort(np.array(found, dtype=int))
 
-# %% ../nbs/03_tables.ipynb #716a6558
+# %% ../nbs/03_tables.ipynb #f30b019a
 def strong(rows:Rows, p:float)->Rows:
     "Only the rows whose p-value is at most `p`; without p-values that is a `UserError`."
     if rows.format == "GWAS-VCF": rows.table = with_logs(rows.table)
@@ -247,7 +247,7 @@ def clumped(rows:Rows, reach:int, p:float, n:int)->Rows:
     rows.table, rows.lines = table.iloc[at].reset_index(drop=True), [rows.lines[i] for i in at]
     return rows
 
-# %% ../nbs/03_tables.ipynb #10b0289f
+# %% ../nbs/03_tables.ipynb #5619578b
 def read_rows(
     path,                    # a file, `-` for the standard input, or a table
     reach:int|None=None,     # bp: pick lead variants so far apart; None: take every row
@@ -269,7 +269,7 @@ def read_rows(
     if rows.format == "GWAS-VCF": rows.table = with_logs(rows.table)
     return rows if reach is None else clumped(strong(rows, p), reach, p, n)
 
-# %% ../nbs/03_tables.ipynb #5d39f585
+# %% ../nbs/03_tables.ipynb #9d875a40
 def _rows_of(stream, path, p, limit:int)->tuple[Rows, int]:
     "The rows in a stream, and how many there are; of a long text those whose p-value is at most `p` (0: the first)."
     stream.seek(0)
@@ -290,8 +290,8 @@ def _rows_of(stream, path, p, limit:int)->tuple[Rows, int]:
             if len(lines) <= limit or len(data) < MOST and sum(map(bool, lines)) <= limit + 1:
                 rows = read_text(lines, path)[0]
             elif not p:
-                n = sum(map(bool, lines)) - 1 + sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 22), b""))
-                return read_text(lines[:5000], path)[0], n
+                more = sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 22), b""))
+                return read_text(lines[:5000], path)[0], sum(map(bool, lines)) - 1 + more
             else: return _strong_rows(stream, lines, path, encoding, p)
         if encoding != "utf-8-sig": rows.notes.append(f"The text is no UTF-8 and was read as {encoding}.")
     return rows, len(rows.table)

@@ -16,9 +16,12 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--samples", type=int, default=3)
+    parser.add_argument("--splits", default="validation", help="splits that a model is asked about")
+    parser.add_argument("--most", type=int, default=10_000, help="loci of each split at most")
     parser.add_argument("--store", default="runs/ranking/answers.jsonl")
     options = parser.parse_args()
-    loci = bundled_loci()
+    loci, splits = bundled_loci(), options.splits.split(",")
+    if options.model != "none": loci = loci[loci.split.isin(splits)].groupby("split").head(options.most).reset_index(drop=True)
     config = resolve(options.profile) if options.model == "none" else resolve(options.profile, [f"model.name={options.model}"])
     rows, spent = gene_rows(loci, embed=True), {}
     if options.model != "none": rows, spent = model_rows(rows, config, None, options.store, options.samples)

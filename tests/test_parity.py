@@ -82,7 +82,7 @@ def test_losses_and_gradients_are_those_of_trl(stock, kind, tolerance, tmp_path)
     for a, b in zip(expected.losses, found.losses): assert abs(a - b) < 1e-6 + tolerance * abs(a)
 
 
-def test_in_bfloat16_gradients_are_as_near_to_exact_ones_as_trls(monkeypatch, tmp_path):
+def test_gradients_in_bfloat16_are_within_three_percent(monkeypatch, tmp_path):
     monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=plain_log_softmax))
     monkeypatch.setattr(generank.trainers, "sample_groups", lambda model, prompts, n, *rest, **more: replay([p for p in prompts for _ in range(n)], n))
     settings = {**SETTINGS["as laptop"], "max_steps": 1, "learning_rate": 1e-6}
@@ -90,4 +90,4 @@ def test_in_bfloat16_gradients_are_as_near_to_exact_ones_as_trls(monkeypatch, tm
     theirs = steps(GRPOTrainer, settings, tmp_path/"theirs", "bfloat16").gradients[0].float()
     ours = steps(generank.trainers.shared_prompt_trainer(), settings, tmp_path/"models"/"arm"/"checkpoints", "bfloat16").gradients[0].float()
     errors = [float((g - exact).norm() / exact.norm()) for g in (ours, theirs)]
-    assert errors[0] < 0.05 and errors[0] < 1.5 * errors[1], errors
+    assert errors[0] < 0.03 and errors[0] < 2 * errors[1], errors   # 0.019 and 0.013 when this was written

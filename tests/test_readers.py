@@ -206,14 +206,14 @@ def told_or_read(path, **options):
 
 
 @given(st.binary(max_size=300) | st.sampled_from([b"PK\x03\x04", b"\x1f\x8b", b"PAR1", b"{", b"[", b"\xff\xfe", b"##fileformat=VCF\n"]).flatmap(lambda b: st.binary(max_size=60).map(lambda x: b + x)))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_read_or_refused(tmp_path, data):
     (tmp_path/"f").write_bytes(data)
     told_or_read(tmp_path/"f", trait="LDL")
 
 
 @given(st.lists(names, min_size=1, max_size=7), st.lists(st.lists(cell, min_size=1, max_size=7), max_size=5), st.sampled_from("\t,; |"), st.booleans(), st.sampled_from([None, 500_000]))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_table_is_read_or_refused(tmp_path, header, rows, separator, has_trait, clump):
     wide = [(r + [""] * len(header))[:len(header)] for r in rows]
     (tmp_path/"f").write_text("\n".join(separator.join(r) for r in [header, *wide]), encoding="utf-8")
@@ -224,7 +224,7 @@ value = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | c
 
 
 @given(value)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json_is_read_or_refused(tmp_path, data):
     (tmp_path/"f").write_text(json.dumps([data, {"trait": "LDL", "candidates": "PCSK9,USP24"}]))
     told_or_read(tmp_path/"f", trait="LDL")
