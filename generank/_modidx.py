@@ -126,7 +126,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'generank.cli.show_json': ('cli.html#show_json', 'generank/cli.py'),
                               'generank.cli.show_table': ('cli.html#show_table', 'generank/cli.py'),
                               'generank.cli.told': ('cli.html#told', 'generank/cli.py'),
-                              'generank.cli.train': ('cli.html#train', 'generank/cli.py')},
+                              'generank.cli.train': ('cli.html#train', 'generank/cli.py'),
+                              'generank.cli.web': ('cli.html#web', 'generank/cli.py')},
             'generank.core': { 'generank.core.Progress': ('core.html#progress', 'generank/core.py'),
                                'generank.core.Progress.__init__': ('core.html#progress.__init__', 'generank/core.py'),
                                'generank.core.Progress.display': ('core.html#progress.display', 'generank/core.py'),
@@ -518,6 +519,9 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.models.weights_place': ('models.html#weights_place', 'generank/models.py')},
             'generank.parsing': { 'generank.parsing.Answer': ('parsing.html#answer', 'generank/parsing.py'),
                                   'generank.parsing.Answer.rank': ('parsing.html#answer.rank', 'generank/parsing.py'),
+                                  'generank.parsing.CutOffs': ('parsing.html#cutoffs', 'generank/parsing.py'),
+                                  'generank.parsing.CutOffs.__init__': ('parsing.html#cutoffs.__init__', 'generank/parsing.py'),
+                                  'generank.parsing.CutOffs.watch': ('parsing.html#cutoffs.watch', 'generank/parsing.py'),
                                   'generank.parsing._blank': ('parsing.html#_blank', 'generank/parsing.py'),
                                   'generank.parsing._bracketed': ('parsing.html#_bracketed', 'generank/parsing.py'),
                                   'generank.parsing._check_pairing': ('parsing.html#_check_pairing', 'generank/parsing.py'),
@@ -1060,4 +1064,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.trainers.scored_quietly': ('trainers.html#scored_quietly', 'generank/trainers.py'),
                                    'generank.trainers.shared_prompt_trainer': ( 'trainers.html#shared_prompt_trainer',
                                                                                 'generank/trainers.py'),
-                                   'generank.trainers.supervised_trainer': ('trainers.html#supervised_trainer', 'generank/trainers.py')}}}
+                                   'generank.trainers.supervised_trainer': ('trainers.html#supervised_trainer', 'generank/trainers.py')},
+            'generank.web': { 'generank.web.serve': ('guide.html#serve', 'generank/web.py'),
+                              'generank.web.web_app': ('guide.html#web_app', 'generank/web.py')}}}

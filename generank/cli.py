@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'data', 'Json', 'Profile', 'Adapter', 'OpenIt', 'show_table', 'show_json', 'run', 'runs', 'doctor', 'build',
-           'reads_loci', 'check', 'describe', 'push', 'train', 'infer', 'rank', 'export', 'evaluate', 'report',
+           'reads_loci', 'check', 'describe', 'push', 'train', 'infer', 'rank', 'web', 'export', 'evaluate', 'report',
            'published', 'told', 'main']
 
 # %% ../nbs/66_cli.ipynb #0931c711
@@ -383,6 +383,17 @@ def rank(
     for note in ranked.notes: typer.echo(note, err=True)
     show_json(ranking.told(ranked, paths)) if as_json else typer.echo(paths["genes"])
     if ranked.about["spent"].get("stopped"): raise typer.Exit(1)
+
+# %% ../nbs/66_cli.ipynb #3c0f7a02
+@app.command("app", epilog="Example: generank app --model none --open")
+def web(
+    adapter:Adapter=None, model:Annotated[str, option("As in `generank rank`.")]=None, profile:Profile=None,
+    param:Settings=[], port:Annotated[int, option("Port on 127.0.0.1.", min=1, max=65535)]=7860,
+    open_it:Annotated[bool, option("Open the page in the browser.", "--open")]=False):
+    "Rank a locus on a web page that only this machine reaches (pip install 'generank[app]')."
+    from generank.ranking import choose_model
+    from generank.web import serve
+    serve(*choose_model(profile, adapter, model, param), port, open_it)
 
 # %% ../nbs/66_cli.ipynb #a4cb287e
 @app.command(epilog="Example: generank export runs/laptop/models/grpo-rank --to merged")

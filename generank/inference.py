@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp, softmax
 
 from .backends import (as_server, continuous_answers, endpoint_answers, local_answers, made_by, prompt_tokens,
                                ready, served_name, vllm_answers)
@@ -26,7 +25,7 @@ from .data import trait_pairs
 from .groups import _positions, group_logps, left_pad
 from .layers import decoder_and_head
 from .models import load_model, trained_weights
-from .parsing import format_answer, parse_answer
+from .parsing import CutOffs, format_answer, parse_answer
 from .prompts import _gene_lines, asked_as, build_prompt, gene_descriptions, perturb, shuffle_candidates, too_alike
 from .store import ResponseStore, adapter_hash, answer_key, model_identity, spent
 
@@ -140,12 +139,14 @@ def _with_keys(asked, limit:int, known, who:dict, adapter:str|None, temperature:
 def _answer_missing(asked, kept:ResponseStore, answers_of, label:str)->list[str]:
     "Have the missing answers made, and keep each as it comes; returns what failed, in words."
     lost, missing = [], sum(len(q["missing"]) for q in asked)
+    pilot = CutOffs(label, missing)
     if not missing: return lost
     with Progress(total=missing, desc=label, unit="answer") as bar:
         for answers in answers_of(asked):
             rows = [{"key": q["keys"][s], "locus_id": q["locus_id"], "sample": s, **a} for q, s, a in answers]
             lost += [f"locus {r['locus_id']}, sample {r['sample']}: {r['failed']}" for r in rows if "failed" in r]
             kept.add([r for r in rows if "failed" not in r])
+            pilot.watch(r.get("finish_reason") == "length" for r in rows)
             bar.update(len(rows))
     return lost
 
@@ -196,7 +197,8 @@ def likelihood_answers(asked, model:dict, adapter=None, others=(), **limits):
             line = lambda _: f"GWAS trait: {trait}"
             return [{**m, "content": TRAIT.sub(line, m["content"], count=1)} for m in q["prompt"]]
         own, *rest = gene_logps(llm, tokenizer, [q["prompt"], *map(under, held)], genes)
-        p = softmax(own - (logsumexp(rest, 0) - math.log(len(rest)) if rest else 0))
+        score = own - (np.logaddexp.reduce(rest) - math.log(len(rest)) if rest else 0)
+        p = np.exp(score - np.logaddexp.reduce(score))
         ranked = [genes[i] for i in np.argsort(-p, kind="stable")]
         yield [(q, 0, {"completion": format_answer(ranked), "finish_reason": "likelihood", "n_tokens": 0,
                        "scores": p.tolist(), **made_by("transformers", model)})]
