@@ -118,7 +118,7 @@ def model_key(config:dict, adapter, samples:int=3)->str:
 
 def measured_of(key:str="none", run:Path=None)->dict|None:
     "What was measured for a model (its `model_key`; none: without a model); None where nothing was."
-    kept = [read_json(p) for p in (BUNDLED/"ranking.json", Path(run or "")/"ranking.json") if p.is_file()]
+    kept = [read_json(p) for folder in (BUNDLED, run) if folder and (p := folder/"ranking.json").is_file()]
     return next((part[key] for part in kept if key in part), None)
 def by_merit(measured:dict)->list[str]:
     "Methods, the best first: by the mean of 1/rank on validation loci, cross-fitted."
@@ -403,7 +403,8 @@ def rank_loci(
     ranked = assemble(rows, measured or measured_of(), by)
     most, near = max(map(len, training.candidates)), training_near(loci, training)
     flags = [locus_flags(l, n, most, words) for l, n in zip(loci.itertuples(), near)]
-    about = described(config, adapter, model, measured or measured_of(), read, by) | {"spent": bill, "samples": samples}
+    of, used = measured or measured_of(), ranked.order_by.mode()[0]
+    about = described(config, adapter, model, of, read, used) | {"spent": bill, "samples": samples}
     said = {"This model was not measured: what it says is uncalibrated, the order is made without it.": not measured,
             f"Stopped at {rows.locus.nunique()} of {len(loci)} loci; the same command goes on.": bill.get("stopped")}
     notes = [read.understood, *read.notes, *(s for s, holds in said.items() if holds), about["rate"], STANDING]
@@ -412,9 +413,9 @@ def rank_loci(
     return Ranking(gene_table(ranked, loci), locus_table(ranked, loci, flags), read.rejected, about, notes, places)
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e74
-def described(config, adapter, model:bool, measured:dict, read:Loci, by:str=None)->dict:
+def described(config, adapter, model:bool, measured:dict, read:Loci, used:str)->dict:
     "What ranked the loci, for the manifest and for the page's foot."
-    used, table = by or by_merit(measured)[0], merit_table(measured)
+    table = merit_table(measured)
     own, name = table.set_index("method").loc[used], hub_name(config["model"]["name"]) if model else "none"
     told = {"model": f"{name}{f', adapter {Path(adapter).name}' if adapter else ''}", "order": used,
             "build": f"{read.build} ({read.build_reason})", "generank": generank.__version__}
