@@ -175,7 +175,8 @@ def add_answers(rows:pd.DataFrame, answers:pd.DataFrame, samples:int=3)->pd.Data
 def model_rows(rows:pd.DataFrame, config:dict, adapter, store, samples:int=3)->tuple[pd.DataFrame, dict]:
     "Rows with what a model says of them, and the bill; Ctrl-C leaves the loci that are answered (`stopped`)."
     own = {"n": 1, "temperature": 0.0, "vote": None, "batch_size": 1, "method": "sample"}
-    if config["inference"]["backend"] in ("auto", "transformers"): own |= {"method": "likelihood"}
+    here = not config["inference"]["endpoint"]["base_url"]
+    if here and config["inference"]["backend"] in ("auto", "transformers", "recorded"): own["method"] = "likelihood"
     asked = {i: {"locus_id": i, "trait": t, "candidates": of.gene.tolist()}
              for _, of in rows.groupby("locus", sort=False) for i, t in asked_of(of, samples)}
     def ask(which, **how):

@@ -102,7 +102,7 @@ def test_users_columns_and_scores_are_kept(tmp_path):
     assert ranking.genes.beta.eq(-0.4).all() and ranking.genes.your_gene.eq("mine").all() and ranking.loci.beta[0] == -0.4
 
 
-HOSTILE = '=HYPERLINK("http://x.example","a")', "<img src=x onerror=alert(1)></script><script>alert(2)</script>", "LDL \x1b[31mred\x07"
+HOSTILE = '=HYPERLINK("http://x.example","a")', "<img src=x onerror=alert(1)></script><script>alert(2)</script>", "LDL \x1b[31mred"
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "xlsx", "json", "parquet"])
