@@ -479,6 +479,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'generank.parsing._names': ('parsing.html#_names', 'generank/parsing.py'),
                                   'generank.parsing._parse_leniently': ('parsing.html#_parse_leniently', 'generank/parsing.py'),
                                   'generank.parsing._reasoning': ('parsing.html#_reasoning', 'generank/parsing.py'),
+                                  'generank.parsing._spoken': ('parsing.html#_spoken', 'generank/parsing.py'),
                                   'generank.parsing._symbols': ('parsing.html#_symbols', 'generank/parsing.py'),
                                   'generank.parsing._tidy_lines': ('parsing.html#_tidy_lines', 'generank/parsing.py'),
                                   'generank.parsing._untangle': ('parsing.html#_untangle', 'generank/parsing.py'),

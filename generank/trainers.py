@@ -329,7 +329,9 @@ def guarded(base):   # a GRPOTrainer class
 
         def _prepare_inputs(self, generation_batch):
             if self.validating: self.model.eval()
-            return super()._prepare_inputs(generation_batch)
+            made = super()._prepare_inputs(generation_batch)
+            if self.validating: self.model.eval()
+            return made
 
         def _generate_single_turn(self, prompt_ids, *args, **kwargs):
             "Sample by trl, and once a step hold the sampler's log-probabilities of an answer against the trainer's."
