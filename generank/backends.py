@@ -20,8 +20,8 @@ import numpy as np
 
 from .core import UserError, read_json, sha256_json, stable_seed, unknown_name
 from .groups import sample_groups
-from .models import choose_dtype, load_model, smollm2_folder
-from .profile import Server, Vllm, check_names
+from .models import PACKAGED, choose_dtype, load_model, packaged_folder
+from .profile import Server, Vllm, checked
 from .store import adapter_hash
 
 log = logging.getLogger(__name__)
@@ -176,8 +176,7 @@ def _settings(part, given, where:str):
     "Settings given by hand as the class that the profile has for them; an unknown name is a `UserError`."
     if isinstance(given, part): return given
     given = {name: value for name, value in (given or {}).items() if value is not None}
-    check_names(part, given, f"{where}.")
-    return part(**given)
+    return checked(part, given, where)
 
 def as_server(settings)->Server:
     "The settings of a server (a `Server` of the profile, or a mapping of its fields), with its address checked."
@@ -346,7 +345,7 @@ def model_source(model:dict, adapter=None):
     "What vLLM can load while the block runs, a folder or a Hub id; and the adapter, None where it is a whole model."
     with tempfile.TemporaryDirectory() as made:
         if adapter and (Path(adapter)/"config.json").exists(): yield str(adapter), None
-        elif model["name"] == "smollm2-135m-instruct": yield str(smollm2_folder()), adapter
+        elif model["name"] in PACKAGED: yield str(packaged_folder(model["name"])), adapter
         elif model["name"] == "random-llama":
             for part in load_model("random-llama", dtype="float32"): part.save_pretrained(made)
             yield made, adapter

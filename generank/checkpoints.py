@@ -147,6 +147,8 @@ def save_sealed(trainer, save):
     if trainer.is_grpo: torch.save(grpo_state(trainer), folder/f"grpo_state_{trainer.args.process_index}.pt")
     trainer.accelerator.wait_for_everyone()
     if trainer.args.should_save:
+        logged = folder.parent.with_name("metrics.jsonl")   # kept with the weights: a torn line can't lose a step
+        if logged.exists(): shutil.copyfile(logged, folder/logged.name)
         seal(folder)
         remove_old(trainer.args.output_dir, limit, trainer.state.best_model_checkpoint)
 
@@ -264,7 +266,8 @@ def metrics_callback(
             self.bar = Progress(total=state.max_steps, initial=state.global_step, desc=label, unit="step",
                                 disable=hidden)
             if hidden: return
-            before = [r for r in read_metrics(path) if r["step"] <= state.global_step]
+            kept = Path(args.output_dir)/f"checkpoint-{state.global_step}"/path.name
+            before = [r for r in read_metrics(kept if kept.exists() else path) if r["step"] <= state.global_step]
             write_text(path, "".join(json.dumps(r) + "\n" for r in before))
 
         def on_step_end(self, args, state, control, **kwargs): self.bar.update(1)

@@ -19,8 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 import generank
-from .core import UserError, read_json, sha256_file, sha256_json, write_json, write_text
-from .profile import thread_settings
+from .core import UserError, read_json, sha256_file, sha256_json, thread_settings, write_json, write_text
 
 PACKAGE = Path(generank.__file__).parent   # the installed library
 REPOSITORY = PACKAGE.parent                # the clone it is installed from, where it is

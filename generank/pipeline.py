@@ -19,12 +19,12 @@ from filelock import FileLock, Timeout
 from . import baselines, prompts, rewards   # each checks its own names in a profile
 from .checkpoints import MARK
 from .core import UserError, atomic_path, differences, flatten, read_json, read_yaml
-from .core import sha256_file, sha256_json, write_json
+from .core import project_root, sha256_file, sha256_json, write_json, write_yaml
 from .execution import REPOSITORY, STAGES, STOPPED, Display, Interrupted, Meter, RunFailed, Stop
 from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks, git_state
 from .execution import hardware, log, now, read_manifest, scrub, watching, write_manifest
 from .models import trained_weights
-from .profile import project_root, read_overrides, resolve, write_config
+from .profile import read_overrides, resolve
 
 # %% ../nbs/63_pipeline.ipynb #e8b35e2a
 @dataclass(frozen=True)
@@ -189,12 +189,12 @@ def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, no
 def locked(run_dir:Path):
     "Hold the run folder while the block runs; a folder in use is a `UserError`."
     run_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run_dir/".lock")
-    try: lock.acquire(timeout=0)
+    try: held = FileLock(run_dir/".lock").acquire(timeout=0)
     except Timeout:
         raise UserError(f"Another process is working in {run_dir}: wait for it, or choose another --out.") from None
-    try: yield
-    finally: lock.release()
+    with held:
+        for p in sorted(run_dir.rglob(".*.tmp")): shutil.rmtree(p, True) if p.is_dir() else p.unlink(True)   # left by kills
+        yield
 
 @contextmanager
 def logged(run_dir:Path):
@@ -335,7 +335,7 @@ def execute_run(run:Run, clean:bool=False, display:Display=None, **kwargs)->Path
         with logged(run.dir):
             try:
                 for change in run.changed: display.say(f"changed since the last run: {change}")
-                write_config(run.dir, run.config)
+                write_yaml(run.dir/"config.yaml", run.config)
                 run.manifest["stages"] = {str(u): run.record(u) for u in run.units() if run.record(u)}
                 for i, group in enumerate(groups, 1):
                     _execute_group(run, group, f"{i}/{len(groups)}", display, stop, **kwargs)

@@ -5,21 +5,20 @@
 # %% auto #0
 __all__ = ['Split', 'NAME', 'PILOT', 'FOREIGN', 'PROFILES', 'CHECKS', 'Part', 'option', 'Model', 'Limit', 'Data', 'Prompts',
            'Arm', 'WarmStart', 'Sft', 'Select', 'PassRate', 'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference',
-           'Evaluation', 'Report', 'Cost', 'Profile', 'foreign_fields', 'profile_names', 'find_profile', 'merge',
-           'read_profile', 'override', 'read_overrides', 'check_names', 'checks_profile', 'check_profile',
-           'cross_styles', 'without_warm_start', 'asked_probes', 'resolve', 'write_config', 'thread_settings',
-           'project_root', 'open_settings']
+           'Evaluation', 'Cost', 'Profile', 'foreign_fields', 'profile_names', 'find_profile', 'read_profile',
+           'override', 'read_overrides', 'checked', 'checks_profile', 'check_profile', 'cross_styles',
+           'without_warm_start', 'asked_probes', 'resolve', 'open_settings']
 
 # %% ../nbs/02_profile.ipynb #93d9bfb4
-import ast, importlib.util, os, sys, typing
+import importlib.util, os, sys, typing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from .core import UserError, differences, parse_yaml, read_yaml, unknown_name, write_text
+from .core import UserError, differences, merge, parse_yaml, project_root, read_yaml, source_fields
+from .core import thread_settings, unknown_name, write_yaml
 
 # %% ../nbs/02_profile.ipynb #4b25f11f
 class Part(BaseModel):
@@ -54,7 +53,7 @@ class Data(Part):
     source:str|dict[str, list[str]]|list[str|dict[str, list[str]]] = option("bundled",
         "`bundled`, `open-targets`, a file, a folder, a Hub id, {loci_files: [...], label_files: [...]}, or a list")
     limit:Limit = option(Limit(), "how many loci of each split to use")
-    split:Literal["own", "regions", "faithful"]|None = option(None, "`own`, `regions` (anew), `faithful` (first run's)")
+    split:Literal["own", "regions", "faithful", "v1"]|None = option(None, "`regions`: anew; `v1`: the first one")
     seed:int|None = option(None, "seed of a new split; null keeps the source's split")
     test:float|None = option(None, "share of the test in a new split; null takes a third", ge=0, lt=1)
     validation:float|None = option(None, "share of the rest for validation; null takes 0.15", ge=0, lt=1)
@@ -83,11 +82,9 @@ class Arm(Part):
     "One row of the experiment."
     name:str = option(..., "name of the arm and of its files: letters, digits, - and _", pattern=NAME)
     training:Literal["none", "format", "sft", "grpo"] = option("none", "`format` is the warm start, `sft` supervised")
-    reward:str|dict[str, Any]|None = option(None,
-        "reward of a `grpo` arm: a name in `generank.rewards`, `module:function`, or weights: {rank: 1.0, format: 0.2}")
+    reward:str|dict[str, Any]|None = option(None, "of a grpo arm: a name, `module:function`, or {rank: 1, format: 0.2}")
     start_from:str|None = option(None, "an earlier trained arm to start from; null starts from the model")
-    adapter_of:str|None = option(None,
-        "trained arm, or folder of another run's (runs/NAME/models/ARM), whose adapter answers for this untrained arm")
+    adapter_of:str|None = option(None, "trained arm, or runs/NAME/models/ARM, whose adapter this untrained arm has")
     style:str|None = option(None, "prompt style that the arm is trained and asked in; null takes `prompts.style`")
     model:Model|None = option(None, "model of an arm that is not trained; null takes `model`")
 
@@ -128,13 +125,14 @@ class Unsloth(Part):
 
 class Grpo(Part):
     "Training."
-    warm_start:WarmStart|None = option(WarmStart(),
-        "settings of arms with `training: format`; null leaves them out: what starts from them starts from the model")
+    warm_start:WarmStart|None = option(WarmStart(), "settings of arms with `training: format`; null leaves them out")
     genes_per_prompt:int|None = option(None, "candidates shown in a training prompt; null shows all", ge=2)
+    weights:Literal["gene"]|None = option(None, "`gene` trains on each causal gene equally often; null on each locus")
     sft:Sft = option(Sft(), "settings of arms with `training: sft`")
     backend:Literal["auto", "shared", "transformers", "continuous", "vllm", "unsloth"] = option("auto",
         "what samples the answers in training; `auto` takes the fastest that is there")
-    refill:int = option(0, "dynamic sampling: times that a group of equal rewards is replaced by another locus's", ge=0)
+    dynamic_sampling:int = option(0, "times that a group of equal rewards is replaced by another locus's", ge=0,
+                                  validation_alias=AliasChoices("dynamic_sampling", "refill"))   # its earlier name
     pass_rate:PassRate|None = option(None, "loci that GRPO arms train on by pass rate; null trains on all")
     select:Select|None = option(None, "how a checkpoint is chosen; null takes the last")
     pilot:dict[Literal["loci", "cut", "no_list", "alike"], float]|None = option(PILOT, "what is asked before training: "
@@ -215,9 +213,6 @@ class Evaluation(Part):
     baselines:list[str]|None = option(None, "names in `generank.baselines.BASELINES`; null takes all possible")
     family:list[tuple[str, str]] = option([], "pairs compared by the primary metric; `holm_p` adjusts over them")
 
-class Report(Part):
-    "The report has no parameters yet."
-
 class Cost(Part):
     "What a run is charged."
     price_per_hour:float|None = option(None, "price of an hour on this machine; null leaves the cost unknown", ge=0)
@@ -237,31 +232,20 @@ class Profile(Part):
     inference:Inference = option(Inference(), "answers on held-out loci")
     probes:list[Probe] = option([], "changed questions to some arms, for robustness and calibration")
     evaluation:Evaluation = option(Evaluation(), "metrics and tests")
-    report:Report = option(Report(), "the report")
+    report:dict[str, Any] = option({}, "the report has no parameters yet", max_length=0)
     cost:Cost = option(Cost(), "what a run is charged; no result depends on it")
     styles:dict[str, dict[str, Any]] = option({}, "your own: {NAME: {reasoning: TEXT, genes: TEXT, listed: N}}")
 
 # %% ../nbs/02_profile.ipynb #ce334e81
-FOREIGN = {  # section -> the dataclass it goes to, then its base classes: (package, file, class)
-    "trl":  [("trl", "trainer/grpo_config.py", "GRPOConfig"), ("trl", "trainer/base_config.py", "_BaseConfig"),
-             ("transformers", "training_args.py", "TrainingArguments")],
-    "lora": [("peft", "tuners/lora/config.py", "LoraConfig"), ("peft", "config.py", "PeftConfig"),
-             ("peft", "config.py", "PeftConfigMixin")],
-}
-
-def _class_fields(package:str, path:str, name:str)->set[str]:
-    "Public names annotated in the body of a dataclass, read from the source of an installed package."
-    spec = importlib.util.find_spec(package)
-    if spec is None: raise UserError(f"The package {package} is not installed: run `make setup`.")
-    tree = ast.parse((Path(spec.origin).parent/path).read_text(encoding="utf-8"))
-    body = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name).body
-    annotated = [n for n in body if isinstance(n, ast.AnnAssign) and "ClassVar" not in ast.unparse(n.annotation)]
-    return {n.target.id for n in annotated if not n.target.id.startswith("_")}
+FOREIGN = {  # section -> the dataclass that it goes to, then its base classes
+    "trl":  ["trl.trainer.grpo_config.GRPOConfig", "trl.trainer.base_config._BaseConfig",
+             "transformers.training_args.TrainingArguments"],
+    "lora": ["peft.tuners.lora.config.LoraConfig", "peft.config.PeftConfig", "peft.config.PeftConfigMixin"]}
 
 @lru_cache
 def foreign_fields(section:str)->frozenset[str]:
-    "Field names of the class that a section (`trl`, `lora`) goes to, without importing it."
-    return frozenset().union(*(_class_fields(*place) for place in FOREIGN[section]))
+    "Field names of the dataclass that a section (`trl`, `lora`) goes to, without importing it."
+    return frozenset().union(*map(source_fields, FOREIGN[section]))
 
 # %% ../nbs/02_profile.ipynb #4ea0f621
 PROFILES = Path(importlib.util.find_spec("generank").origin).parent/"profiles"
@@ -280,11 +264,6 @@ def find_profile(name:str, beside:Path=None)->Path:
     if name not in profile_names(): raise unknown_name("profile", name, profile_names())
     return PROFILES/f"{name}.yaml"
 
-def merge(base:dict, changes:dict)->dict:
-    "`base` with `changes` on top; neither is modified."
-    both = {k: merge(base[k], v) for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
-    return {**base, **changes, **both}
-
 def read_profile(name:str, beside:Path=None, seen:tuple=())->dict:
     "A profile's YAML merged into all that it extends; not yet checked."
     path = find_profile(name, beside)
@@ -295,21 +274,16 @@ def read_profile(name:str, beside:Path=None, seen:tuple=())->dict:
     return merge(read_profile(base, path.parent, (*seen, path.resolve())), content) if base else content
 
 # %% ../nbs/02_profile.ipynb #a4c3d8a5
-def _step(value, key:str, path:str):
-    "One step down a dotted path: into a mapping (made where it is missing), or to the arm of that name."
-    if isinstance(value, dict):
-        if value.get(key) is None: value[key] = {}
-        return value[key]
-    if isinstance(value, list):
-        named = {v["name"]: v for v in value if isinstance(v, dict) and "name" in v}
-        if key not in named: raise unknown_name(f"name in {path!r}", key, named)
-        return named[key]
-    raise UserError(f"{path!r} goes into {key!r} of a single value.")
-
 def override(content:dict, path:str, value):
     "Set one value of a profile, in place, by its dotted path; arms and probes go by name: `arms.grpo-rank.reward`."
     *parents, last = path.split(".")
-    for key in parents: content = _step(content, key, path)
+    for key in parents:
+        if isinstance(content, list):
+            content = {v["name"]: v for v in content if isinstance(v, dict) and "name" in v}
+            if key not in content: raise unknown_name(f"name in {path!r}", key, content)
+        if not isinstance(content, dict): raise UserError(f"{path!r} goes into {key!r} of a single value.")
+        if content.get(key) is None: content[key] = {}
+        content = content[key]
     if not isinstance(content, dict): raise UserError(f"{path!r} does not lead to a parameter.")
     content[last] = value
 
@@ -332,41 +306,41 @@ def _inner(annotation):
     if isinstance(annotation, type) and issubclass(annotation, Part): return annotation
     return next((part for a in typing.get_args(annotation) if (part := _inner(a))), None)
 
-def check_names(part:type[Part], content, where:str=""):
-    "Raise a `UserError` for the first name in `content`, at the path `where`, that the model `part` does not know."
-    if not isinstance(content, dict): raise UserError(f"`{where or 'a profile'}` must be a mapping, not {content!r}.")
-    for name, value in content.items():
-        if name not in part.model_fields:
-            raise unknown_name(f"parameter of `{where}`" if where else "parameter", str(name), part.model_fields)
-        annotation, path = part.model_fields[name].annotation, f"{where}.{name}".lstrip(".")
-        inner = _inner(annotation)
-        if part is Grpo and name in FOREIGN and isinstance(value, dict):
-            known = foreign_fields(name)
-            wrong = next((key for key in value if key not in known), None)
-            if wrong: raise unknown_name(f"setting of `{path}` (it goes to {FOREIGN[name][0][2]})", wrong, known)
-        elif inner and not (value is None and type(None) in typing.get_args(annotation)):
-            for item in value if isinstance(value, list) else [value]: check_names(inner, item, path)
+def checked(part:type[Part], content, where:str="")->Part:
+    "The part of a profile that stands at the path `where`; what is wrong, unknown names first, is one sentence."
+    try: return part.model_validate(content)
+    except ValidationError as e: first = min(e.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    keys, given, what = [*filter(None, [where]), *map(str, first["loc"])], first["input"], first["msg"]
+    path, above = ".".join(keys), ".".join(keys[:-1])
+    if first["type"] == "extra_forbidden":
+        for key in first["loc"][:-1]: part = _inner(part.model_fields[key].annotation) if isinstance(key, str) else part
+        raise unknown_name(f"parameter of `{above}`" if above else "parameter", keys[-1], part.model_fields)
+    if first["type"] == "missing": raise UserError(f"The profile lacks `{path}`.")
+    if first["type"] == "model_type": raise UserError(f"`{path or 'a profile'}` must be a mapping, not {given!r}.")
+    raise UserError(f"`{path}` can't be {given!r}: {what[:1].lower()}{what[1:]}.")
+
+def _check_foreign(profile):
+    "Names in `grpo.trl` and `grpo.lora` that the classes they go to don't know."
+    for section, (goes_to, *_) in FOREIGN.items():
+        for key in getattr(profile.grpo, section) or ():
+            kind = f"setting of `grpo.{section}` (it goes to {goes_to.split('.')[-1]})"
+            if key not in foreign_fields(section): raise unknown_name(kind, key, foreign_fields(section))
 
 # %% ../nbs/02_profile.ipynb #64f8faf4
-def _first_wrong(*rules):
-    "Raise the message of the first rule (whether it is broken, its message) that is broken."
-    for broken, message in rules:
-        if broken: raise UserError(message)
-
 def _check_arms(profile:Profile):
     "Arms that contradict themselves or start from nothing."
     earlier, names = [], [a.name for a in profile.arms]
     for a in profile.arms:
         arm, is_trained = f"Arm {a.name!r}", a.training != "none"
-        _first_wrong(
-            (names.count(a.name) > 1, f"Two arms have the name {a.name!r}: give each its own."),
-            ((a.training == "grpo") != (a.reward is not None),
-             f"{arm} has training {a.training!r} and reward {a.reward!r}: a grpo arm needs a reward, and only it."),
-            (is_trained and (a.adapter_of or a.model),
-             f"{arm} is trained, so adapter_of and model are not for it: give them to a further arm (training: none)."),
-            (a.adapter_of and a.model,
-             f"{arm} has both adapter_of and a model of its own: an adapter fits the model that it was trained on."),
-            (not is_trained and a.start_from, f"{arm} is not trained, so it can't start from {a.start_from!r}."))
+        if names.count(a.name) > 1: raise UserError(f"Two arms have the name {a.name!r}: give each its own.")
+        if (a.training == "grpo") != (a.reward is not None):
+            raise UserError(f"{arm} has training {a.training!r}, reward {a.reward!r}: only a grpo arm needs a reward.")
+        if is_trained and (a.adapter_of or a.model):
+            raise UserError(f"{arm} is trained, so adapter_of and model are not for it: give them to a further arm.")
+        if a.adapter_of and a.model:
+            raise UserError(f"{arm} has both adapter_of and a model of its own: an adapter fits only its own model.")
+        if not is_trained and a.start_from:
+            raise UserError(f"{arm} is not trained, so it can't start from {a.start_from!r}.")
         for what, other, also in (("adapter_of", a.adapter_of, ", or a folder"), ("start_from", a.start_from, "")):
             if other and other not in earlier and not (also and "/" in other):
                 what = f"{what} of arm {a.name!r} (it must be an earlier trained arm{also})"
@@ -381,14 +355,13 @@ def _check_choices(profile:Profile):
     for name in (n for pair in e.family for n in pair):
         if name not in names: raise unknown_name("arm in `evaluation.family`", name, names)
     if e.primary not in metrics: raise unknown_name("metric in `evaluation.primary`", e.primary, metrics)
-    _first_wrong(
-        (style in i.styles, f"`inference.styles` repeats {style!r}, which every arm is asked in anyway: leave it out."),
-        (i.n > 1 and i.temperature == 0, f"`inference.n` is {i.n}, but answers at temperature 0 are all the same: "
-                                         "give `inference.temperature`."),
-        (i.backend == "openai" and not i.endpoint.base_url,
-         "`inference.backend` is openai: give `inference.endpoint.base_url`, as in http://127.0.0.1:8000/v1."),
-        (i.split != e.split,
-         f"`inference.split` is {i.split!r} but `evaluation.split` is {e.split!r}: give both the same."))
+    if style in i.styles: raise UserError(f"`inference.styles` repeats {style!r}, every arm's style: leave it out.")
+    if i.n > 1 and i.temperature == 0:
+        raise UserError(f"`inference.n` is {i.n}, but answers at temperature 0 are one: give `inference.temperature`.")
+    if i.backend == "openai" and not i.endpoint.base_url:
+        raise UserError("`inference.backend` is openai: give `inference.endpoint.base_url`, as in http://HOST:8000/v1.")
+    if i.split != e.split:
+        raise UserError(f"`inference.split` is {i.split!r} but `evaluation.split` is {e.split!r}: give both the same.")
 
 def _check_probes(profile:Profile):
     "Probes of no arm, with a name that is taken, or that give nothing."
@@ -396,15 +369,14 @@ def _check_probes(profile:Profile):
     shuffled = [p.arm for p in profile.probes if (p.split or split) == split and p.perturbation == "shuffled-traits"]
     for p in profile.probes:
         if p.arm and p.arm not in arms: raise unknown_name(f"arm of probe {p.name!r}", p.arm, arms)
-        _first_wrong(
-            (names.count(p.name) > 1, f"Two probes have the name {p.name!r}: give each its own."),
-            (p.name == "representations", "A probe can't have the name 'representations': that file is the layers'."),
-            (p.samples > 1 and p.temperature == 0, f"Probe {p.name!r} asks for {p.samples} answers at temperature 0, "
-                                                   "which would all be the same: give it a temperature."),
-            (p.arm and shuffled.count(p.arm) > 1, f"Arm {p.arm!r} has two probes with shuffled traits: one is enough."))
+        if names.count(p.name) > 1: raise UserError(f"Two probes have the name {p.name!r}: give each its own.")
+        if p.name == "representations": raise UserError("No probe can be called 'representations': a file is.")
+        if p.samples > 1 and p.temperature == 0:
+            raise UserError(f"Probe {p.name!r} asks for {p.samples} answers at temperature 0: give it a temperature.")
+        if p.arm and shuffled.count(p.arm) > 1: raise UserError(f"Arm {p.arm!r} has two probes with shuffled traits: drop one.")
 
 # %% ../nbs/02_profile.ipynb #c298e9fd
-CHECKS = [_check_arms, _check_choices, _check_probes]
+CHECKS = [_check_foreign, _check_arms, _check_choices, _check_probes]
 
 def checks_profile(check):
     "Have every `Profile` checked by this function too, which raises a `UserError`: registries check their own names."
@@ -413,13 +385,7 @@ def checks_profile(check):
 
 def check_profile(content:dict)->Profile:
     "Check a profile and fill in its defaults; what is wrong is one sentence that names the parameter."
-    check_names(Profile, content)
-    try: profile = Profile(**content)
-    except ValidationError as e:
-        first = e.errors()[0]
-        where, what = ".".join(str(p) for p in first["loc"]), first["msg"][:1].lower() + first["msg"][1:]
-        if first["type"] == "missing": raise UserError(f"The profile lacks `{where}`.") from None
-        raise UserError(f"`{where}` can't be {first['input']!r}: {what}.") from None
+    profile = checked(Profile, content)
     for check in CHECKS: check(profile)
     return profile
 
@@ -461,30 +427,17 @@ def resolve(profile:str="laptop", overrides=(), beside:Path=None)->dict:
     return check_profile({**config, "arms": cross_styles(config)}).model_dump(mode="json")
 
 # %% ../nbs/02_profile.ipynb #982b2693
-def write_config(run_dir, config:dict):
-    "Write `config.yaml` of a run folder."
-    write_text(Path(run_dir)/"config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-
-def thread_settings(threads:int=None)->dict[str, str]:   # None: nothing is set
-    "Environment that gives torch and numpy so many processor threads."
-    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads}
-
-def project_root()->Path:
-    "What relative paths count from: here, or the folder above where Jupyter has started in `nbs`."
-    return Path("..") if Path("13_data.ipynb").is_file() else Path()
-
 def open_settings(
     profile:str="laptop",         # a profile's name, or the path of a YAML file; "" takes the folder's config.yaml
     run_dir="runs/laptop",        # the run's folder; a relative path counts from the project's root
-    arms=(),                      # names of arms, also as a JSON string; none means all
-    overrides=(),                 # {"grpo.trl.max_steps": 40}, also as a JSON string
+    arms=(), overrides=(),        # names of arms (none: all), {"grpo.trl.max_steps": 40}; both also as JSON strings
     trained:bool=False,           # whether only arms that are trained count
     needs:str="",                 # a file of the run folder that an earlier stage makes
 )->tuple[Path, dict, list[str]]:  # run folder, resolved configuration, names of the arms
     "Settings of a stage: writes `config.yaml` where there is none; raises a `UserError` where it says something else."
-    folder, kept = project_root()/run_dir, project_root()/run_dir/"config.yaml"
+    kept = (folder := project_root()/run_dir)/"config.yaml"
     config = resolve(str(profile or kept), overrides, project_root())
-    if changed := differences(resolve(str(kept)), config) if kept.is_file() else []:
+    if kept.is_file() and (changed := differences(resolve(str(kept)), config)):
         first = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
         raise UserError(f"{kept} was written with other settings ({first}): ask for those, or choose another run_dir.")
     names = [a["name"] for a in config["arms"] if a["training"] != "none" or not trained]
@@ -494,7 +447,7 @@ def open_settings(
         if arm not in names: raise unknown_name("trained arm" if trained else "arm", arm, names)
     if needs and not (folder/needs).is_file():
         raise UserError(f"{folder/needs} does not exist: run the earlier stage notebooks first, with these settings.")
-    if not kept.is_file(): write_config(folder, config)
+    if not kept.is_file(): write_yaml(kept, config)
     os.environ.update(thread_settings(config["threads"]))
     if "torch" in sys.modules and config["threads"]: sys.modules["torch"].set_num_threads(config["threads"])
     return folder, config, arms or names

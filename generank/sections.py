@@ -269,10 +269,13 @@ def recorded_runs(
     root=None,       # folder of recorded runs, `PROFILE/seed-*`; None: `results/` of the clone
 )->list[Path]:       # run folders, that of `n` itself among them where it is recorded
     "The recorded runs of the same model and data."
-    key = lambda c: (c["model"]["name"], {k: v for k, v in c["data"].items() if k != "limit" and v},
+    key = lambda c: (c["model"]["name"], {k: v for k, v in c["data"].items() if k not in ("limit", "split") and v},
                      c["evaluation"]["split"])
-    files = sorted(Path(root or REPOSITORY/"results").glob("*/seed-*/config.yaml"))
-    return [f.parent for f in files if key(read_yaml(f)) == key(n("config"))]
+    def split(c):   # the settings of the first recorded runs named no split: they stand on v1
+        return c["data"].get("split") or (None if "weights" in c.get("grpo", {}) else "v1")
+    files, own = sorted(Path(root or REPOSITORY/"results").glob("*/seed-*/config.yaml")), n("config")
+    configs = {f.parent: read_yaml(f) for f in files}
+    return [f for f, c in configs.items() if (key(c), split(c)) == (key(own), split(own))]
 
 def pooled_arms(
     runs,            # recorded runs, as of `recorded_runs`

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .core import UserError, sha256_file, sha256_json
-from .models import SMOLLM2, adapter_settings, trained_weights
+from .models import PACKAGED, adapter_settings, trained_weights
 from .prompts import STYLES
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def model_identity(
 )->dict:            # name, revision, dtype, quantization
     "What a model is, whatever its folder or branch is called; for a pinned one without looking at the model."
     name, revision = model["name"], model.get("revision")
-    if name == "smollm2-135m-instruct": revision = SMOLLM2["sha256"]
+    if name in PACKAGED: revision = PACKAGED[name].sha256
     elif name == "random-llama":   # its tokenizer is trained on the prompts
         revision = sha256_json({k: asdict(s) for k, s in STYLES.items()})
     elif Path(name).is_dir(): name, revision = "folder", _folder_hash(name)

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
-from .core import UserError, atomic_path, parse_yaml, read_json, read_yaml, unknown_name, write_text
+from .core import UserError, atomic_path, parse_yaml, read_json, read_yaml, unknown_name, write_yaml
 
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
 
@@ -76,7 +75,7 @@ def read_sweep(folder)->dict:
 def save_plan(folder, profile, overrides, sweeps):
     "Write down what a sweep's folder is made for."
     asked = {"profile": str(profile), "overrides": list(overrides), "sweep": list(sweeps)}
-    write_text(Path(folder)/"sweep.yaml", yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
+    write_yaml(Path(folder)/"sweep.yaml", asked)
 
 def results(
     folder,      # of a sweep

@@ -215,7 +215,7 @@ def prompts():
 
 def split():
     "Which locus lies in which split, under the settings that decide it."
-    load, every = find("load_loci"), find("read_loci")()
+    load, every = find("load_loci"), importlib.import_module("generank.sources").read_loci("v1")
     with tempfile.TemporaryDirectory() as folder:
         one, other = f"{folder}/one.parquet", f"{folder}/other.parquet"
         for path, part in ((one, every.iloc[::2]), (other, every.iloc[1::2])):
@@ -227,16 +227,17 @@ def split():
             "faithful, shares": dict(split="faithful", test=0.5, min_candidates=8), "file": dict(source=one),
             "transfer": dict(source=one, test_source=other),
             "transfer back": dict(source=other, test_source=one, seed=4),
+            "v1": dict(source="bundled", split="v1"), "bundled": dict(source="bundled"),
             "limit": dict(limit={"train": 64, "validation": 8, "test": 16}), "high": dict(confidence=["High"]),
             "drug": dict(evidence_class="drug", max_candidates=12), "planted": dict(plant=True)}
-        parts = {name: load(**how) for name, how in settings.items()}
+        parts = {name: load(**{"source": "v1"} | how) for name, how in settings.items()}   # of the first split's loci
     placed = lambda parts: sorted((i, s) for s, d in parts.items() for i in d["locus_id"])
     return {n: {"counts": {s: len(d) for s, d in p.items()}, "split": digest(placed(p)),
                 "rows": digest([d.to_list() for d in p.values()])} for n, p in parts.items()}
 
 
 def training():
-    "Sampling and scoring in groups with the random model; refilling and pass rates with a stub of a trainer."
+    "Sampling and scoring in groups with the random model; dynamic sampling and pass rates with a stub of a trainer."
     import torch
     from collections import defaultdict
     from types import SimpleNamespace as Space

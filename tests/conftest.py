@@ -9,7 +9,7 @@ from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and threads that wait for each other are slower than one
 SLOW = {"test_run.py", "test_killed.py", "test_sweep.py", "test_resume.py", "test_distributed.py", "test_gpu_check.py", "test_report.py",
-        "test_first_pass.py", "test_tour.py"}   # files with whole runs or trainings: `make quick` leaves them out
+        "test_first_pass.py", "test_tour.py", "test_faults.py"}   # files with whole runs or trainings: `make quick` leaves them out
 GENERANK = str(Path(sys.executable).with_name("generank"))
 
 

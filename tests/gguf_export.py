@@ -64,8 +64,8 @@ def test_the_tokenizer_reads_and_the_model_answers_as_before(both):
 def test_llama_cpp_is_told_how_the_tokenizer_splits(made):
     "What transformers does not read: without it llama.cpp would split numbers in another way than the model learned."
     import gguf
-    from generank.models import smollm2_gguf
-    ours, source = (gguf.GGUFReader(p).fields for p in (made[1], smollm2_gguf()))
+    from generank.models import packaged_gguf
+    ours, source = (gguf.GGUFReader(p).fields for p in (made[1], packaged_gguf("smollm2-135m-instruct")))
     spelled = [k for k in source if k.startswith("tokenizer.")]
     assert spelled == [k for k in ours if k.startswith("tokenizer.")] and "tokenizer.ggml.pre" in spelled
     assert all(ours[k].contents() == source[k].contents() for k in spelled)

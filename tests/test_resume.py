@@ -55,7 +55,7 @@ loci = [dict(locus_id=f"L{i}", trait=t, candidates=c, causal_gene=c[0]) for i, (
     {"asthma": ["IL13", "RAD50", "KIF3A", "IL4"], "LDL cholesterol": ["LDLR", "SMARCA4", "DOCK6"], "gout": ["SLC2A9", "WDR1", "DRD5", "CLNK"]}.items())]
 config = {"seed": 1, "model": {"name": "random-llama", "dtype": "float32"}, "prompts": {"style": "answer", "descriptions": False},
           "grpo": {"warm_start": {"steps": 2, "prompts_per_step": 1, "lists_per_prompt": 2, "learning_rate": 1e-3}, "lora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
-                   "refill": 1, "trl": {"max_steps": 7, "num_generations": 4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 3, "num_iterations": 2,
+                   "dynamic_sampling": 1, "trl": {"max_steps": 7, "num_generations": 4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 3, "num_iterations": 2,
                                         "max_completion_length": 10, "learning_rate": 1e-2, "beta": 0.05, "save_steps": 2, "log_completions": True, "logging_steps": 1}}}
 generank.grpo.train({**config, "arm": {"name": "warm-start", "training": "format"}}, loci, out/"warm-start")
 if moment == "between": lethal(lambda: None)()
@@ -91,7 +91,7 @@ def alone(script, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     kept = outcome(out)
     replaced = [r["groups/replaced"] for r in kept[0] if "groups/replaced" in r]
-    assert len(replaced) == 3 and max(replaced) > 0, "the test must see groups refilled"
+    assert len(replaced) == 3 and max(replaced) > 0, "the test must see groups replaced"
     return kept
 
 

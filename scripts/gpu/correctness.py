@@ -172,7 +172,7 @@ def resume(model:str, loci, steps:int, deterministic:bool)->dict:
     from generank.checkpoints import newest_checkpoint, read_metrics
     from generank.grpo import train
     config = {"seed": 1, "model": {"name": model, "dtype": "auto"}, "prompts": {"style": "answer", "descriptions": False}, "arm": {"name": "resume", "training": "grpo", "reward": "interrupted:spaces"},
-              "grpo": {"backend": "shared", "refill": 1, "generation_timeout": None, "lora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
+              "grpo": {"backend": "shared", "dynamic_sampling": 1, "generation_timeout": None, "lora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
                        "trl": {"max_steps": steps, "num_generations": 4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 3, "num_iterations": 2,
                                "max_completion_length": 12, "learning_rate": 1e-2, "beta": 0.0, "save_steps": 2, "log_completions": True, "logging_steps": 1}}}
     def reward(stop_after):
