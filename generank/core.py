@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['UserError', 'unknown_name', 'atomic_path', 'write_text', 'write_json', 'read_json', 'parse_yaml', 'write_yaml',
            'read_yaml', 'sha256_file', 'sha256_json', 'stable_seed', 'merge', 'flatten', 'differences', 'source_fields',
-           'thread_settings', 'project_root', 'Progress']
+           'thread_settings', 'project_root', 'Progress', 'Told']
 
 # %% ../nbs/01_core.ipynb #790ca331
-import ast, hashlib, importlib.util, json, os, re, threading, time
+import ast, hashlib, importlib.util, json, logging, os, re, threading, time
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -158,3 +158,17 @@ class Progress(tqdm):
         d = self.format_dict
         state = {k: d[k] for k in ("initial", "total", "elapsed")} | {"done": d["n"], "time": time.time()}
         write_json(self._report, {"description": (self.desc or "").rstrip(": "), **state})
+
+# %% ../nbs/01_core.ipynb #362fbe38
+class Told(logging.Handler):
+    "Passes this library's messages on to a file, a JSON line each."
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def emit(self, record):
+        with open(self.path, "a", encoding="utf-8") as f: f.write(json.dumps([record.levelno, record.getMessage()]) + "\n")
+
+if _report := os.environ.get("GENERANK_PROGRESS"):   # this process is a stage's kernel
+    logging.getLogger("generank").addHandler(Told(Path(_report).with_name(".messages")))
+    logging.getLogger("generank").addHandler(logging.StreamHandler())

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .checkpoints import (check_versions, metrics_callback, newest_checkpoint, read_metrics, save_boundary,
-                                  versions)
+from .checkpoints import (arm_card, check_versions, metrics_callback, newest_checkpoint, read_metrics,
+                                  save_boundary, versions)
 from .core import (UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name,
                            write_json, write_text)
 from .groups import Stream, grpo_rows, pack_rows, sft_rows, validation_rows, warm_start_rows
-from .models import (SHAPES, adapter_options, adapter_settings, arm_card, check_server, choose_dtype,
+from .models import (SHAPES, adapter_options, adapter_settings, check_server, choose_dtype,
                              import_unsloth, launched, load_model, load_unsloth, take_card, thinking_opened,
                              trained_weights, zero3)
 from .prompts import as_style, asked_as
@@ -83,8 +83,8 @@ def check_shape(
     if backend in ("vllm", "unsloth") and made.vllm_importance_sampling_correction:
         for name in ("top_p", "top_k", "min_p"):
             if getattr(made, name) not in (UNSHARED[name], None, 0.0):
-                raise UserError(f"`grpo.trl.{name}` cuts the sampler's distribution, which the trainer's does not know: "
-                                "with `vllm_importance_sampling_correction` the weights of the loss would be biased. "
+                raise UserError(f"`grpo.trl.{name}` cuts the sampler's distribution, which the trainer's does not "
+                                "know: with `vllm_importance_sampling_correction` the loss would be biased. "
                                 f"Take {name} out, or set the correction to false.")
     for name, plain in UNSHARED.items():
         if shared and getattr(made, name) != plain:
@@ -163,7 +163,7 @@ def check_sharding(config):
     if not (launched("FSDP") or zero3()): return
     optimizer = config["grpo"]["trl"].get("optim", "")
     if launched("FSDP") and "bit" in optimizer:
-        raise UserError(f"`grpo.trl.optim: {optimizer}` can't update weights in shards (FSDP): choose adamw_torch_fused.")
+        raise UserError(f"`grpo.trl.optim: {optimizer}` can't update shards (FSDP): choose adamw_torch_fused.")
     how, what = config["arm"]["training"], f"Arm {config['arm']['name']!r}"
     if how != "grpo":
         raise UserError(f"{what} ({how}) can't be trained with its weights in shards: train it by ddp.yaml or in one "
@@ -393,10 +393,11 @@ def _save_trained(trainer, out_dir:Path):
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled: trainer.save_model(t)
         elif first: model.save_pretrained(t, **only)
         if not first: return
-        if not only: trainer.processing_class.save_pretrained(t)   # vLLM takes a whole model's tokenizer from its folder
+        if not only: trainer.processing_class.save_pretrained(t)   # vLLM takes it from a whole model's folder
         if (Path(t)/"adapter_config.json").exists(): write_json(Path(t)/"adapter_config.json", adapter_settings(t))
-        wanted = "adapter_", "model", "config.json", "generation_config.json"
-        files = [p for p in Path(t).iterdir() if p.name.startswith(wanted) or not only and "token" in p.name or p.suffix == ".jinja"]
+        wanted = ("adapter_", "model", "config.json", "generation_config.json", "tokenizer", "special_tokens",
+                  "chat_template", "vocab", "merges")
+        files = [p for p in Path(t).iterdir() if p.name.startswith(wanted)]
         for f in sorted(files, key=lambda f: f.name.endswith("config.json")): os.replace(f, out_dir/f.name)
 
 # %% ../nbs/34_grpo.ipynb #0dc720cd
@@ -440,7 +441,7 @@ def train(
     made_from = _made_from(out_dir, config, loci, start_from, validation)
     if (out_dir/"training.json").exists(): return read_json(out_dir/"training.json")
     if is_grpo: try_rewards(arm["reward"])
-    if newest_checkpoint(out_dir/"checkpoints"): check_versions(read_json(out_dir/"settings.json").get("versions"), out_dir)
+    if newest_checkpoint(out_dir/"checkpoints"): check_versions(read_json(out_dir/"settings.json"), out_dir)
     check_sharding(config)
     if is_grpo and training_backend(config)[0] == "vllm": check_server(config["model"], config["grpo"]["trl"])
     out_dir.mkdir(parents=True, exist_ok=True)

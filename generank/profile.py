@@ -373,7 +373,8 @@ def _check_probes(profile:Profile):
         if p.name == "representations": raise UserError("No probe can be called 'representations': a file is.")
         if p.samples > 1 and p.temperature == 0:
             raise UserError(f"Probe {p.name!r} asks for {p.samples} answers at temperature 0: give it a temperature.")
-        if p.arm and shuffled.count(p.arm) > 1: raise UserError(f"Arm {p.arm!r} has two probes with shuffled traits: drop one.")
+        if p.arm and shuffled.count(p.arm) > 1:
+            raise UserError(f"Arm {p.arm!r} has two probes with shuffled traits: drop one.")
 
 # %% ../nbs/02_profile.ipynb #c298e9fd
 CHECKS = [_check_foreign, _check_arms, _check_choices, _check_probes]

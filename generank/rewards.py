@@ -7,8 +7,8 @@ __all__ = ['log', 'REWARDS', 'WINDOW', 'THRESHOLDS', 'rank_reward', 'binary_rewa
            'format_reward', 'no_extra_text_reward', 'only_candidates_reward', 'complete_list_reward', 'length_reward',
            'random_reward', 'format_only_reward', 'shuffled_label', 'shuffled_labels_reward', 'get_reward',
            'own_sources', 'Configured', 'checked_scores', 'Own', 'reward_parts', 'check_rewards', 'reward_functions',
-           'check_gold', 'known_answers', 'try_rewards', 'answer_signs', 'monitor_reward', 'crossed', 'window_of',
-           'Watch', 'watched', 'monitor_callback']
+           'check_batches', 'check_gold', 'known_answers', 'try_rewards', 'try_own', 'answer_signs', 'monitor_reward',
+           'crossed', 'window_of', 'Watch', 'watched', 'monitor_callback']
 
 # %% ../nbs/22_rewards.ipynb #13f7662e
 import importlib, inspect, logging, math, os, random, sys
@@ -196,8 +196,9 @@ class Own:
         each = [k for k in given if k in known and k in ("candidates", "causal_gene", "answer", "locus_id")]
         try:
             if "text" not in known: found = self.function(**given)
-            else: found = [self.function(**{**given, "text": t, **{k: given[k][i] for k in each if given[k] is not None}})
-                           for i, t in enumerate(texts)]
+            else:
+                one = lambda i: {k: given[k][i] for k in each if given[k] is not None}
+                found = [self.function(**{**given, "text": t, **one(i)}) for i, t in enumerate(texts)]
         except Exception as e:   # whatever the user's code raises
             raise UserError(f"Reward {self.name!r} failed: {type(e).__name__}: {e}.") from e
         return checked_scores(self.name, found, texts)
@@ -257,6 +258,28 @@ def reward_functions(
         weights.append(weight)
     return functions, weights
 
+# %% ../nbs/22_rewards.ipynb #367fc68b
+@checks_profile
+def check_batches(profile):
+    "Raise a `UserError` for batch and group sizes that do not fit, with sizes that do."
+    trl, backend = profile.grpo.trl, profile.grpo.backend
+    if not any(arm.training in ("grpo", "sft") for arm in profile.arms): return
+    sizes = {k: trl.get(k) or d for k, d in (("num_generations", 8), ("per_device_train_batch_size", 8),
+                                             ("gradient_accumulation_steps", 1))}
+    for name, size in sizes.items():
+        if type(size) is not int or size < (least := 1 + (name == "num_generations")):
+            raise UserError(f"`grpo.trl.{name}` must be a whole number of at least {least}, not {size!r}.")
+    n, batch, steps = sizes.values()
+    whole = backend == "shared" or profile.grpo.dynamic_sampling or backend == "auto" and not any(
+        map(find_spec, ("unsloth", "vllm")))   # the backend shared, where there is no other
+    steps = int(os.environ.get("WORLD_SIZE", 1)) * (1 if whole else trl.get("steps_per_generation") or steps)
+    if batch * (1 if whole else steps) % n:
+        unit = n if whole else n // math.gcd(n, steps)
+        fit = sorted({max(unit, batch // unit * unit), (batch // unit + 1) * unit})
+        raise UserError(f"`grpo.trl.per_device_train_batch_size` is {batch} and `grpo.trl.num_generations` {n}: a "
+                        f"batch must hold whole groups, so set the first to {' or '.join(map(str, fit))}, or the second to "
+                        f"{' or '.join(str(k) for k in range(2, batch + 1) if batch % k == 0) or 2}.")
+
 # %% ../nbs/22_rewards.ipynb #b90860b2
 def check_gold(
     loci,                                    # rows with `locus_id`, `candidates` and `causal_gene`
@@ -298,6 +321,11 @@ def try_rewards(
             log.warning("Reward %r gives all known answers %g, right and wrong ones: nothing can be learned from it.",
                         function.name, scores[0])
     return tried
+
+def try_own(specs):   # what arms have under `reward`
+    "Try the rewards that hold a function of the user's own."
+    for spec in specs:
+        if ":" in str(spec): try_rewards(spec)
 
 # %% ../nbs/22_rewards.ipynb #c2d31494
 def _in_order(genes, order)->bool:
@@ -351,8 +379,8 @@ THRESHOLDS = {  # column -> (the side that is bad, threshold, what it means)
     "monitor/empty_reasoning":   (">", 0.5,  "of the answers give no reasoning where reasoning was asked for"),
     "completions/clipped_ratio": (">", 0.25, "of the answers reach the longest allowed length"),
     "groups/without_variance":   (">", 0.8,  "of the groups earn the same with all their answers, and teach nothing"),
-    "sampling/importance_sampling_ratio/mean": ("<", 0.9, "is the sampler's weight in the loss: it samples from another "
-                                                          "distribution than the trainer's"),
+    "sampling/importance_sampling_ratio/mean": ("<", 0.9, "is the sampler's weight in the loss: its "
+                                                          "distribution is not the trainer's"),
     "sampling/masked":           (">", 0.05, "of the answers, or of their tokens, are left out by importance sampling"),
     "entropy":                   ("<", 0.02, "nats of entropy are left: the policy has all but stopped exploring"),
     "monitor/validation_gap":    (">", 0.2,  "is by how much the training reward exceeds that on validation loci"),

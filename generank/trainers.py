@@ -138,8 +138,8 @@ def pass_rates(trainer, rows, seed:int)->dict[str, float]:
 
 # %% ../nbs/33_trainers.ipynb #2f98081d
 LEVERS = {
-    "cut": ("are cut off", "raise `grpo.trl.max_completion_length` (now {length}; the longest that ended took {longest} "
-                           "tokens), ask for less (`prompts.style`), or start from a format warm start"),
+    "cut": ("are cut off", "raise `grpo.trl.max_completion_length` (now {length}; the longest that ended took "
+                           "{longest} tokens), ask for less (`prompts.style`), or start from a format warm start"),
     "no_list": ("hold no list of genes", "start from a format warm start (`grpo.warm_start`, `start_from`), or choose "
                                          "another `prompts.style`"),
     "alike": ("are of a group that earns the same throughout", "raise `grpo.trl.num_generations` (now {n}) or "
@@ -162,7 +162,7 @@ def pilot(
               "alike": fmean(max(rewards) == min(rewards) for _, rewards, *_ in found)}
     reward = fmean(r for _, rewards, *_ in found for r in rewards)
     told = ", ".join(f"{100 * share:.0f} % {LEVERS[k][0]}" for k, share in shares.items())
-    said = f"{name}, before training: of {len(ids)} answers to {len(found)} loci {told}; their mean reward is {reward:.3f}"
+    said = f"{name}, before training: of {len(ids)} answers to {len(found)} loci {told}; mean reward {reward:.3f}"
     over = next((k for k, share in shares.items() if share > limits[k]), None)
     if over is None: log.warning("%s.", said)
     else:
@@ -219,6 +219,13 @@ def keep_answers(trainer, every:int):
 def logged(base):   # a GRPOTrainer class with `phases` and `_sizes`
     "A subclass that logs phases in training and means over all answers in validation, and writes the answers."
     class Logged(base):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.phases = Phases()
+            if self.log_completions:   # trl keeps only the last batch of a step that samples more than once
+                self._logs |= {c: deque() for c in ("prompt", "completion", "advantages")}
+                self._logs["rewards"] = defaultdict(deque)
+
         def log(self, logs, start_time=None):
             "As in trl, without printing the answers as well."
             if self.validating: self.model.eval()
@@ -291,7 +298,8 @@ def check_sampler(
 ):
     "Stop a training whose sampler has not got its weights; warn of one whose adapter changes nothing."
     if sampler > APART:
-        like = " and is the base model's" if base is not None and base > SAME and abs(base - sampler) < sampler / 4 else ""
+        stale = base is not None and base > SAME and abs(base - sampler) < sampler / 4
+        like = " and is the base model's" * stale
         raise UserError(f"After step {step} the sampler's log-probabilities differ from the trainer's by {sampler:.3f} "
                         f"nats a token (limit {APART}){like}: its weights are not those that are trained. Choose "
                         "another `grpo.backend`, or other versions of vLLM and trl.")
@@ -303,7 +311,7 @@ def compare_sampler(trainer, prompt, answer, sampled)->dict:   # token ids, toke
     "Compare the sampler's log-probabilities of one answer with those of the trainer's model and of its base model."
     import torch
     device, model = trainer.accelerator.device, trainer.accelerator.unwrap_model(trainer.model)
-    ids, told = torch.tensor([[*prompt, *answer]], device=device), torch.tensor([sampled], dtype=torch.float, device=device)
+    ids, told = torch.tensor([[*prompt, *answer]], device=device), torch.tensor([sampled]).float().to(device)
     def apart(other):
         with torch.no_grad():
             own = trainer._get_per_token_logps_and_entropies(trainer.model, ids, torch.ones_like(ids), len(answer))[0]
@@ -317,7 +325,7 @@ def compare_sampler(trainer, prompt, answer, sampled)->dict:   # token ids, toke
 
 # %% ../nbs/33_trainers.ipynb #d81bdd3d
 def guarded(base):   # a GRPOTrainer class
-    "A subclass that knows when it validates, compares the sampler once a step, and logs what the correction leaves out."
+    "A subclass that knows when it validates, compares the sampler once a step, and logs what the correction masks."
     class Guarded(base):
         validating, compared = False, None   # the second: the step that was last compared
 
@@ -361,14 +369,7 @@ def grpo_trainer():
         max_resamples = 0                          # how often a group without variance is sampled anew
         resampling_stream, resampled = None, 0     # loci for that, and how many of them were used
         _ready, _quiet, _sizes = None, False, ()   # sampled before; whether scores go unlogged; validation batches
-        opening = ""                      # `<think>`, where prompts end with it
-
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.phases = Phases()
-            if self.log_completions:   # trl keeps only the last batch of a step that samples more than once
-                self._logs |= {c: deque() for c in ("prompt", "completion", "advantages")}
-                self._logs["rewards"] = defaultdict(deque)
+        opening = ""                               # `<think>`, where prompts end with it
 
         def _generate(self, prompts):
             "Sample, timed and within the time limit; or hand over what was sampled before."
@@ -381,7 +382,8 @@ def grpo_trainer():
 
         def _calculate_rewards(self, inputs, prompts, completions, *args):
             began, mode = time.perf_counter(), "eval" if self.validating else "train"
-            if self.opening: completions = [[{**m[-1], "content": self.opening + m[-1]["content"]}] for m in completions]
+            if self.opening:
+                completions = [[{**c[-1], "content": self.opening + c[-1]["content"]}] for c in completions]
             scores = super()._calculate_rewards(inputs, prompts, completions, *args)
             if mode == "train": self.phases.add("score", time.perf_counter() - began)
             else: self._sizes = (*self._sizes, len(scores))
