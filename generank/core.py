@@ -167,7 +167,8 @@ class Told(logging.Handler):
         self.path = path
 
     def emit(self, record):
-        with open(self.path, "a", encoding="utf-8") as f: f.write(json.dumps([record.levelno, record.getMessage()]) + "\n")
+        line = json.dumps([record.levelno, record.getMessage()])
+        with open(self.path, "a", encoding="utf-8") as f: f.write(line + "\n")
 
 if _report := os.environ.get("GENERANK_PROGRESS"):   # this process is a stage's kernel
     logging.getLogger("generank").addHandler(Told(Path(_report).with_name(".messages")))

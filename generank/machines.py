@@ -202,8 +202,8 @@ def memory_needed(config:dict)->list[str]:
     has = hardware()["memory_gb"] or "an unknown amount of"
     name = config["model"]["name"]
     said = [f"memory: {', '.join(parts) or 'unknown'}; this machine has {has} GiB"]
-    if not (name in SHAPES or Path(name).is_dir() or any(cache_folder().glob(f"{name.split('/')[-1]}-*/config.json"))):
-        return said   # nothing is fetched or converted for a plan
+    made = any(cache_folder().glob(f"{Path(name).name}-*/config.json"))
+    if not (name in SHAPES or Path(name).is_dir() or made): return said   # nothing is fetched or converted for a plan
     return said + [f"prompts end with {prompt_end(load_tokenizer(name, None, config['model']['thinking']))!r}"]
 
 def in_the_way(config:dict)->list[str]:

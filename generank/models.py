@@ -64,7 +64,7 @@ def load_model(
     if adapter and weights != adapter:
         from peft import PeftModel
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable, **adapter_options())
-        if not trainable: check_effect(model, adapter, name)
+        if not trainable: check_effect(adapter, model, name)
     return model, tokenizer
 
 # %% ../nbs/30_models.ipynb #77aa1002
@@ -459,13 +459,15 @@ def check_trained(folder):
     raise UserError(f"{folder} holds no adapter (adapter_config.json) and no model (config.json): train one there "
                     "first.")
 
-def check_effect(model, adapter, name:str):   # as peft loaded it, its folder, the base model's name
+def check_effect(adapter, model=None, name:str=""):   # its folder, and as peft loaded it, onto the model of this name
     "Refuse an adapter that changes nothing: it answers as the base model does, whatever was trained."
     import torch
-    changes = (torch.count_nonzero(p) for n, p in model.named_parameters() if "lora_B" in n)
-    if name in SHAPES or any(changes) or not any("lora_B" in n for n, _ in model.named_parameters()): return
-    raise UserError(f"The adapter {adapter} changes nothing in {name}: it would answer as the model without it. Its "
-                    "training has learned nothing (see its metrics.jsonl), or it belongs to another model.")
+    from safetensors.torch import load_file
+    named = model.named_parameters() if model else load_file(Path(adapter)/"adapter_model.safetensors").items()
+    changes = [bool(torch.count_nonzero(p)) for n, p in named if "lora_B" in n]
+    if name in SHAPES or any(changes) or not changes: return
+    raise UserError(f"The adapter {adapter} changes nothing: it would answer as the model without it. Its training has "
+                    "learned nothing (see its metrics.jsonl), or it belongs to another model.")
 
 def adapter_settings(
     folder,         # of an adapter
