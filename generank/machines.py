@@ -203,7 +203,7 @@ def memory_needed(config:dict)->list[str]:
     name = config["model"]["name"]
     said = [f"memory: {', '.join(parts) or 'unknown'}; this machine has {has} GiB"]
     made = any(cache_folder().glob(f"{Path(name).name}-*/config.json"))
-    if not (name in SHAPES or Path(name).is_dir() or made): return said   # nothing is fetched or converted for a plan
+    if not (name in SHAPES or Path(name).is_dir() or made): return said   # nothing is fetched for a plan
     return said + [f"prompts end with {prompt_end(load_tokenizer(name, None, config['model']['thinking']))!r}"]
 
 def in_the_way(config:dict)->list[str]:

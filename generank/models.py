@@ -463,7 +463,8 @@ def check_effect(adapter, model=None, name:str=""):   # its folder, and as peft 
     "Refuse an adapter that changes nothing: it answers as the base model does, whatever was trained."
     import torch
     from safetensors.torch import load_file
-    named = model.named_parameters() if model else load_file(Path(adapter)/"adapter_model.safetensors").items()
+    file = Path(adapter)/"adapter_model.safetensors"
+    named = model.named_parameters() if model else load_file(file).items() if file.exists() else ()
     changes = [bool(torch.count_nonzero(p)) for n, p in named if "lora_B" in n]
     if name in SHAPES or any(changes) or not changes: return
     raise UserError(f"The adapter {adapter} changes nothing: it would answer as the model without it. Its training has "
