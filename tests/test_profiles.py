@@ -102,7 +102,7 @@ def test_the_faithful_profile_keeps_the_first_runs_settings(monkeypatch, tmp_pat
     assert grpo._plan(made, 540) == (675, 5400)             # ten epochs of 540 loci, eight a step
     assert made.get_warmup_steps(675) == 7                  # one per cent
     assert config["grpo"]["lora"]["r"] == config["grpo"]["lora"]["lora_alpha"] == 32 and len(config["grpo"]["lora"]["target_modules"]) == 7
-    assert config["grpo"]["dynamic_sampling"] == 0 and config["grpo"]["select"] is None and config["grpo"]["unsloth"]["load_in_4bit"]
+    assert config["grpo"]["dynamic_sampling"] == 0 and config["grpo"]["select"] is None and config["model"]["quantization"] == "4bit" and config["grpo"]["unsloth"]["load_in_4bit"] is None
 
 
 @pytest.mark.parametrize("file", LAUNCH, ids=lambda p: p.stem)
