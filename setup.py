@@ -23,7 +23,7 @@ setup(
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require={extra: settings[f"{name}_requirements"].split() for extra, name in
-                    {"dev": "dev", "embeddings": "embedding", "desktop": "desktop", "gpu": "gpu", "modal": "modal", "track": "track", "slurm": "slurm"}.items()},
+                    {"dev": "dev", "embeddings": "embedding", "desktop": "desktop", "gpu": "gpu", "modal": "modal", "track": "track", "app": "app", "slurm": "slurm"}.items()},
     entry_points={
         "console_scripts": settings["console_scripts"].split(),
         "nbdev": [f"{settings['lib_name']}={settings['lib_name']}._modidx:d"],

@@ -54,7 +54,7 @@ def flagged(means:np.ndarray)->np.ndarray:
     return found
 
 
-def by_lot(loci, seed:int=1):
+def random_order(loci, seed:int=1):
     "Answers of a policy that lists three candidates by lot."
     rng = random.Random(seed)
     return signs_of([format_answer(rng.sample(list(c), 3)) for c in loci.candidates], loci.candidates)
@@ -103,7 +103,7 @@ def main():
     high = beta.ppf(0.975, alarms + 1, len(healthy) - alarms) if len(healthy) > alarms else 1.0
     print(f"Healthy recorded trainings flagged: {alarms} of {len(healthy)}; with so few, up to {high:.0%} can't be excluded.\n")
 
-    tables = {f"{name}, answers of {arm}": signs_of(a.completion, a.candidates) for name, _, _, answers in healthy for arm, a in answers.items()} | {"three by lot": by_lot(loci)}
+    tables = {f"{name}, answers of {arm}": signs_of(a.completion, a.candidates) for name, _, _, answers in healthy for arm, a in answers.items()} | {"three by lot": random_order(loci)}
     simulated = {name: trainings(t, options.runs, rng) for name, t in tables.items()}
     print(f"Healthy policies: {options.runs} simulated trainings of {STEPS} steps each")
     show([{"policy": name, "steps flagged": float(f.any(axis=2).mean()), "trainings flagged": float(f.any(axis=(1, 2)).mean()),

@@ -6,22 +6,22 @@
 __all__ = ['SPLIT_SEED', 'SPLIT_MODES', 'LIMIT_SEED', 'HELD_OUT', 'FOLDS', 'MHC', 'ATTRIBUTION', 'RULES', 'load_loci',
            'load_table', 'own_split', 'merged', 'filter_loci', 'limit_loci', 'plant_answers', 'split_loci',
            'held_out_split', 'faithful_split', 'transfer_split', 'fold_split', 'clustered_z', 'order_bias',
-           'names_gene', 'leaks', 'faults', 'notes', 'order_checks', 'balance_checks', 'to_frame', 'check_loci',
-           'loci_card', 'build_bundled', 'simple_baselines', 'describe_loci', 'run_stage', 'run_card']
+           'trait_pairs', 'faults', 'notes', 'order_checks', 'balance_checks', 'to_frame', 'check_loci', 'loci_card',
+           'build_bundled', 'simple_baselines', 'describe_loci', 'run_stage', 'run_card']
 
 # %% ../nbs/13_data.ipynb #7bcf3dc9
-import inspect, re, tempfile
+import inspect, itertools, tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .core import UserError, read_json, sha256_file, stable_seed, unknown_name, write_json
-from .genes import BUNDLED, build_gene_tables, fetch_ideogram, load_genes, load_synonyms
+from .genes import BUNDLED, build_gene_tables, fetch_ideogram, load_genes
 from .genes import table_fingerprint, write_parquet
 from .sources import CONFIDENCES, EVIDENCE_CLASSES, GOLD_COMMIT, GOLD_FILES, LOCUS_COLUMNS, MORE_COLUMNS
 from .sources import RETIRED_IDS, SPLITS, build_loci, check_row, gold_files, is_gold, read_loci, region_ids
-from .sources import same_trait, trait_family
+from .sources import leaks, same_trait, trait_family
 
 # %% ../nbs/13_data.ipynb #71a64518
 def load_loci(
@@ -261,27 +261,28 @@ def order_bias(
             "place": float(relative.mean() + 0.5), "z_place": clustered_z(relative, genes),
             "usual": int(usual[times.argmax()]) + 1, "usual_share": float(times.max() / len(n))}
 
-# %% ../nbs/13_data.ipynb #611a8455
-def _plain(text:str)->str:
-    "Lower case, letters and digits only, one blank between words."
-    return " ".join(re.findall(r"[a-z0-9]+", str(text).lower()))
-
-def names_gene(trait:str, symbol:str, description:str="", synonyms=())->str|None:
-    "By what a trait names a gene, if it does (symbol, synonym, description): whole words of three characters or more."
-    words = f" {_plain(trait)} "
-    def there(name, least=3):
-        name = _plain(name)
-        return len(name) >= least and not name.isdigit() and f" {name} " in words
-    if there(symbol): return "symbol"
-    if any(map(there, synonyms)): return "synonym"
-    return "description" if there(re.sub(r" (\d+|alpha|beta)$", "", _plain(description)), 5) else None
-
-def leaks(loci:pd.DataFrame, genes:pd.DataFrame)->pd.DataFrame:
-    "Loci whose trait names the causal gene: locus_id, trait, causal_gene, by (see `names_gene`)."
-    about = genes.drop_duplicates("symbol").set_index("symbol").description.to_dict()
-    synonyms = load_synonyms().query("symbol in @loci.causal_gene").groupby("symbol").synonym.agg(list).to_dict()
-    by = [names_gene(t, g, about.get(g, ""), synonyms.get(g, ())) for t, g in zip(loci.trait, loci.causal_gene)]
-    return loci[["locus_id", "trait", "causal_gene"]].assign(by=by).dropna(subset="by")
+# %% ../nbs/13_data.ipynb #f11b8cbc
+def trait_pairs(
+    loci:pd.DataFrame,   # held-out loci
+)->pd.DataFrame:         # one row a pair: gene_a, trait_a, gene_b, trait_b, and the fixed list with its place
+    "Unordered pairs of causal genes of different traits that stand in one candidate list, each once."
+    rows, found = loci.to_dict("records"), {}
+    named = [list(r["causal_genes"]) if "causal_genes" in r else [r["causal_gene"]] for r in rows]
+    traits = {}   # gene -> every trait that it is labelled for
+    for row, genes in zip(rows, named):
+        for gene in genes: traits.setdefault(gene, set()).add(row["trait"])
+    for row, genes in zip(rows, named):
+        for gene, other in itertools.product(genes, sorted(set(row["candidates"]) & set(traits) - set(genes))):
+            if any(same_trait(row["trait"], t) for t in traits[other]): continue
+            for trait in traits[other]:
+                if any(same_trait(trait, t) for t in traits[gene]): continue
+                (a, trait_a), (b, trait_b) = sorted([(gene, row["trait"]), (other, trait)])
+                draw = stable_seed("pair", a, trait_a, b, trait_b, row["locus_id"])
+                if draw < found.get((a, b), (2**64,))[0]: found[a, b] = draw, trait_a, trait_b, row
+    place = ["region_id", "locus_id", "chrom", "pos", "candidates", "distances"]
+    return pd.DataFrame([{"gene_a": a, "trait_a": s, "gene_b": b, "trait_b": t, **{c: row[c] for c in place}}
+                         for (a, b), (_, s, t, row) in sorted(found.items())],
+                        columns=["gene_a", "trait_a", "gene_b", "trait_b", *place])
 
 # %% ../nbs/13_data.ipynb #687f4abb
 MHC = ("6", 25_000_000, 34_000_000)  # extended major histocompatibility complex, GRCh38: long haplotypes
@@ -307,11 +308,13 @@ def faults(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
         ("more than 25 candidates", ids(n > 25), len(loci)),
         ("symbol not in the gene table", sorted(symbols - set(genes.symbol)), len(symbols))]
 
+# %% ../nbs/13_data.ipynb #8d58ee93
 def notes(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
     "What a reader should know: (check, found, of)."
     questions, named = loci.assign(_q=loci.trait.astype(str) + " in " + loci.region_id.astype(str)), leaks(loci, genes)
     in_mhc = (loci.chrom == MHC[0]) & pd.to_numeric(loci.pos).fillna(0).between(*MHC[1:])
     kind, often = loci.evidence_class.astype(object), loci.causal_gene.value_counts().loc[lambda n: n > 5]
+    families = loci.assign(_f=loci.trait.map(trait_family)).groupby(["causal_gene", "_f"]).trait.nunique()
     in_both = set(loci.trait[loci.split == "train"]) & set(loci.trait[loci.split == "test"])
     return [
         ("trait in train and test", sorted(in_both), loci.trait.nunique()),
@@ -321,7 +324,9 @@ def notes(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
         ("locus in the MHC (chr6:25-34 Mb)", loci.locus_id[in_mhc].tolist(), len(loci)),
         ("evidence from drugs", loci.locus_id[kind == "drug"].tolist(), len(loci)),
         ("evidence curated by experts", loci.locus_id[kind == "expert curated"].tolist(), len(loci)),
-        ("causal gene of more than 5 loci", often.index.tolist(), loci.causal_gene.nunique())]
+        ("causal gene of more than 5 loci", often.index.tolist(), loci.causal_gene.nunique()),
+        ("causal gene under near-duplicate traits", families[families > 1].index.get_level_values(0).unique().tolist(),
+         loci.causal_gene.nunique())]
 
 # %% ../nbs/13_data.ipynb #728183d4
 def order_checks(loci:pd.DataFrame, given)->list[tuple]:

@@ -19,7 +19,8 @@ from importlib import metadata
 from pathlib import Path
 
 import generank
-from .core import UserError, read_json, sha256_file, sha256_json, thread_settings, write_json, write_text
+from .core import UserError, printable, read_json, redact, sha256_file, sha256_json, thread_settings
+from .core import write_json, write_text
 
 PACKAGE = Path(generank.__file__).parent   # the installed library
 REPOSITORY = PACKAGE.parent                # the clone it is installed from, where it is
@@ -40,10 +41,10 @@ STAGES = {   # {start} is the arm that an arm starts from, {weights} the one who
     "grpo":       Stage("34_grpo", "seed model prompts grpo",
                         "data/loci.parquet models/{start}/*.safetensors* models/{start}/*config.json",
                         "models/{arm}/**/*", "each"),
-    "inference":  Stage("42_inference", "seed model prompts styles inference probes",
+    "inference":  Stage("42_inference", "seed model prompts styles inference perturbations",
                         "data/loci.parquet models/{weights}/*.safetensors* models/{weights}/*config.json",
                         "responses/{arm}.parquet responses/samples/{arm}.* probes/{arm}/*", "together"),
-    "evaluation": Stage("55_evaluation", "evaluation probes",
+    "evaluation": Stage("55_evaluation", "evaluation perturbations",
                         "data/loci.parquet responses/{arm}.parquet responses/samples/{arm}.csv probes/{arm}/*.parquet "
                         "models/{arm}/metrics.jsonl models/{arm}/training.json", "evaluation/**/*"),
     "report":     Stage("index", "report description evaluation",
@@ -226,9 +227,9 @@ def _places(run_dir:str, cwd:str)->list[tuple[re.Pattern, str]]:
     return [(re.compile(re.escape(p) + r"(?=$|[^\w.-])"), known[p]) for p in sorted(known, key=lambda p: -len(p))]
 
 def scrub(text:str, run_dir="")->str:
-    "Put `<run>`, `.`, `<environment>`, `~` in place of absolute paths of this machine."
+    "Put `<run>`, `.`, `<environment>`, `~` in place of absolute paths of this machine; secrets are redacted."
     for pattern, name in _places(str(run_dir), os.getcwd()): text = pattern.sub(lambda _: name, text)
-    return text
+    return redact(text)
 
 # %% ../nbs/60_execution.ipynb #9cab656e
 def duration(seconds:float)->str:
@@ -257,7 +258,7 @@ class Display:
     def say(self, text:str):
         "Print a line and log it."
         log.info(text)
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, label:str):

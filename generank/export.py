@@ -13,23 +13,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from .core import UserError, atomic_path, read_json, read_yaml, unknown_name, write_json, write_text
-from .data import ATTRIBUTION, check_loci, describe_loci, load_table
-from .genes import table_fingerprint, write_parquet
+from .core import UserError, atomic_path, first_line, read_json, read_yaml, unknown_name, write_json, write_text
+from .data import check_loci, describe_loci, load_table
+from .genes import BUNDLED, table_fingerprint, write_parquet
 from .models import PACKAGED, hub_name, is_llama, licence_of, load_model, packaged_gguf, run_of
 from .parsing import format_answer
 from .prompts import as_style, asked_as, build_prompt
-from .sources import LOCUS_COLUMNS, SPLITS
+from .sources import SPLITS
 from .store import adapter_hash, model_identity
 
 log = logging.getLogger(__name__)
 
 # %% ../nbs/43_export.ipynb #e22880b5
-def base_model(
-    adapter,           # folder of a LoRA adapter
-    model:str=None,    # name, Hub id or folder of the base model; None: the run's
-)->dict:               # name, revision, dtype, as `load_model` takes them
-    "The model that an adapter belongs to."
+def base_model(adapter, model:str=None)->dict:
+    "The model that an adapter (its folder) belongs to, as `load_model` takes it: `model`, else the run's."
     if model is not None: return {"name": model, "revision": None, "dtype": "float32"}
     if not (run := run_of(adapter)):
         raise UserError(f"{adapter} lies in no run, so its base model is unknown: name it by --model.")
@@ -151,14 +148,11 @@ def check_gguf(folder, path:Path):   # the merged model, the .gguf
     uniform = (wanted * 0).log_softmax(-1)
     check_export(wanted, next_tokens(back, tokenizer), uniform, "The GGUF", 0.05)
 
-# %% ../nbs/43_export.ipynb #e103b362
-def to_gguf(
-    folder,                 # a merged model
-    path,                   # where to write the .gguf
-    outtype:str="f16",      # one of `OUTTYPES`
-    tokenizer_from=None,    # a .gguf whose tokenizer to take; None: the converter reads the folder's
-)->Path:                    # the file
-    "Convert a merged model for llama.cpp and Ollama; a Modelfile for `ollama create` is written beside it."
+# %% ../nbs/43_export.ipynb #e103b363
+def to_gguf(folder, path, outtype:str="f16", tokenizer_from=None)->Path:
+    """Convert a merged model (its folder) for llama.cpp; a Modelfile for `ollama create` is written beside `path`.
+
+    `outtype`: one of `OUTTYPES`; `tokenizer_from`: a .gguf whose tokenizer to take, else the folder's."""
     if outtype not in OUTTYPES: raise unknown_name("number format of a gguf", outtype, OUTTYPES)
     path, command = Path(path), converter()
     _check_tokenizer(folder, tokenizer_from)
@@ -179,14 +173,10 @@ def to_gguf(
     return path
 
 # %% ../nbs/43_export.ipynb #e73a1e11
-def push(
-    name:str,               # OWNER/NAME on the Hub
-    folder,                 # what to upload: a model's files and card, or what `write_dataset` wrote
-    kind:str,               # "dataset" or "model"
-    private:bool=True,      # whether others can't see it
-    api=None,               # a `huggingface_hub.HfApi`; made from HF_TOKEN by default
-)->str:                     # its address
-    "Upload a folder; without a token in HF_TOKEN, or when the Hub refuses, that is a `UserError`."
+def push(name:str, folder, kind:str, private:bool=True, api=None)->str:
+    """Upload a folder as the "dataset" or "model" OWNER/NAME; its address.
+
+    A `UserError` without a token in HF_TOKEN (or `api`, a `huggingface_hub.HfApi`), or when the Hub refuses."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     if api is None and not os.environ.get("HF_TOKEN"):
@@ -198,8 +188,7 @@ def push(
         api.upload_folder(repo_id=name, folder_path=str(folder), repo_type=kind, allow_patterns=patterns,
                           commit_message="Upload loci" if kind == "dataset" else "Upload adapter and card")
     except (HfHubHTTPError, HFValidationError, OSError) as e:
-        why = (str(e).splitlines() or [type(e).__name__])[0][:160]
-        raise UserError(f"{name} can't be pushed ({why}): check name, token and network.") from None
+        raise UserError(f"{name} can't be pushed ({first_line(e)[:160]}): check name, token and network.") from None
     return f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
 
 # %% ../nbs/43_export.ipynb #d5c62280
@@ -281,7 +270,7 @@ def export_adapter(
     private:bool=True,      # hub
 )->str:                     # the folder, the file or the address
     "Merge an adapter, convert it, or push it."
-    if to not in ("merged", "gguf", "hub"): raise unknown_name("target of an export", to, ["merged", "gguf", "hub"])
+    if to not in (known := ("merged", "gguf", "hub")): raise unknown_name("target of an export", to, known)
     if not (Path(adapter)/"adapter_config.json").exists():
         raise UserError(f"{adapter} holds no adapter (adapter_config.json): name a trained arm's folder.")
     base, adapter = base_model(adapter, model), Path(adapter)
@@ -328,7 +317,7 @@ one region, and the gene that is known to be causal. Fingerprint of all rows: `{
 Asked for: {options}. Duplicates of a trait and causal gene are merged before splitting. Loci that share a candidate
 gene form a region; unless the split is the source's own or `faithful`, every region lies in one split. Candidates stand
 in alphabetical order, distances are bp to the gene's body on GRCh38.
-
+{lines}
 ## Audit
 A fault should be 0; a note is what a reader should know.
 
@@ -342,15 +331,23 @@ def markdown_table(table:pd.DataFrame)->str:
     rows = [list(table.columns), ["---"] * len(table.columns), *table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(map(cell, row)) + " |" for row in rows)
 
+def _lines(built:dict)->str:
+    "What became of the lines of the gold standards, as a section of the card."
+    table = pd.DataFrame(built["lines"]).reset_index(names="what became of a line")
+    return ("A burden test that finds nothing is no negative: the absence of a burden hit says nothing of a gene. "
+            "Class `null`: the source names no evidence.\n\n## Lines of the sources\n" + markdown_table(table) + "\n")
+
 def dataset_card(loci:pd.DataFrame, title:str, options:dict)->str:
     "README.md of a data set: `loci` and `options` are what `load_table` gave and was asked for."
     source, splits = str(options.get("source", "bundled")), [PUBLISHED[s] for s in SPLITS if (loci.split == s).any()]
-    sources = [f"- {a['what']}: {a['by']}; {a['licence']}" for a in ATTRIBUTION]
-    if source not in ("bundled", "open-targets"):
-        sources = [f"- {source}: name its origin and licence here before you publish it."]
+    sources, lines = [f"- {source}: name its origin and licence here before you publish it."], ""
+    if card := {"bundled": "loci", "open-targets": "loci", "v1": "loci_v1", "caldera": "caldera"}.get(source):
+        built = read_json(BUNDLED/f"{card}.json")
+        sources = [f"- {a['what']}: {a['by']}; {a['licence']}" for a in built["attribution"]]
+        lines = _lines(built) if card == "loci" and options.get("split") != "v1" else ""
     return _DATASET_CARD.format(title=title, fingerprint=table_fingerprint(loci), attribution="\n".join(sources),
                        files="\n".join(f"  - {{split: {s}, path: data/{s}.parquet}}" for s in splits),
-                       options=", ".join(f"{k} = {v}" for k, v in options.items()) or "the bundled table",
+                       lines=lines, options=", ".join(f"{k} = {v}" for k, v in options.items()) or "the bundled table",
                        facts=markdown_table(describe_loci(loci).astype(object).reset_index(names="fact")),
                        audit=markdown_table(check_loci(loci)))
 
@@ -358,7 +355,7 @@ def write_dataset(folder, title:str="Loci with a known causal gene", **options)-
     "Write a data set as the Hub lays it out: a card, and a parquet file a split; `options` are those of `load_table`."
     folder, loci = Path(folder), load_table(**options)
     for ours, theirs in PUBLISHED.items():
-        part = loci[loci.split == ours][LOCUS_COLUMNS]
+        part = loci[loci.split == ours].drop(columns="split")
         if len(part): write_parquet(part, folder/"data"/f"{theirs}.parquet")
     write_text(folder/"README.md", dataset_card(loci, title, options))
     return folder

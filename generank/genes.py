@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GENE_FEATURES', 'DATES', 'MONTHS', 'DATE_FORMS',
-           'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'IDEOGRAM', 'IDEOGRAM_TABLES', 'GENES_TSV', 'STRUCTURES_TSV',
-           'SYNONYMS_TSV', 'load_genes', 'accession', 'chromosome', 'of_biotypes', 'overlaps', 'candidate_genes',
-           'annotation_lines', 'attributes', 'sort_genes', 'read_annotation', 'load_synonyms', 'date_genes', 'Names',
-           'rename_row', 'assembly_name', 'read_chain', 'chromosome_lengths', 'lift_position', 'lift_rows',
-           'write_parquet', 'table_fingerprint', 'fetch_ideogram', 'ideogram_table', 'coding_symbols', 'build_genes',
-           'build_synonyms', 'count_ordered', 'build_interest', 'load_interest', 'build_gene_tables', 'gene_card']
+           'MISSING', 'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'IDEOGRAM', 'IDEOGRAM_TABLES', 'GENES_TSV',
+           'STRUCTURES_TSV', 'SYNONYMS_TSV', 'load_genes', 'accession', 'chromosome', 'of_biotypes', 'overlaps',
+           'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes', 'read_annotation', 'load_synonyms',
+           'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name', 'read_chain',
+           'chromosome_lengths', 'lift_position', 'lift_rows', 'write_parquet', 'table_fingerprint', 'fetch_ideogram',
+           'ideogram_table', 'coding_symbols', 'build_genes', 'build_synonyms', 'count_ordered', 'build_interest',
+           'load_interest', 'build_gene_tables', 'gene_card']
 
 # %% ../nbs/10_genes.ipynb #930ef024
 import gzip, hashlib, re, shutil, subprocess, tarfile, zlib
@@ -230,6 +231,31 @@ class Names:
     def _on(self, chrom, symbols):
         "Those of several symbols that lie on the chromosome; all of them where none does."
         return [s for s in symbols if (s, chrom) in self.places] or symbols
+
+# %% ../nbs/10_genes.ipynb #fb7801a7
+MISSING = {"", "na", "n/a", "#n/a", "nan", "nr", "null", "none", ".", "-", "--", "<na>", "nat"}
+DATE = re.compile(r"(?<!\w)(\d{1,2}[-./] ?[^\W\d]{3,9}\.?([-./ ]\d{2,4})?|\d{4}-\d\d-\d\d[ T]00:00:00|"
+                  r"\d{1,2}/\d{1,2}/\d{2,4})(?!\w)")
+
+def gene_list(value)->list[str]:
+    "The names in a cell, text or list, as they stand there, each once; missing values and lone hyphens are none."
+    names = [str(v).strip() for v in value] if isinstance(value, (list, tuple, np.ndarray)) else []
+    if isinstance(value, str):
+        whole = lambda m: m[0].replace(" ", "\0").replace("/", "\1") if date_genes(m[0]) is not None else m[0]
+        names = re.split(r"[\s,;|/{}()\[\]\"'–]+", DATE.sub(whole, value.replace("#N/A", "NA")))
+    names = [n.replace("\0", " ").replace("\1", "/") for n in names]
+    return [n for n in dict.fromkeys(names) if n.casefold() not in MISSING]
+
+def todays_names(given:list[str], names:Names, chrom:str|None=None)->tuple[list[str], list[str], list[str]]:
+    "Symbols of today, each once; what was changed, as `p53 to TP53 (synonym)`; and the names that no table knows."
+    kept, changed, unknown = {}, [], []
+    for name in given:
+        found, why = names.resolve(name, chrom)
+        if len(found) != 1 and why != "date": unknown.append(name + f" ({' or '.join(found)})" * bool(found))
+        became = found if len(found) == 1 or why == "date" else [name]   # a date of two genes stands for both
+        if became != [name]: changed.append(f"{name} to {' and '.join(became) or 'nothing, a date of no gene'} ({why})")
+        kept |= dict.fromkeys(became)
+    return list(kept), changed, unknown
 
 # %% ../nbs/10_genes.ipynb #6bd4be0f
 RENAME_COLUMNS = ["where", "column", "given", "became", "why"]

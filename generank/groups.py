@@ -7,12 +7,15 @@ __all__ = ['Stream', 'grpo_rows', 'validation_rows', 'warm_start_rows', 'sft_row
            'group_logps']
 
 # %% ../nbs/31_groups.ipynb #dbe068fe
+import itertools
 from collections import Counter
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
 from .core import stable_seed
+from .layers import (attend, attend_branches, attend_each, decoder_and_head, log_probabilities, plain_layers,
+                             project)
 from .parsing import format_answer
 from .prompts import as_style, build_prompt, shuffle_candidates
 
@@ -54,7 +57,8 @@ class Stream:
         locus = self.loci[self._order(epoch)[place]]
         candidates = _shown(locus, self.genes, self.seed, epoch)
         return {"prompt": build_prompt(locus["trait"], candidates, self.style, self.descriptions),
-                "answer": locus["causal_gene"], "candidates": candidates, "locus_id": locus["locus_id"]}
+                "answer": locus["causal_gene"], "candidates": candidates, "locus_id": locus["locus_id"],
+                **({"causal_genes": list(locus["causal_genes"])} if "causal_genes" in locus else {})}
 
 # %% ../nbs/31_groups.ipynb #80ac0d42
 def grpo_rows(
@@ -138,24 +142,114 @@ def pack_rows(
     ids, mask = (x.flip(-1).view(len(rows), -1, x.size(-1)) for x in left_pad(answers, pad))   # right-padded
     return {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "answer_ids": ids, "answer_mask": mask}
 
-# %% ../nbs/31_groups.ipynb #d815e3c4
+# %% ../nbs/31_groups.ipynb #3d9be0f4
 def _positions(mask):
     "Position of each token in its left-padded sequence; 0 in the padding."
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
-def _draw(logits, temperature:float):
-    "One token id a row of logits; temperature 0 takes the most likely."
+def _draw(logits, temperature:float, u=None):
+    "One token id a row of logits, by the random numbers `u` in [0, 1) where given; temperature 0: the most likely."
     import torch
     if temperature == 0: return logits.argmax(-1)
-    # inverts the cumulative distribution: `torch.multinomial` is several times slower on a CPU
-    total = torch.softmax(logits.float() / temperature, -1).cumsum(-1, dtype=torch.float64)
-    u = torch.rand(len(total), 1, dtype=torch.float64, device=total.device) * total[:, -1:]
-    return torch.searchsorted(total, u, right=True)[:, 0].clamp(max=logits.size(-1) - 1)
+    # inverts the cumulative distribution, first over blocks of the vocabulary: a whole one is slow on a CPU
+    block, p = 512, torch.softmax(logits.float() / temperature, -1)
+    p = torch.nn.functional.pad(p, (0, -p.size(-1) % block)).view(len(p), -1, block)
+    if u is None: u = torch.rand(len(p), 1, dtype=torch.float64, device=p.device)[:, 0]
+    total = p.sum(-1, dtype=torch.float64).cumsum(-1)
+    u = u[:, None] * total[:, -1:]
+    place = torch.searchsorted(total, u, right=True).clamp(max=total.size(-1) - 1)
+    rows = torch.arange(len(p), device=p.device)[:, None]
+    inner = p[rows[:, 0], place[:, 0]].cumsum(-1, dtype=torch.float64)
+    before = torch.nn.functional.pad(total, (1, 0))[rows, place]
+    token = torch.searchsorted(inner, u - before, right=True).clamp(max=block - 1)
+    return (place * block + token)[:, 0].clamp(max=logits.size(-1) - 1)
 
-def _decoder_and_head(model):
-    "The transformer without its head, and the head; LoRA layers included."
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return base.get_decoder(), base.get_output_embeddings()
+# %% ../nbs/31_groups.ipynb #8841ad0e
+class _Branches:
+    "The branches of prompts in transformers' cache: `hidden` of each prompt's last token, once for each branch."
+    def __init__(self, model, prompts, n:int, pad_id:int, *_):
+        import torch
+        self.n, self.pad, (self.decoder, self.head) = n, pad_id, decoder_and_head(model)
+        device = self.head.weight.device
+        ids, mask = left_pad(prompts, pad_id, device)
+        out = self.decoder(input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True)
+        self.hidden, self.cache = out.last_hidden_state[:, -1].repeat_interleave(n, 0), out.past_key_values
+        self.length, groups = mask.sum(-1, keepdim=True), len(prompts)
+        self.sees = mask.bool()[:, None, None, :].expand(groups, 1, n, -1)
+
+    def step(self, token, rows, step:int):
+        "The hidden states of new tokens, of the branches `rows`."
+        import torch
+        groups, whole = len(self.length), token.new_full((len(self.length) * self.n,), self.pad)
+        whole[rows] = token
+        own = torch.eye(self.n, dtype=torch.bool, device=token.device).expand(groups, 1, self.n, self.n)
+        self.sees = torch.cat([self.sees, own], -1)
+        out = self.decoder(input_ids=whole.view(groups, self.n), attention_mask=self.sees, use_cache=True,
+                           past_key_values=self.cache, position_ids=(self.length + step).expand(groups, self.n))
+        return out.last_hidden_state.reshape(groups * self.n, -1)[rows]
+
+    def logits(self, hidden): return self.head(hidden)
+
+# %% ../nbs/31_groups.ipynb #5c1f93e0
+class _Kept:
+    "Keys and values by layer: of prompts, those of one width that follow each other together, and of their branches."
+    def __init__(self, plain, prompts, n:int, longest:int, steady:bool):
+        import torch
+        sizes, widest = torch.tensor([*map(len, prompts)]), max(map(len, prompts))
+        widths = [-(-len(x) // 32) * 32 for x in prompts] if steady else [widest] * len(prompts)
+        runs = [(width, len([*run])) for width, run in itertools.groupby(widths)]
+        room = lambda rows, width: torch.zeros(2, rows, plain.shared, width, plain.size, dtype=plain.dtype)
+        self.prompts = [[room(rows, width) for width, rows in runs] for _ in plain.layers]
+        self.own = [room(len(prompts) * n, longest) for _ in plain.layers]
+        self.place = [(run, row) for run, (_, rows) in enumerate(runs) for row in range(rows)]   # of each prompt
+        self.each, self.pads = [n * rows for _, rows in runs], []   # branches of each run; what hides its padding
+        for (width, _), part in zip(runs, sizes.split([rows for _, rows in runs])):
+            pad = torch.zeros(len(part), 1, 1, width, dtype=plain.dtype)
+            self.pads.append(pad.masked_fill_(torch.arange(width) >= part[:, None, None, None], -torch.inf))
+
+    def fill(self, i:int, spans, k, v):
+        "Keep the keys and values of prompts that stand in these spans of rows."
+        for (run, row), (a, b) in zip(self.place, spans):
+            for kept, new in zip(self.prompts[i][run], (k, v)): kept[row, :, :b - a] = new[a:b].transpose(0, 1)
+
+    def look(self, i:int, rows, step:int, q, k, v):
+        "Attention of the branches `rows`, whose new keys and values are kept."
+        import torch
+        for own, new in zip(self.own[i], (k, v)): own[rows, :, step] = new
+        whole = q.new_zeros(sum(self.each), *q.shape[1:]).index_copy_(0, rows, q)
+        parts = whole.view(len(whole), k.size(1), -1, k.size(2)).split(self.each)
+        own = zip(*(x[:, :, :step + 1].split(self.each) for x in self.own[i]))
+        out = [attend_branches(*part) for part in zip(parts, self.prompts[i], own, self.pads)]
+        return torch.cat(out).view(whole.shape)[rows]
+
+# %% ../nbs/31_groups.ipynb #c82e61d5
+class _PlainBranches:
+    "The same by `PlainLayers`: a prompt's keys and values are kept once, and only the branches asked for computed."
+    def __init__(self, model, prompts, n:int, pad_id:int, longest:int, steady:bool=False, seen:dict=None):
+        import torch
+        self.tiles, self.fed, self.plain = (256, 32) if steady else (None, None), {}, plain_layers(model)
+        sizes = torch.tensor([*map(len, prompts)])
+        self.length, ends = sizes.repeat_interleave(n), sizes.cumsum(0)
+        spans = [(end - size, end) for size, end in zip(sizes.tolist(), ends.tolist())]
+        self.kept = _Kept(self.plain, prompts, n, longest, steady)
+        def look(i, q, k, v):
+            self.kept.fill(i, spans, k, v)
+            return attend_each(spans, q, k, v)
+        x = self.plain.decoder.embed_tokens(torch.tensor([t for prompt in prompts for t in prompt]))
+        place = torch.cat([torch.arange(b - a) for a, b in spans])
+        x, low = self.plain.all_through(x, place, look, self.tiles[0])
+        if seen is not None: seen.update({tuple(prompt): low[a:b] for prompt, (a, b) in zip(prompts, spans)})
+        self.hidden = self.plain.decoder.norm(x[ends - 1]).repeat_interleave(n, 0)
+
+    def step(self, token, rows, step:int):
+        "The hidden states of new tokens, of the branches `rows`."
+        look = lambda i, *qkv: self.kept.look(i, rows, step, *qkv)
+        x, place = self.plain.decoder.embed_tokens(token), self.length[rows] + step
+        x, low = self.plain.all_through(x, place, look, self.tiles[1])
+        for row, state in zip(rows.tolist(), low): self.fed.setdefault(row, []).append(state)
+        return self.plain.decoder.norm(x)
+
+    def logits(self, hidden): return project(hidden, self.plain.head, self.tiles[1])
 
 # %% ../nbs/31_groups.ipynb #657f9ddf
 def sample_groups(
@@ -166,32 +260,73 @@ def sample_groups(
     temperature:float,      # 0: greedy
     eos_ids,                # tokens that end a completion
     pad_id:int,             # filler
+    uniforms=None,          # (completions, max_new_tokens) random numbers in [0, 1); None: torch's own
+    steady:bool=False,      # whether an answer shall be the same whatever else is in the batch
+    seen:dict=None,         # takes the states below the lowest trained layer, for `group_logps`
 )->list[list[int]]:         # `n` completions for each prompt in turn, each up to and with its end token
     "Sample `n` completions of each prompt as branches of one sequence."
     import torch
-    decoder, head = _decoder_and_head(model)
-    device, groups = head.weight.device, len(prompts)
-    ids, mask = left_pad(prompts, pad_id, device)
-    length, eos = mask.sum(-1, keepdim=True), torch.tensor(list(eos_ids), device=device)
-    own = torch.eye(n, dtype=torch.bool, device=device).expand(groups, 1, n, n)
+    if uniforms is not None: uniforms = torch.as_tensor(uniforms, device=decoder_and_head(model)[1].weight.device)
     with torch.inference_mode():
-        out = decoder(input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True)
-        hidden, cache = out.last_hidden_state[:, -1].repeat_interleave(n, 0), out.past_key_values
-        sees = mask.bool()[:, None, None, :].expand(groups, 1, n, -1)
-        done, tokens = torch.zeros(groups * n, dtype=torch.bool, device=device), []
+        kind = _PlainBranches if plain_layers(model) else _Branches
+        branches = kind(model, prompts, n, pad_id, max_new_tokens, steady, seen)
+        hidden = branches.hidden
+        eos, rows = torch.tensor(list(eos_ids), device=hidden.device), torch.arange(len(hidden), device=hidden.device)
+        tokens = torch.full((len(hidden), max_new_tokens), pad_id, device=hidden.device)
         for step in range(max_new_tokens):
-            token = torch.where(done, pad_id, _draw(head(hidden), temperature))
-            tokens.append(token)
-            done |= torch.isin(token, eos)
-            if done.all() or step == max_new_tokens - 1: break
-            sees = torch.cat([sees, own], -1)
-            out = decoder(input_ids=token.view(groups, n), attention_mask=sees, past_key_values=cache, use_cache=True,
-                          position_ids=(length + step).expand(groups, n))
-            hidden = out.last_hidden_state.reshape(groups * n, -1)
-    ends, rows = set(eos.tolist()), torch.stack(tokens, 1).tolist()
-    return [row[:next((i + 1 for i, t in enumerate(row) if t in ends), len(row))] for row in rows]
+            u = None if uniforms is None else uniforms[:, step]
+            if temperature and u is None: u = torch.rand(len(tokens), 1, dtype=torch.float64, device=rows.device)[:, 0]
+            token = _draw(branches.logits(hidden), temperature, u[rows] if temperature else None)
+            tokens[rows, step] = token
+            going = ~torch.isin(token, eos)
+            rows, token = rows[going], token[going]
+            if not len(rows) or step == max_new_tokens - 1: break
+            hidden = branches.step(token, rows, step)
+    ends, made = set(eos.tolist()), tokens[:, :step + 1].tolist()
+    made = [row[:next((i + 1 for i, t in enumerate(row) if t in ends), len(row))] for row in made]
+    if seen is not None and kind is _PlainBranches:
+        for row, states in branches.fed.items():
+            seen[(*prompts[row // n], -1, *made[row][:-1])] = torch.stack(states)
+    return made
 
 # %% ../nbs/31_groups.ipynb #c1b8ec69
+def _plain_logps(plain, prompts, answers, temperature:float, seen:dict):
+    "Log-probabilities and entropies of answers, lists by group of tokens: all tokens of all groups in one matrix."
+    import torch
+    tokens, position, spans, low = [], [], [], []
+    for prompt, group in zip(prompts, answers):
+        start, size = len(tokens), len(prompt)
+        tokens += prompt
+        position += range(size)
+        low.append((seen or {}).get(tuple(prompt)))
+        width = max(max(map(len, group)) - 1, 0)
+        index = torch.zeros(len(group), width, dtype=torch.long)   # where each answer's tokens stand; 0: padding
+        for row, answer in zip(index, group):
+            row[:len(answer) - 1] = torch.arange(len(tokens), len(tokens) + len(answer) - 1)
+            tokens += answer[:-1]
+            position += range(size, size + len(answer) - 1)
+            if len(answer) > 1: low.append((seen or {}).get((*prompt, -1, *answer[:-1])))
+        spans.append((start, start + size, index))
+    def look(_, q, k, v):
+        out = []
+        for a, b, index in spans:
+            out.append(attend_each([(a, b)], q, k, v))
+            if not index.numel(): continue
+            keys = (torch.cat([x[a:b].expand(len(index), -1, -1, -1), x[index]], 1) for x in (k, v))
+            out.append(attend(q[index], *keys)[index > 0])
+        return torch.cat(out)
+    with torch.no_grad():
+        position, ready = torch.tensor(position), all(x is not None for x in low)
+        x = torch.cat(low) if ready else plain.through(
+            plain.decoder.embed_tokens(torch.tensor(tokens)), position, look, range(plain.first))
+    x = plain.through(x, position, look, range(plain.first, len(plain.layers)))
+    rows = [torch.cat([torch.tensor([b - 1]), row[:len(answer) - 1]])   # what predicts each answer's tokens
+            for (_, b, index), group in zip(spans, answers) for row, answer in zip(index, group)]
+    hidden = plain.decoder.norm(x[torch.cat(rows)])
+    return log_probabilities()(hidden, plain.head.weight, torch.tensor([t for g in answers for a in g for t in a]),
+                                temperature)
+
+# %% ../nbs/31_groups.ipynb #c1b8ec6a
 def group_logps(
     model,                # causal language model
     prompt_ids,           # (groups, prompt length), left-padded
@@ -199,11 +334,19 @@ def group_logps(
     completion_ids,       # (groups, completions, completion length), right-padded
     completion_mask,      # likewise
     temperature:float,    # logits are divided by it, as in trl
+    seen:dict=None,       # states below the lowest trained layer that `sample_groups` has kept
 ):                        # log-probabilities and entropies in nats, both (groups * completions, completion length)
     "Log-probability of each completion token, and the entropy of the distribution that it was drawn from."
     import torch
-    decoder, head = _decoder_and_head(model)
+    decoder, head = decoder_and_head(model)
     n, width = completion_ids.shape[1:]
+    if plain := plain_layers(model):
+        prompts = [ids[mask.bool()].tolist() for ids, mask in zip(prompt_ids, prompt_mask)]
+        lengths = completion_mask.sum(-1).clamp(min=1)   # a masked answer's first token is scored and left out
+        answers = [[row[:size].tolist() for row, size in zip(*group)] for group in zip(completion_ids, lengths)]
+        there = torch.arange(width) < lengths.view(-1, 1)
+        with torch.autocast("cpu", enabled=False): found = _plain_logps(plain, prompts, answers, temperature, seen)
+        return tuple(x.new_zeros(there.shape).masked_scatter(there, x) for x in found)
     answers, answers_mask = completion_ids.reshape(-1, width), completion_mask.reshape(-1, width)
     position = _positions(prompt_mask)
     out = decoder(input_ids=prompt_ids, attention_mask=prompt_mask, position_ids=position, use_cache=True)

@@ -4,22 +4,21 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'BYTES', 'GATED', 'KNOWN', 'KEYS', 'OPTIONAL', 'COLAB_NOTEBOOKS', 'CELL', 'weights_gb', 'measured_gb',
-           'card_gb', 'needs', 'machine', 'obstacles', 'memory_needed', 'in_the_way', 'Check', 'checks', 'examine',
-           'settings_ini', 'first_cell', 'write_first_cells', 'set_address', 'prepare']
+           'card_gb', 'needs', 'machine', 'obstacles', 'needs_lines', 'Check', 'checks', 'examine', 'settings_ini',
+           'first_cell', 'prepare']
 
 # %% ../nbs/64_machines.ipynb #7a59b602
-import json, os, platform, re, shutil, subprocess, sys
+import os, platform, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from .core import UserError, read_json, write_text
-from .execution import REPOSITORY, hardware
+from .core import UserError, read_json
+from .execution import REPOSITORY, find_notebooks, hardware
 from .models import (PACKAGED, SHAPES, cache_folder, choose_dtype, install_command, load_tokenizer,
                              packaged_parts, prompt_end)
-from .execution import find_notebooks
 from .profile import profile_names, resolve
 
 # %% ../nbs/64_machines.ipynb #100d53d5
@@ -27,10 +26,8 @@ SIZES = {"random-llama": 0.001, **{name: made.billions for name, made in PACKAGE
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}                # of one weight
 GATED = ("meta-llama/",)                                           # accounts whose models the Hub gives on request only
 
-def weights_gb(
-    model:dict,           # name, dtype and quantization, as in a profile
-)->float|None:            # GiB; None where the size is not known
-    "Memory of a model's weights as they are loaded: parameters times the bytes of each. Every use takes more."
+def weights_gb(model:dict)->float|None:
+    "GiB of a profile's model as it is loaded: parameters times the bytes of each; every use takes more. None: unknown."
     if Path(model["name"]).is_dir():
         stored = sum(f.stat().st_size for f in Path(model["name"]).glob("*.safetensors"))
         return round(stored / 2**30, 1) or None
@@ -40,11 +37,8 @@ def weights_gb(
     each = 0.5 if model["quantization"] == "4bit" else BYTES[choose_dtype(model["dtype"])]
     return round(billions * 1e9 * each / 2**30, 1)
 
-def measured_gb(
-    profile:str,          # name of a profile
-    results=None,         # where recorded runs stand; None: `results/` of the clone
-)->float|None:            # GiB; None where no recorded run tells
-    "The highest memory that a recorded run of a profile reached in training."
+def measured_gb(profile:str, results=None)->float|None:
+    "The most memory in GiB that recorded runs of a profile (in `results`, else the clone's) took in training."
     records = Path(results or REPOSITORY/"results").glob(f"{profile}/*/models/*/training.json")
     return max((p for f in records if (p := read_json(f).get("memory_gb")) is not None), default=None)
 
@@ -76,10 +70,8 @@ def card_gb(
     return {name: round(gb, 1) for name, gb in took.items() if gb}
 
 # %% ../nbs/64_machines.ipynb #97e56b87
-def needs(
-    config:dict,          # a resolved profile
-)->dict:                  # cards, capability, packages, models, weights_gb, measured_gb, key
-    "What a profile asks of a machine, as far as its settings tell."
+def needs(config:dict)->dict:
+    "What a profile asks of a machine: cards, capability, packages, models, weights_gb, measured_gb, key."
     grpo, trl, ask = config["grpo"], config["grpo"]["trl"], config["inference"]
     trains = any(a["training"] != "none" for a in config["arms"])
     samples = any(a["training"] == "grpo" for a in config["arms"])
@@ -165,11 +157,8 @@ def _missing_models(wanted:dict, here:dict)->list[str]:
     return said
 
 # %% ../nbs/64_machines.ipynb #d452a9d9
-def obstacles(
-    config:dict,          # a resolved profile
-    here:dict,            # as `machine` gives it
-)->list[str]:             # empty: nothing known is in the way
-    "Why a profile will not run on a machine."
+def obstacles(config:dict, here:dict)->list[str]:
+    "Why a profile will not run on a machine (as `machine` gives it); empty where nothing known is in the way."
     wanted, cards, said = needs(config), here["cards"], []
     if wanted["cards"] > len(cards):
         plural = "s" * (wanted["cards"] > 1)
@@ -195,22 +184,18 @@ def obstacles(
     return said + _missing_models(wanted, here)
 
 # %% ../nbs/64_machines.ipynb #9dcd656b
-def memory_needed(config:dict)->list[str]:
-    "What is known of the memory that a profile takes, as one line of the plan."
-    wanted = needs(config)
+def needs_lines(config:dict)->list[str]:
+    "For the plan: what is known of the memory that a profile takes, and why it will not run here, if so."
+    wanted, said = needs(config), obstacles(config, machine())
     parts = [f"the weights alone take {wanted['weights_gb']} GiB"] if wanted["weights_gb"] is not None else []
     if wanted["measured_gb"]: parts.append(f"training took {wanted['measured_gb']:.1f} GiB when it was recorded")
     has = hardware()["memory_gb"] or "an unknown amount of"
+    lines = [f"memory: {', '.join(parts) or 'unknown'}; this machine has {has} GiB"]
+    if said: lines.append(f"this will not run here: {'; '.join(said)}")
     name = config["model"]["name"]
-    said = [f"memory: {', '.join(parts) or 'unknown'}; this machine has {has} GiB"]
     made = any(cache_folder().glob(f"{Path(name).name}-*/config.json"))
-    if not (name in SHAPES or Path(name).is_dir() or made): return said   # nothing is fetched for a plan
-    return said + [f"prompts end with {prompt_end(load_tokenizer(name, None, config['model']['thinking']))!r}"]
-
-def in_the_way(config:dict)->list[str]:
-    "Why a profile will not run here, for the plan; no line where nothing is known to be in the way."
-    said = obstacles(config, machine())
-    return [f"this will not run here: {'; '.join(said)}"] if said else []
+    if not (name in SHAPES or Path(name).is_dir() or made): return lines   # nothing is fetched for a plan
+    return lines + [f"prompts end with {prompt_end(load_tokenizer(name, None, config['model']['thinking']))!r}"]
 
 # %% ../nbs/64_machines.ipynb #661228c2
 @dataclass(frozen=True)
@@ -240,11 +225,17 @@ def _card_check(here:dict)->Check:
     "What torch sees of graphics cards, and why it may see fewer than there are."
     if here["cards"]: return Check("cuda", "ok", "; ".join(f"{c['name']}, {c['memory_gb']} GiB" for c in here["cards"]))
     if sys.platform == "darwin":
-        return Check("cuda", "absent", "Apple's graphics (MPS) are not used, as no training there was tested: the CPU is")
+        return Check("cuda", "absent", "Apple's graphics (MPS) are not used, as nothing was tested there: the CPU is")
     if not here["gpus"]: return Check("cuda", "absent", "no graphics card")
     why = ("torch can't use it: look at the driver's version and CUDA_VISIBLE_DEVICES" if here["torch_cuda"]
            else "this torch is a CPU build: install torch's CUDA build")
     return Check("cuda", "absent", f"the driver shows {here['gpus'][0]}, but {why}")
+
+def _large_model()->str:
+    "Whether the packaged 1.5B model trains here, and what is missing."
+    name = "qwen2.5-coder-1.5b-instruct"
+    if choose_dtype() != "bfloat16": return f"no bfloat16 instructions: {name} is too slow to train here"
+    return f"{name} trains here" + ("" if packaged_parts(name) else f", once installed: {install_command(name)}")
 
 # %% ../nbs/64_machines.ipynb #86ca5367
 def _room_check(name:str, place:str, room:dict, least:float)->Check:
@@ -260,10 +251,8 @@ def _notebooks_check()->Check:
     except UserError as e: return Check("notebooks", "fault", str(e))
     return Check("notebooks", "ok", "beside the library")
 
-def checks(
-    here:dict,            # as `machine` gives it
-)->list[Check]:
-    "What was looked at, one thing after another."
+def checks(here:dict)->list[Check]:
+    "What was looked at on a machine (as `machine` gives it), one thing after another."
     def extra(package, what, how):
         version = here["packages"][package]
         return Check(package, "ok", version) if version else Check(package, "absent", f"not installed; {what}: {how}")
@@ -281,6 +270,7 @@ def checks(
             else Check("quarto", "absent", "not installed; the report is made by nbconvert instead"),
         _notebooks_check(),
         Check("processor", "ok", f"{here['cpu']}, {here['cores']} core{'s' * (here['cores'] != 1)}"),
+        Check("bfloat16", "ok" if choose_dtype() == "bfloat16" else "absent", _large_model()),
         Check("memory", "ok", f"{here['memory_gb']} GiB" if here["memory_gb"] else "not known on this system"),
         _room_check("disk", "runs/", here["runs"], 0.5),
         _room_check("cache", "the model cache", here["cache"], 0.0 if any(cache_folder().glob("smollm2*")) else 1.0),
@@ -288,10 +278,8 @@ def checks(
         Check("keys", "ok", ", ".join(f"{k} is {'set' if k in here['keys'] else 'not set'}" for k in KEYS))]
 
 # %% ../nbs/64_machines.ipynb #98ca25eb
-def examine(
-    profile:str="laptop",     # the profile that must run here: a name, or a path to a YAML file
-)->dict:                      # "ok", "checks", "profiles": name -> obstacles
-    "Look at this machine: passed where there is no fault and the profile asked for will run."
+def examine(profile:str="laptop")->dict:
+    "Look at this machine: `ok` where no check finds a fault and the profile (name or YAML file) will run here."
     configs = {name: resolve(name) for name in dict.fromkeys([*profile_names(), profile])}
     here = machine()
     found, against = checks(here), {name: obstacles(config, here) for name, config in configs.items()}
@@ -319,50 +307,12 @@ def settings_ini()->dict:
     settings.read(REPOSITORY/"settings.ini", encoding="utf-8")
     return settings["DEFAULT"]
 
-def first_cell(
-    address:str=None,    # of the repository; None: `git_url` of settings.ini
-)->str:                  # Python
-    "The first code cell of a stage's notebook."
+def first_cell(address:str=None)->str:
+    "The first code cell of a notebook, with the repository's address; None: `git_url` of settings.ini."
     return CELL.format(address=settings_ini()["git_url"] if address is None else address)
 
-def write_first_cells(
-    folder=None,         # of the notebooks; None: `nbs/` of the clone
-)->list[str]:            # the notebooks that changed
-    "Put the cell into every stage's notebook, in place of an earlier one."
-    changed = []
-    for path in (Path(folder or REPOSITORY/"nbs")/f"{name}.ipynb" for name in COLAB_NOTEBOOKS):
-        before = path.read_text(encoding="utf-8")
-        nb = json.loads(before)
-        first = next(i for i, c in enumerate(nb["cells"]) if c["cell_type"] == "code")
-        if '"google.colab" in sys.modules' not in "".join(nb["cells"][first]["source"]):
-            nb["cells"].insert(first, {"cell_type": "code", "execution_count": None, "id": "c01ab000", "metadata": {},
-                                       "outputs": []})
-        nb["cells"][first]["source"] = first_cell().splitlines(keepends=True)
-        after = json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        if after != before:
-            write_text(path, after)
-            changed.append(path.stem)
-    return changed
-
 # %% ../nbs/64_machines.ipynb #f251c823
-def set_address(
-    address:str=None,    # of the repository, as in https://github.com/OWNER/NAME; None: as settings.ini has it
-)->list[str]:            # the files that changed
-    "Set `git_url` in settings.ini, and write it into the first cells: `make address`."
-    if address is not None and not re.fullmatch(r"https://[\w.-]+(/[\w.~-]+)+", address):
-        raise UserError(f"{address!r} is not the address of a repository: give one like https://github.com/OWNER/NAME.")
-    settings, changed = REPOSITORY/"settings.ini", []
-    before = settings.read_text(encoding="utf-8")
-    after = before if address is None else re.sub(r"^git_url *=.*$", f"git_url = {address}", before, flags=re.M)
-    if after != before:
-        write_text(settings, after)
-        changed.append(settings.name)
-    return changed + [f"nbs/{name}.ipynb" for name in write_first_cells()]
-
-def prepare(
-    folder:str="MyDrive/generank",   # on Drive
-    at:str="/content/drive",         # where Drive is mounted
-)->str:                              # what to do next
+def prepare(folder:str="MyDrive/generank", at:str="/content/drive")->str:
     "Mount Drive, take HF_TOKEN from Colab's secrets, work in a folder that outlives the machine, name a profile."
     from google.colab import drive
     try:

@@ -11,7 +11,7 @@ __all__ = ['log', 'PLAIN', 'SHAPES', 'PACKAGED', 'ELEMENTWISE', 'load_model', 's
            'check_effect', 'adapter_settings', 'hub_name', 'is_llama', 'licence_of']
 
 # %% ../nbs/30_models.ipynb #033ed47c
-import hashlib, itertools, json, logging, math, os, re, shlex, socket, struct, sys, tempfile
+import hashlib, importlib, itertools, json, logging, math, os, re, shlex, socket, struct, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from .core import UserError, read_json, unknown_name
+from .core import UserError, first_line, read_json, unknown_name
 from .parsing import format_answer
 from .prompts import STYLES, build_prompt
 
@@ -40,9 +40,10 @@ def load_model(
 ):                           # model and tokenizer
     "Load a model, its tokenizer and, if given, what was trained; an unknown name is a `UserError`."
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     settle_functions()
-    number, place, options = getattr(torch, choose_dtype(dtype)), weights_place(), {}
+    number, place, own, options = getattr(torch, choose_dtype(dtype)), weights_place(), {"trust_remote_code": False}, {}
     if quantization:
         if not torch.cuda.is_available():
             raise UserError("`model.quantization: 4bit` needs a CUDA graphics card: take it out here.")
@@ -56,13 +57,14 @@ def load_model(
     try:
         if weights:
             model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True,
-                                                         trust_remote_code=False, **options)
-    except (OSError, ValueError) as e:
-        raise UserError(f"The model {name!r} can't be loaded: {str(e).splitlines()[0]}") from None
+                                                         **own, **options)
+    except (OSError, ValueError, SafetensorError) as e:
+        raise UserError(f"The model {name!r} can't be loaded: {first_line(e)}") from None
     if not quantization: model = model.to(number).to(place)
     settle_ends(model, tokenizer)
     if adapter and weights != adapter:
         from peft import PeftModel
+        if not trained_weights(adapter): raise UserError(f"{adapter} lacks adapter_model.safetensors.")
         model = PeftModel.from_pretrained(model, adapter, is_trainable=trainable, **adapter_options())
         if not trainable: check_effect(adapter, model, name)
     return model, tokenizer
@@ -94,9 +96,9 @@ def load_tokenizer(name:str, revision:str=None, thinking:bool=None):
     if name in SHAPES: return settle_tokenizer(_random_llama()[1], name, thinking)
     folder = model_folder(name, revision)
     try:   # byte-level tokenizers ignore `clean_up_tokenization_spaces`, and warn of it
-        tokenizer = AutoTokenizer.from_pretrained(folder, clean_up_tokenization_spaces=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, clean_up_tokenization_spaces=False, trust_remote_code=False)
     except (OSError, ValueError) as e:
-        raise UserError(f"The model {name!r} can't be loaded: {str(e).splitlines()[0]}") from None
+        raise UserError(f"The model {name!r} can't be loaded: {first_line(e)}") from None
     return settle_tokenizer(tokenizer, name, thinking)
 
 # %% ../nbs/30_models.ipynb #77aa1003
@@ -242,8 +244,8 @@ def _safetensors_header(tensors:list[tuple], dtype:str)->tuple[bytes, list[int]]
     return head, [len(head) + s for s in starts]
 
 # %% ../nbs/30_models.ipynb #b7ddb0ed
-def _write_tensors(reader, config, file, dtype:str):
-    "Write a GGUF's tensors, under transformers' names, as one safetensors file."
+def _write_tensors(pool, reader, config, file, dtype:str):
+    "Have a GGUF's tensors written, under transformers' names, as one safetensors file; an iterator that waits for it."
     import torch
     from gguf import dequantize
     from transformers import AutoModelForCausalLM
@@ -256,12 +258,13 @@ def _write_tensors(reader, config, file, dtype:str):
     def write(tensor, start):
         with open(file, "r+b") as f:
             f.seek(start)
-            step = 8192 if len(tensor.data) > 65536 else len(tensor.data)   # of a vocabulary's rows
+            plain = type(shape_of) is TensorProcessor or tensor.name in ("token_embd.weight", "output.weight")
+            step = 512 if plain else len(tensor.data)   # so that what is under way fits into the processor's cache
             for i in range(0, len(tensor.data), step):
                 rows = shape_of.process(dequantize(tensor.data[i:i + step], tensor.tensor_type), tensor.name).weights
                 f.write(torch.tensor(rows).to(getattr(torch, dtype)).view(torch.uint8).numpy())
     Path(file).write_bytes(head)
-    with ThreadPoolExecutor(os.cpu_count()) as pool: list(pool.map(write, tensors, starts))
+    return pool.map(write, tensors, starts)
 
 def convert_gguf(
     file,               # a GGUF file with weights and tokenizer
@@ -273,11 +276,13 @@ def convert_gguf(
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
     source = dict(pretrained_model_name_or_path=Path(file).parent, gguf_file=Path(file).name)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with _read_once() as reader:
-        tokenizer, config = AutoTokenizer.from_pretrained(**source), AutoConfig.from_pretrained(**source)
-        tokenizer.eos_token = tokenizer.pad_token = end
+    with _read_once() as reader, ThreadPoolExecutor(os.cpu_count()) as pool:
+        config = AutoConfig.from_pretrained(**source)
         config.dtype = dtype
-        _write_tensors(reader(str(file)), config, Path(folder)/"model.safetensors", dtype)
+        written = _write_tensors(pool, reader(str(file)), config, Path(folder)/"model.safetensors", dtype)
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        tokenizer.eos_token = tokenizer.pad_token = end
+        list(written)
     for part in (GenerationConfig.from_model_config(config), tokenizer, config): part.save_pretrained(folder)
 
 # %% ../nbs/30_models.ipynb #5b1e6d08
@@ -397,8 +402,7 @@ def import_unsloth():
         os.environ.setdefault("UNSLOTH_VLLM_NO_FLASHINFER", "1")
     late = [name for name in ("trl", "transformers", "peft") if name in sys.modules and "unsloth" not in sys.modules]
     if late: log.warning("unsloth is imported after %s: train in a fresh process, so that it can speed them up.", late)
-    import unsloth
-    return unsloth
+    return importlib.import_module("unsloth")
 
 def load_unsloth(
     name:str,          # a Hub id or a folder
@@ -422,10 +426,9 @@ def load_unsloth(
 def serve_command(model:dict, trl:dict)->str:   # `model` and `grpo.trl` of a profile
     "The command line of the vLLM server that a training with `vllm_mode: server` sends its weights to."
     words = ["vllm", "serve", model_folder(model["name"], model["revision"]), "--host", "127.0.0.1",
-             "--port", str(trl.get("vllm_server_port", 8000)), "--dtype", choose_dtype(model["dtype"]),
-             "--max-model-len", str(trl.get("vllm_max_model_length") or 4096), "--enable-scale-out",
-             "--weight-transfer-config", '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs",
-             "--max-logprobs", "-1"]
+             "--port", str(trl.get("vllm_server_port", 8000)), "--dtype", choose_dtype(model["dtype"]), "--max-model-len",
+             str(trl.get("vllm_max_model_length") or 4096), "--enable-scale-out", "--weight-transfer-config",
+             '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
     return "VLLM_SERVER_DEV_MODE=1 " + shlex.join(words)
 
 def check_server(model:dict, trl:dict):

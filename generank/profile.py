@@ -4,20 +4,20 @@
 
 # %% auto #0
 __all__ = ['Split', 'NAME', 'PILOT', 'FOREIGN', 'PROFILES', 'CHECKS', 'Part', 'option', 'Model', 'Limit', 'Data', 'Prompts',
-           'Arm', 'WarmStart', 'Sft', 'Select', 'PassRate', 'Unsloth', 'Grpo', 'Server', 'Vllm', 'Probe', 'Inference',
-           'Evaluation', 'Cost', 'Profile', 'foreign_fields', 'profile_names', 'find_profile', 'read_profile',
-           'override', 'read_overrides', 'checked', 'checks_profile', 'check_profile', 'cross_styles',
-           'without_warm_start', 'asked_probes', 'resolve', 'open_settings']
+           'Arm', 'WarmStart', 'Sft', 'Select', 'PassRate', 'Unsloth', 'Grpo', 'Server', 'Vllm', 'Perturbation',
+           'Inference', 'Evaluation', 'Cost', 'Profile', 'foreign_fields', 'profile_names', 'find_profile',
+           'read_profile', 'override', 'read_overrides', 'checked', 'checks_profile', 'check_profile', 'cross_styles',
+           'without_warm_start', 'asked_perturbations', 'resolve', 'open_settings']
 
 # %% ../nbs/02_profile.ipynb #93d9bfb4
-import importlib.util, os, sys, typing
+import importlib.util, os, re, sys, typing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from .core import UserError, differences, merge, parse_yaml, project_root, read_yaml, source_fields
+from .core import UserError, check_settings, differences, merge, parse_yaml, project_root, read_yaml, source_fields
 from .core import thread_settings, unknown_name, write_yaml
 
 # %% ../nbs/02_profile.ipynb #4b25f11f
@@ -30,7 +30,7 @@ def option(default, meaning:str, **limits):
     return Field(default, description=meaning, **limits)
 
 Split = Literal["train", "validation", "test"]
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"   # names of arms and probes, and of their files
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"   # names of arms and perturbations, and of their files
 PILOT = {"loci": 8, "cut": 0.5, "no_list": 0.9, "alike": 0.9}   # loci asked before training, and shares to stop above
 
 class Model(Part):
@@ -172,11 +172,11 @@ class Vllm(Part):
     extra:dict[str, Any] = option({}, "further arguments of `vllm.LLM`")
 
 # %% ../nbs/02_profile.ipynb #d04adfa8
-class Probe(Part):
+class Perturbation(Part):
     "Changed questions to an arm."
-    name:str = option(..., "name of the probe and of its file: letters, digits, - and _", pattern=NAME)
+    name:str = option(..., "name of the perturbation and of its file: letters, digits, - and _", pattern=NAME)
     arm:str|None = option(None, "the arm that is asked; null asks the first one trained by GRPO, if any")
-    perturbation:Literal["none", "shuffled-order", "shuffled-traits", "no-causal-gene", "no-candidates",
+    perturbation:Literal["none", "both-traits", "shuffled-order", "shuffled-traits", "no-causal-gene", "no-candidates",
                          "no-reasoning"] = option("none", "how the questions are changed; `none` asks the same ones")
     samples:int = option(1, "answers a locus", ge=1)
     temperature:float = option(0.0, "0 is greedy decoding; several samples need more", ge=0)
@@ -188,6 +188,9 @@ class Inference(Part):
         "what answers; `auto`: vLLM on a GPU, else transformers; `continuous`: its batching; `recorded` replays")
     split:Split = option("test", "split to answer")
     styles:list[str] = option([], "further prompt styles to ask every arm in; each gives an arm NAME_STYLE")
+    method:Literal["sample", "likelihood", "likelihood-ratio"] = option("sample",
+        "answers are sampled, or candidates ranked by likelihood, or by its ratio to that under other traits")
+    contrast:int = option(4, "training traits that `likelihood-ratio` holds against the locus's own", ge=1)
     n:int = option(1, "answers a locus; more than one needs a temperature", ge=1)
     vote:Literal["majority", "borda", "rrf"]|None = option(None, "how answers become one list; null: each by itself")
     batch_size:int = option(16, "prompts a batch", ge=1)
@@ -205,10 +208,11 @@ class Evaluation(Part):
     "Metrics and tests."
     split:Split = option("test", "split that the baselines are scored on, as in `inference.split`")
     k:list[int] = option([1, 3, 5, 7], "list lengths of top-k accuracy", min_length=1)
-    primary:str = option("mrr", "the one metric that the experiment is about")
+    primary:str = option("mrr_over_chance", "the one metric that the experiment is about")
+    estimand:Literal["region_mean", "locus_mean"]|None = option(None, "null: by region over chance, else by locus")
     cluster_by:str = option("region_id", "column whose values are resampled together, since they are not independent")
-    draws:int = option(10_000, "bootstrap draws", ge=1)
-    seed:int = option(1, "seed of the bootstrap")
+    draws:int = option(10_000, "bootstrap draws; fewer than 1,000 give no interval", ge=1000)
+    seed:int = option(1, "seed of the bootstrap", ge=0)
     margin:float|None = option(0.05, "equivalence margin of the primary metric; null makes no test", gt=0, lt=1)
     baselines:list[str]|None = option(None, "names in `generank.baselines.BASELINES`; null takes all possible")
     family:list[tuple[str, str]] = option([], "pairs compared by the primary metric; `holm_p` adjusts over them")
@@ -220,7 +224,7 @@ class Cost(Part):
 
 class Profile(Part):
     "A whole experiment."
-    profile:str = option("", "name of the profile; filled in by `resolve`")
+    profile:str = option("", "name of the profile; filled in by `resolve`", pattern=r"^([^./\\][^/\\]*)?$")
     description:str = option("", "one sentence: what this profile is for")
     seed:int = option(1, "seed of training, of the warm start and of the candidates' order")
     threads:int|None = option(None, "processor threads of torch and numpy; null leaves it to them", ge=1)
@@ -230,7 +234,7 @@ class Profile(Part):
     arms:list[Arm] = option(..., "rows of the experiment, in the order of the result table", min_length=1)
     grpo:Grpo = option(Grpo(), "training")
     inference:Inference = option(Inference(), "answers on held-out loci")
-    probes:list[Probe] = option([], "changed questions to some arms, for robustness and calibration")
+    perturbations:list[Perturbation] = option([], "changed questions to some arms, for robustness and calibration")
     evaluation:Evaluation = option(Evaluation(), "metrics and tests")
     report:dict[str, Any] = option({}, "the report has no parameters yet", max_length=0)
     cost:Cost = option(Cost(), "what a run is charged; no result depends on it")
@@ -270,13 +274,14 @@ def read_profile(name:str, beside:Path=None, seen:tuple=())->dict:
     if path.resolve() in seen: raise UserError(f"{path} extends itself.")
     content = read_yaml(path)
     if not isinstance(content, dict): raise UserError(f"{path} is no profile: it must be a mapping such as `seed: 1`.")
+    if "probes" in content: content["perturbations"] = content.pop("probes")   # its earlier name
     base = content.pop("extends", None)
     return merge(read_profile(base, path.parent, (*seen, path.resolve())), content) if base else content
 
 # %% ../nbs/02_profile.ipynb #a4c3d8a5
 def override(content:dict, path:str, value):
-    "Set one value of a profile, in place, by its dotted path; arms and probes go by name: `arms.grpo-rank.reward`."
-    *parents, last = path.split(".")
+    "Set one value of a profile, in place, by its dotted path; items of lists go by name: `arms.grpo-rank.reward`."
+    *parents, last = re.sub("^probes", "perturbations", path).split(".")   # its earlier name
     for key in parents:
         if isinstance(content, list):
             content = {v["name"]: v for v in content if isinstance(v, dict) and "name" in v}
@@ -350,8 +355,8 @@ def _check_arms(profile:Profile):
 # %% ../nbs/02_profile.ipynb #6363320d
 def _check_choices(profile:Profile):
     "Settings of inference and evaluation that must agree with each other and with the arms."
-    e, i, names = profile.evaluation, profile.inference, [a.name for a in profile.arms]
-    style, metrics = profile.prompts.style, ["mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
+    e, i, names, style = profile.evaluation, profile.inference, [a.name for a in profile.arms], profile.prompts.style
+    metrics = ["mrr_over_chance", "likelihood_over_chance", "mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
     for name in (n for pair in e.family for n in pair):
         if name not in names: raise unknown_name("arm in `evaluation.family`", name, names)
     if e.primary not in metrics: raise unknown_name("metric in `evaluation.primary`", e.primary, metrics)
@@ -363,21 +368,23 @@ def _check_choices(profile:Profile):
     if i.split != e.split:
         raise UserError(f"`inference.split` is {i.split!r} but `evaluation.split` is {e.split!r}: give both the same.")
 
-def _check_probes(profile:Profile):
-    "Probes of no arm, with a name that is taken, or that give nothing."
-    names, arms, split = [p.name for p in profile.probes], [a.name for a in profile.arms], profile.inference.split
-    shuffled = [p.arm for p in profile.probes if (p.split or split) == split and p.perturbation == "shuffled-traits"]
-    for p in profile.probes:
-        if p.arm and p.arm not in arms: raise unknown_name(f"arm of probe {p.name!r}", p.arm, arms)
-        if names.count(p.name) > 1: raise UserError(f"Two probes have the name {p.name!r}: give each its own.")
-        if p.name == "representations": raise UserError("No probe can be called 'representations': a file is.")
+def _check_perturbations(profile:Profile):
+    "Perturbations of no arm, with a name that is taken, or that give nothing."
+    names, arms = [p.name for p in profile.perturbations], [a.name for a in profile.arms]
+    split = profile.inference.split
+    held = [p for p in profile.perturbations if p.arm and (p.split or split) == split]
+    shuffled = [p.arm for p in held if p.perturbation == "shuffled-traits"]
+    for p in profile.perturbations:
+        if p.arm and p.arm not in arms: raise unknown_name(f"arm of perturbation {p.name!r}", p.arm, arms)
+        if names.count(p.name) > 1: raise UserError(f"Two perturbations have the name {p.name!r}: give each its own.")
+        if p.name == "representations": raise UserError("No perturbation can be called 'representations': a file is.")
         if p.samples > 1 and p.temperature == 0:
-            raise UserError(f"Probe {p.name!r} asks for {p.samples} answers at temperature 0: give it a temperature.")
-        if p.arm and shuffled.count(p.arm) > 1:
-            raise UserError(f"Arm {p.arm!r} has two probes with shuffled traits: drop one.")
+            raise UserError(f"Perturbation {p.name!r} asks for {p.samples} answers at temperature 0: give it more.")
+        if shuffled.count(p.arm) > 1: raise UserError(f"Arm {p.arm!r} shuffles traits in two perturbations: drop one.")
 
 # %% ../nbs/02_profile.ipynb #c298e9fd
-CHECKS = [_check_foreign, _check_arms, _check_choices, _check_probes]
+CHECKS = [_check_foreign, _check_arms, _check_choices, _check_perturbations,
+          lambda profile: check_settings(profile.model_dump())]
 
 def checks_profile(check):
     "Have every `Profile` checked by this function too, which raises a `UserError`: registries check their own names."
@@ -410,20 +417,20 @@ def without_warm_start(config:dict)->dict:
     names, plain = {a["name"] for a in arms}, next((a["name"] for a in arms if a["training"] == "none"), None)
     pairs = dict.fromkeys(tuple(plain if n in dropped else n for n in pair) for pair in config["evaluation"]["family"])
     family = [list(p) for p in pairs if p[0] != p[1] and set(p) <= names]
-    probes = [p for p in config["probes"] if p["arm"] in names]
-    return {**config, "arms": arms, "evaluation": {**config["evaluation"], "family": family}, "probes": probes}
+    asked = [p for p in config["perturbations"] if p["arm"] in names]
+    return {**config, "arms": arms, "evaluation": {**config["evaluation"], "family": family}, "perturbations": asked}
 
-def asked_probes(config:dict)->list[dict]:
-    "Probes, each with its arm; those that no arm can answer are left out."
+def asked_perturbations(config:dict)->list[dict]:
+    "Perturbations, each with its arm; those that no arm can answer are left out."
     trained = next((a["name"] for a in config["arms"] if a["training"] == "grpo"), None)
-    return [{**p, "arm": p["arm"] or trained} for p in config["probes"] if p["arm"] or trained]
+    return [{**p, "arm": p["arm"] or trained} for p in config["perturbations"] if p["arm"] or trained]
 
 def resolve(profile:str="laptop", overrides=(), beside:Path=None)->dict:
     "The configuration of an experiment, as in `config.yaml`: a profile (name or file), overrides on top, checked."
     content = {"profile": Path(profile).stem, **read_profile(profile, beside)}
     for path, value in read_overrides(overrides).items(): override(content, path, value)
     config = check_profile(content).model_dump(mode="json")
-    config["probes"] = asked_probes(config)
+    config["perturbations"] = asked_perturbations(config)
     if config["grpo"]["warm_start"] is None: config = without_warm_start(config)
     return check_profile({**config, "arms": cross_styles(config)}).model_dump(mode="json")
 

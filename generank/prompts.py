@@ -8,6 +8,7 @@ __all__ = ['STYLES', 'SYSTEM', 'PERTURBATIONS', 'Style', 'as_style', 'gene_descr
            'check_styles']
 
 # %% ../nbs/20_prompts.ipynb #ed76c125
+import re
 from dataclasses import dataclass, fields
 from functools import cache
 
@@ -49,10 +50,14 @@ def gene_descriptions()->dict[str,str]:
     table = load_genes().dropna(subset=["description"])
     return dict(zip(table["symbol"], table["description"]))
 
+def _as_text(words)->str:
+    "Text of others on one line, in which nothing passes for a tag of the answer or a token of the chat."
+    return re.sub(r"<([^<>\s][^<>]*)>|\[(/?[A-Z_]{3,})\]", r"(\1\2)", " ".join(str(words).split()))
+
 def _gene_lines(candidates, descriptions)->str:
     "The candidates, one a line with its description, or in one line without."
-    if not descriptions: return ", ".join(candidates)
-    return "\n".join(f"{c}: {descriptions[c]}" if descriptions.get(c) else c for c in candidates)
+    if not descriptions: return ", ".join(map(_as_text, candidates))
+    return "\n".join(_as_text(f"{c}: {descriptions[c]}" if descriptions.get(c) else c) for c in candidates)
 
 def build_prompt(
     trait:str,               # name of the trait, as in "LDL cholesterol"
@@ -67,14 +72,12 @@ def build_prompt(
     lines = _gene_lines(candidates, gene_descriptions() if descriptions is True else descriptions)
     tags = "<genes> [GENE1, GENE2, ...] </genes>"
     ask = f"{s.reasoning}, then {s.genes}: <reasoning> ... </reasoning> {tags}" if s.reasoning else f"{s.genes}: {tags}"
-    question = f"GWAS trait: {trait}\nGenes at the locus:\n{lines}\n{ask}"
+    question = f"GWAS trait: {_as_text(trait)}\nGenes at the locus:\n{lines}\n{ask}"
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
 
 # %% ../nbs/20_prompts.ipynb #fa1404cd
-def make_styles(
-    texts:dict,           # name -> {reasoning, genes, listed}
-)->dict[str, Style]:      # name -> style
-    "Styles from plain data; a wrong field is a `UserError` that names the style."
+def make_styles(texts:dict)->dict[str, Style]:
+    "Styles from plain data, {name: {reasoning, genes, listed}}; a wrong field is a `UserError` that names the style."
     made, known = {}, [f.name for f in fields(Style)]
     for name, text in texts.items():
         for key in text:
@@ -84,22 +87,14 @@ def make_styles(
         made[name] = Style(**{"reasoning": "", **text})
     return made
 
-def asked_as(
-    config:dict,          # a profile as plain data
-    arm:dict=None,        # one of its arms, whose `style` overrides the profile's
-)->dict:                  # `style` (a name, or a `Style` of the profile's own) and `descriptions`, for `build_prompt`
-    "How an arm is trained and asked."
+def asked_as(config:dict, arm:dict=None)->dict:
+    "`style` (a name, or a `Style` of the profile's own) and `descriptions`: how an arm is trained and asked."
     name = (arm or {}).get("style") or config["prompts"]["style"]
     return {**config["prompts"], "style": make_styles(config.get("styles") or {}).get(name, name)}
 
 # %% ../nbs/20_prompts.ipynb #e663a273
-def shuffle_candidates(
-    candidates,          # symbols of one locus
-    locus_id:str,        # its id
-    seed:int=0,          # another seed, another order
-    epoch:int=0,         # passes over the training set so far
-)->list[str]:            # the same symbols
-    "Candidates in a random order, fixed by seed, epoch and locus."
+def shuffle_candidates(candidates, locus_id:str, seed:int=0, epoch:int=0)->list[str]:
+    "A locus's candidates in a random order, fixed by seed, epoch (passes over the training set so far) and locus."
     rng = np.random.default_rng(stable_seed("candidate order", seed, epoch, locus_id))
     ordered = sorted(candidates)
     return [ordered[i] for i in rng.permutation(len(ordered))]
@@ -143,11 +138,12 @@ def _trait_alone(trait:str)->list[dict]:
     "A question that names no candidates."
     ask = ("No candidate genes are given. List the three most likely causal genes at a locus of this trait, "
            "most likely first: <genes> [GENE1, GENE2, ...] </genes>")
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"GWAS trait: {trait}\n{ask}"}]
+    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"GWAS trait: {_as_text(trait)}\n{ask}"}]
 
 # %% ../nbs/20_prompts.ipynb #b8296cad
 PERTURBATIONS = {
     "none":            "the same question; with several samples it shows how far the answers agree",
+    "both-traits":     "two causal genes of one candidate list, asked under the trait of each: only the trait differs",
     "shuffled-order":  "the candidates in another order",
     "shuffled-traits": "the trait of another locus: what is left is what the model thinks of genes, whatever the trait",
     "no-causal-gene":  "the causal gene is not among the candidates",
@@ -164,14 +160,15 @@ def perturb(
 )->list[dict]:                  # the questions with new prompts; `trait` and `candidates` are what the prompt shows
     "Change every question in one way. `no-candidates` leaves the question's `candidates` in place, for scoring."
     if perturbation not in PERTURBATIONS: raise unknown_name("perturbation", perturbation, PERTURBATIONS)
-    if perturbation == "none": return questions
+    if perturbation in ("none", "both-traits"): return questions   # the questions are of pairs already
     if perturbation == "no-reasoning": style = without_reasoning(style)
     traits, changed = [q["trait"] for q in questions], []
     if perturbation == "shuffled-traits": traits = shuffled_traits(traits, seed)
     for q, trait in zip(questions, traits):
         genes = q["candidates"]
         if perturbation == "shuffled-order": genes = _other_order(genes, q["locus_id"], seed)
-        if perturbation == "no-causal-gene": genes = [g for g in genes if g != q["causal_gene"]]
+        if perturbation == "no-causal-gene":
+            genes = [g for g in genes if g not in q.get("causal_genes", [q["causal_gene"]])]
         alone = perturbation == "no-candidates"
         prompt = _trait_alone(trait) if alone else build_prompt(trait, genes, style, descriptions)
         changed.append({**q, "trait": trait, "candidates": genes, "prompt": prompt})
@@ -180,10 +177,10 @@ def perturb(
 # %% ../nbs/20_prompts.ipynb #7ba934c6
 @checks_profile
 def check_styles(profile):
-    "Raise a `UserError` for an unknown prompt style, or a probe that leaves out reasoning where there is none."
+    "Raise a `UserError` for an unknown prompt style, or a perturbation that leaves out reasoning where there is none."
     known = STYLES | make_styles(profile.styles)
     for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
         if style not in known: raise unknown_name("prompt style", style, known)
     config, asked = profile.model_dump(mode="json"), {a.name: a.model_dump(mode="json") for a in profile.arms}
-    for p in profile.probes:
+    for p in profile.perturbations:
         if p.arm and p.perturbation == "no-reasoning": without_reasoning(asked_as(config, asked[p.arm])["style"])

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FILES', 'shown', 'Numbers', 'p_of', 'verdict', 'hinted', 'interval', 'p_value', 'extent', 'stacked', 'paired',
-           'Block', 'figure', 'table', 'slug', 'show', 'for_readers', 'by_nbconvert', 'by_quarto', 'render_page',
-           'render']
+           'Block', 'figure', 'table', 'slug', 'inert', 'show', 'for_readers', 'by_nbconvert', 'by_quarto',
+           'render_page', 'render']
 
 # %% ../nbs/61_report.ipynb #137840e3
 import base64, html, re, shutil, subprocess, tempfile, webbrowser
@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import figures
-from .core import UserError, read_json, read_yaml, write_json, write_text
+from .core import UserError, for_spreadsheets, read_json, read_yaml, unknown_name, write_json, write_text
 from .execution import PACKAGE, REPOSITORY, Stop, execute, find_notebooks
 
 # %% ../nbs/61_report.ipynb #cc8aa0c3
@@ -43,15 +42,15 @@ class Numbers:
         head, *rest = path.split(".")
         if head == "training": name, rest = f"models/{rest[0]}/training.json", rest[1:]
         elif head in FILES: name = FILES[head]
-        else:
-            raise UserError(f"No file of a run is called {head!r}: a path starts with training or {', '.join(FILES)}.")
+        else: raise UserError(f"No file of a run is called {head!r}: start with training or {', '.join(FILES)}.")
         value = self.file(name)
         for key in rest:
-            if isinstance(value, list): value = {v.get("name"): v for v in value
-                                                 if isinstance(v, dict)} | dict(zip(map(str, range(len(value))), value))
+            if isinstance(value, list):
+                named = {v.get("name"): v for v in value if isinstance(v, dict)}
+                value = named | {str(i): v for i, v in enumerate(value)}
             value = value.get(key) if isinstance(value, dict) else None
-        if value is None: raise UserError(f"{self.run_dir/name} has no value at {'.'.join(rest)!r}: its stage ended "
-                                          f"early or is older.")
+        if value is None:
+            raise UserError(f"{self.run_dir/name} has no value at {'.'.join(rest)!r}: its stage ended early.")
         return value if spec is None else shown(value, spec)
 
     def get(self, path:str, default=None):
@@ -86,19 +85,17 @@ def extent(row:dict, spec:str="+.3f")->str:
     adjusted = " after Holm" * (row.get("holm_p") is not None)
     return said if p_of(row) is None else f"{said}, {p_value(p_of(row))}{adjusted}"
 
-def stacked(row:dict)->str: return extent(row).replace(", 95", "\n95",
-                                                       1)   # a difference, and its interval on a line below
+def stacked(row:dict)->str: return extent(row).replace(", 95", "\n95", 1)   # its interval on a line below
 
-def paired(n:Numbers, a:str, b:str, metric:str="mrr_completed")->dict:
+def paired(n:Numbers, a:str, b:str, metric:str="mrr_over_chance", estimand:str="region_mean")->dict:
     "The comparison a minus b of two rows of the run's table; asked for the other way round, its sign changes."
-    parts = ("primary", "comparisons", "completed", "against_baselines")
-    for row in (r for part in parts for r in n("comparisons")[part] if r["metric"] == metric):
+    rows = sum((n(f"comparisons.{p}") for p in ("primary", "secondary", "comparisons", "against_baselines")), [])
+    for row in (r for r in rows if (r["metric"], r["estimand"]) == (metric, estimand)):
         if (row["a"], row["b"]) == (a, b): return row
         if (row["a"], row["b"]) == (b, a):
             minus = lambda value: None if value is None else -value
             return {**row, "a": a, "b": b, "difference": -row["difference"], "ci_low": minus(row["ci_high"]),
-                    "ci_high": minus(row["ci_low"]),
-                    "only_a": row["only_b"], "only_b": row["only_a"]}
+                    "ci_high": minus(row["ci_low"]), "only_a": row["only_b"], "only_b": row["only_a"]}
     raise UserError(f"{n.run_dir}/evaluation/comparisons.json holds no comparison of {a!r} with {b!r} by {metric!r}.")
 
 # %% ../nbs/61_report.ipynb #1f77efa1
@@ -108,10 +105,11 @@ class Block:
     def _repr_html_(self): return self.content
     def __repr__(self): return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", self.content)).strip()[:80]
 
-def figure(chart:figures.Chart)->Block:
+def figure(chart:"figures.Chart")->Block:
     "A chart on the page, with a link that saves the table behind it."
     data = lambda content: base64.b64encode(content).decode()
-    csv, svg = data(chart.table.to_csv(index=False).encode()), data(chart.render("svg"))
+    under = for_spreadsheets(chart.table).to_csv(index=False)
+    csv, svg = data(under.encode()), data(chart.render("svg"))
     link = f'<a download="{chart.name}.csv" href="data:text/csv;base64,{csv}">The table behind it.</a>'
     image = f'<img alt="{html.escape(chart.alt)}" src="data:image/svg+xml;base64,{svg}">'
     return Block(f'<figure><div class="scroll">{image}</div><figcaption>{html.escape(chart.caption)} '
@@ -137,26 +135,27 @@ def table(
 # %% ../nbs/61_report.ipynb #ac3fc8a5
 def slug(words:str)->str: return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")   # as Quarto names headings
 
-def show(
-    heading:str,     # of the section; empty: none
-    *items,          # Markdown text, `Block`s and charts; an empty one is left out, and so is a section of empty ones
-):
-    "Display a section of the report."
+def inert(markdown:str)->str:
+    "Markdown that may quote others: no HTML, formula, image or link but those within the page."
+    text = markdown.replace("<", "&lt;").replace("$", "&#36;")
+    entities = lambda found: "".join(f"&#{ord(c)};" for c in found[0])
+    return re.sub(r"!\[|\](?=[\[:]|\((?!#[\w-]+\)))", entities, text)
+
+def show(heading:str, *items):
+    "Display a section: Markdown texts, `Block`s and charts; empty ones are left out, a section of them too."
     from IPython.display import Markdown, display
-    made = lambda item: Markdown(item) if isinstance(item, str) else figure(item) if isinstance(item,
-            figures.Chart) else item
+    drawn = lambda item: figure(item) if hasattr(item, "render") else item
+    made = lambda item: Markdown(inert(item)) if isinstance(item, str) else drawn(item)
     there = [made(item) for item in items if item]
     if there: display(*([Markdown(f"## {heading}")] if heading else []), *there)
 
 # %% ../nbs/61_report.ipynb #28211382
-def for_readers(
-    notebook,        # an executed notebook (nbformat)
-):                   # changed in place
-    "Keep the title and what follows the parameters; code that shows nothing is left out."
+def for_readers(notebook):
+    "Keep of an executed notebook the title and what follows the parameters, without code that shows nothing."
     tags = [set(c.metadata.get("tags", [])) for c in notebook.cells]
     last = max((i for i, t in enumerate(tags) if t & {"parameters", "injected-parameters"}), default=0)
-    notebook.cells = notebook.cells[:1] + [c for c in notebook.cells[last + 1:] if c.cell_type == "markdown"
-                                           or c.outputs]
+    kept = [c for c in notebook.cells[last + 1:] if c.cell_type == "markdown" or c.outputs]
+    notebook.cells = notebook.cells[:1] + kept
     notebook.metadata.pop("papermill", None)
     for c in notebook.cells: c.metadata = {}
     return notebook
@@ -179,10 +178,10 @@ def by_quarto(notebook, page:Path):
         nbformat.write(notebook, f"{d}/{page.stem}.ipynb")
         write_json(f"{d}/_quarto.yml", {"format": {"html": {**settings, "embed-resources": True}}})   # JSON is YAML
         shutil.copy(PACKAGE/"templates/report/parts.css", d)
-        try: subprocess.run(["quarto", "render", f"{page.stem}.ipynb", "--to", "html", "--no-execute"], cwd=d,
-                            check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        except subprocess.CalledProcessError as e: raise UserError(f"Quarto failed (--engine nbconvert does without "
-                f"it): {e.stderr.strip()[-400:]}") from None
+        done = subprocess.run(["quarto", "render", f"{page.stem}.ipynb", "--to", "html", "--no-execute"], cwd=d,
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise UserError(f"Quarto failed (--engine nbconvert does without it): {done.stderr.strip()[-400:]}")
         page.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(f"{d}/{page.stem}.html", page)
 
@@ -198,11 +197,9 @@ def render_page(
 )->Path:                      # the page
     "Execute a notebook and write it as one HTML file."
     import nbformat
-    if engine not in ("auto", "quarto", "nbconvert"): raise UserError(f"engine is {engine!r}: give auto, quarto or "
-            f"nbconvert.")
+    if engine not in (known := ("auto", "quarto", "nbconvert")): raise unknown_name("engine", engine, known)
     notebook, page = Path(notebook), Path(page)
-    if not notebook.exists(): raise UserError(f"{notebook} does not exist: pages are rendered from a clone of the "
-                                              f"project.")
+    if not notebook.exists(): raise UserError(f"{notebook} does not exist: pages are rendered from a clone.")
     with tempfile.TemporaryDirectory() as d:
         executed = Path(run_dir or d)/"notebooks"/f"{page.stem}.ipynb"
         execute(notebook, executed, parameters, Path(run_dir or d), stop or Stop(), threads=1)

@@ -33,9 +33,11 @@ def _answers(completions, candidates=None)->list[Answer]:
     known = [None] * len(completions) if candidates is None else candidates
     return [_parsed(t, None if c is None else tuple(c)) for t, c in zip(answer_texts(completions), known, strict=True)]
 
-def _by_rank(score, completions, answer, candidates)->list[float]:
-    "`score` of the causal gene's rank in each completion, 0 where it is absent."
-    ranks = [a.rank(gene) for a, gene in zip(_answers(completions, candidates), answer, strict=True)]
+def _by_rank(score, completions, answer, candidates, columns)->list[float]:
+    "`score` of the causal gene's rank in each completion, of the best where a locus has several; 0 if absent."
+    labelled = columns.get("causal_genes") or [[gene] for gene in answer]
+    found = zip(_answers(completions, candidates), labelled, strict=True)
+    ranks = [min(filter(None, map(a.rank, genes)), default=0) for a, genes in found]
     return [score(r) if r else 0.0 for r in ranks]
 
 # %% ../nbs/22_rewards.ipynb #11eca4aa
@@ -43,23 +45,23 @@ def rank_reward(
     completions:list,        # completions: texts, or lists of messages
     answer:list,             # causal gene of each completion's locus
     candidates:list=None,    # candidate genes of each completion's locus
-    **kwargs,                # further dataset columns, unused
+    **kwargs,                # further dataset columns; `causal_genes` (lists): any of them counts
 )->list[float]:              # 1/rank of the causal gene, 0 where it is absent
     "Reciprocal rank of the causal gene in the parsed list (Voorhees 1999)."
-    return _by_rank(lambda rank: 1 / rank, completions, answer, candidates)
+    return _by_rank(lambda rank: 1 / rank, completions, answer, candidates, kwargs)
 
 def binary_reward(completions:list, answer:list, candidates:list=None, **kwargs)->list[float]:
     "1 where the causal gene is first, else 0: what top-1 accuracy measures."
-    return _by_rank(lambda rank: float(rank == 1), completions, answer, candidates)
+    return _by_rank(lambda rank: float(rank == 1), completions, answer, candidates, kwargs)
 
 # %% ../nbs/22_rewards.ipynb #5525bf65
 def ndcg_reward(completions:list, answer:list, candidates:list=None, **kwargs)->list[float]:
     "Discounted cumulative gain of one relevant gene, 1 / log2(1 + rank) (Järvelin and Kekäläinen 2002)."
-    return _by_rank(lambda rank: 1 / math.log2(1 + rank), completions, answer, candidates)
+    return _by_rank(lambda rank: 1 / math.log2(1 + rank), completions, answer, candidates, kwargs)
 
 def top_k_reward(completions:list, answer:list, candidates:list=None, k:int=3, **kwargs)->list[float]:
     "1 where the causal gene is among the first `k`, else 0: what top-k accuracy measures."
-    return _by_rank(lambda rank: float(rank <= k), completions, answer, candidates)
+    return _by_rank(lambda rank: float(rank <= k), completions, answer, candidates, kwargs)
 
 # %% ../nbs/22_rewards.ipynb #f2af45dd
 def format_reward(completions:list, **kwargs)->list[float]:

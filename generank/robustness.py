@@ -6,7 +6,8 @@
 __all__ = ['SLOPES', 'VOTES', 'smoothed_shares', 'sharpened', 'fit_slope', 'brier', 'bins_of', 'reliability', 'coverage_curve',
            'calibration_error', 'calibration_test', 'calibrate', 'calibration_chart', 'votes_chart', 'first_choices',
            'vote_shares', 'Means', 'agreement', 'same_first', 'confidence', 'named_anywhere', 'mentions', 'elsewhere',
-           'reasoning_check', 'perturbation_result', 'robustness', 'read_layers', 'layer_summary', 'layer_chart']
+           'reasoning_check', 'perturbation_result', 'robustness', 'trait_discrimination', 'read_layers',
+           'layer_summary', 'layer_chart']
 
 # %% ../nbs/54_robustness.ipynb #e0368792
 import re
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
+from .baselines import list_values
 from .core import UserError
 from .figures import COLOURS, GREY, Chart, canvas, draw_points, interval_text, looks, styled
 from .parsing import parse_answer
@@ -303,6 +305,7 @@ def perturbation_result(
     same = lambda **change: next((c for p, c in others if all(p[x] == {**probe, **change}[x] for x in asked)), None)
     kind, out = probe["perturbation"], {x: probe[x] for x in ("arm", "perturbation", "samples", "temperature", "split")}
     out["n"] = choices.locus_id.nunique()
+    if kind == "both-traits": return out | {kind: trait_discrimination(choices, mean.draws, mean.seed)}
     if kind == "no-candidates":
         causal, rest = named_anywhere(choices)
         return out | {"named": mean(causal, True), "others_named": mean(rest, True), "difference": mean(causal - rest)}
@@ -356,7 +359,7 @@ def robustness(
     held_out:str,                # the split of the arms' own answers
     cluster_by:str="region_id",
     draws:int=10_000, seed:int=1,
-)->dict:                         # "probes": name -> result; "reasoning": arm -> result, null without reasoning
+)->dict:                         # "perturbations": name -> result; "reasoning": arm -> result, null without reasoning
     "What the probes and the reasoning say: `evaluation/robustness.json`."
     own = {arm: first_choices(a) for arm, a in answers.items()}
     read = [({**p, "split": p["split"] or held_out}, first_choices(a)) for p, a in probes]
@@ -364,7 +367,29 @@ def robustness(
     mean = Means(once[cluster_by], draws, seed)
     found = {p["name"]: perturbation_result(p, c, own[p["arm"]], read, scores, held_out, mean) for p, c in read}
     reasoning = {arm: reasoning_check(c, mean) for arm, c in own.items()}
-    return {"held_out": held_out, "probes": found, "reasoning": reasoning}
+    return {"held_out": held_out, "perturbations": found, "reasoning": reasoning}
+
+# %% ../nbs/54_robustness.ipynb #be30aed3
+def trait_discrimination(
+    answers:pd.DataFrame,   # to `generank.inference.pair_questions`; by the column `scores` where there is one
+    draws:int=10_000, seed:int=1,
+)->dict:                    # value, ci_low, ci_high, n_pairs, n_regions
+    "How often the asked trait's gene ranks above the other trait's gene, pairs weighted equally, clustered by region."
+    pair = answers.locus_id.str.rpartition(" ")[0]
+    genes = answers.assign(pair=pair).groupby("pair").causal_gene.agg(lambda g: list(dict.fromkeys(g)))
+    if not genes.map(len).eq(2).all(): raise UserError("A pair lacks one of its two questions: repeat the inference.")
+    wins = []
+    for row, both in zip(answers.to_dict("records"), genes[pair]):
+        candidates, scores = list(row["candidates"]), row.get("scores")
+        if scores is None: scores = list_values(parse_answer(row["completion"], candidates).genes, candidates)
+        own, other = (scores[candidates.index(g)] for g in (row["causal_gene"], *(set(both) - {row["causal_gene"]})))
+        wins.append((own > other) + (own == other) / 2)
+    sides = pd.DataFrame({"pair": pair, "side": answers.locus_id, "region": answers.region_id, "win": wins})
+    for level in (["pair", "region", "side"], ["pair", "region"]):   # samples of a question, then its two directions
+        sides = sides.groupby(level, sort=False).win.mean().reset_index()
+    n = sides.region.nunique()
+    low, high = percentile_interval(bootstrap_means(sides.win, sides.region, draws, seed)[:, 0], n, (0, 1)).tolist()
+    return {"value": float(sides.win.mean()), "ci_low": low, "ci_high": high, "n_pairs": len(sides), "n_regions": n}
 
 # %% ../nbs/54_robustness.ipynb #9800be6a
 def read_layers(run_dir, arms)->dict:

@@ -12,17 +12,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .core import UserError, read_json, sha256_file, sha256_json
+from .core import UserError, first_line, read_json, sha256_file, sha256_json
 from .models import PACKAGED, adapter_settings, check_effect, trained_weights
 from .prompts import STYLES
 
 log = logging.getLogger(__name__)
 
 # %% ../nbs/40_store.ipynb #0a6bd4b8
-def read_records(
-    path,                       # file of JSON lines
-)->tuple[dict, int]:            # key -> record, and the number of bytes up to the end of the last whole line
-    "The records of a store's file; broken lines are left out."
+def read_records(path)->tuple[dict, int]:
+    "The records of a store's file by key, broken lines left out, and its bytes up to the end of the last whole line."
     rows, end = {}, 0
     data = Path(path).read_bytes() if Path(path).exists() else b""
     for number, line in enumerate(data.splitlines(keepends=True), 1):
@@ -90,9 +88,8 @@ def _hub_commit(name:str, revision:str=None)->str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     try: return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
     except (HfHubHTTPError, HFValidationError, OSError) as e:
-        why = (str(e).splitlines() or [type(e).__name__])[0][:120]
-        raise UserError(f"The revision of the model {name!r} can't be found ({why}): give its commit, model.revision; "
-                        "then recorded answers replay without the model, too.") from None
+        raise UserError(f"The revision of the model {name!r} can't be found ({first_line(e)[:120]}): give its commit, "
+                        "model.revision; then recorded answers replay without the model, too.") from None
 
 # %% ../nbs/40_store.ipynb #614f6066
 def model_identity(
@@ -130,23 +127,15 @@ def lora_rank(adapter)->int:
                     "export --to merged) and give the merged folder as model.name.")
 
 # %% ../nbs/40_store.ipynb #27f7eb08
-def answer_key(
-    identity:dict,      # of the model, from `model_identity`
-    adapter:str|None,   # from `adapter_hash`
-    prompt:list,        # chat messages
-    decoding:dict,      # temperature, longest answer, seed
-    sample:int,         # number of the answer among those to the same prompt
-)->str:                 # 32 hexadecimal digits
-    "The key of one answer."
+def answer_key(identity:dict, adapter:str|None, prompt:list, decoding:dict, sample:int)->str:
+    """The key of one answer, the `sample`-th to its prompt (chat messages): 32 hexadecimal digits.
+
+    `identity` is `model_identity`'s, `adapter` is `adapter_hash`'s; `decoding` holds temperature, length and seed."""
     return sha256_json([_RULES, identity, adapter, sha256_json(prompt), decoding, sample])[:32]
 
 # %% ../nbs/40_store.ipynb #878f36fb
-def spent(
-    records,                   # of a store, with `n_tokens` and, where known, `prompt_tokens`
-    input_price:float=0.0,     # money per million prompt tokens
-    output_price:float=0.0,    # money per million tokens of answers
-)->dict:                       # answers, prompt_tokens, answer_tokens, uncounted (no tokens known), cost
-    "Tokens and money behind some answers."
+def spent(records, input_price:float=0.0, output_price:float=0.0)->dict:
+    "Tokens and money behind a store's records, by prices per million tokens; `uncounted` have no `n_tokens`."
     records = list(records)
     prompt, answer = (sum(r.get(k) or 0 for r in records) for k in ("prompt_tokens", "n_tokens"))
     return {"answers": len(records), "prompt_tokens": prompt, "answer_tokens": answer,

@@ -404,7 +404,7 @@ def shared_prompt_trainer():
     from trl.trainer.utils import split_tensor_dict
 
     class SharedPromptGRPOTrainer(grpo_trainer()):
-        unwrapped = True
+        unwrapped, seen = True, None   # `seen`: states of the step's tokens below the lowest trained layer
 
         def _prepare_inputs(self, generation_batch):
             "As in trl, but the completions of a group stay together."
@@ -418,9 +418,10 @@ def shared_prompt_trainer():
             prompts = prompt_ids[::num_generations]
             assert [p for p in prompts for _ in range(num_generations)] == list(prompt_ids), "a group is split"
             model = self.accelerator.unwrap_model(self.model)
+            self.seen = {}
             with self.accelerator.autocast():
                 return sample_groups(model, prompts, num_generations, self.max_completion_length, self.temperature,
-                                     self.eos_token_ids, self._tokenizer.pad_token_id), None
+                                     self.eos_token_ids, self._tokenizer.pad_token_id, seen=self.seen), None
 
         def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None,
                                                compute_entropy=False, **unused):
@@ -431,10 +432,9 @@ def shared_prompt_trainer():
             for i in range(0, len(input_ids), step):
                 ids, mask = (x[i:i + step].view(-1, n, x.size(1)) for x in (input_ids, attention_mask))
                 first = int(mask[:, 0, :width].any(0).int().argmax())  # padding that none of these prompts needs
-                prompts = [x[:, 0, first:width] for x in (ids, mask)]
-                completions = [x[:, :, width:] for x in (ids, mask)]
+                parts = [x[:, 0, first:width] for x in (ids, mask)] + [x[:, :, width:] for x in (ids, mask)]
                 with self.accelerator.autocast():
-                    scored.append(group_logps(model, *prompts, *completions, self.temperature))
+                    scored.append(group_logps(model, *parts, self.temperature, self.seen))
             logps, entropy = (torch.cat(x) for x in zip(*scored))
             return logps, entropy if compute_entropy else None, None
     return SharedPromptGRPOTrainer

@@ -89,7 +89,7 @@ def json_keys():
         loci = [("asthma", "IL4, IL13, RAD50", "IL13"), ("gout", "ABCG2, PKD2, SPP1", "ABCG2")]
         Path("loci.csv").write_text("trait,candidates,causal_gene\n" + "".join(f'{t},"{c}",{g}\n' for t, c, g in loci))
         Path("mine.csv").write_text("trait,candidates\n" + "".join(f'{t},"{c}"\n' for t, c, _ in loci))
-        few = ["--draws", "200"]
+        few = ["--draws", "1000"]
         calls = {
             "run": ["run", "--profile", "tiny", "--dry-run"], "runs": ["runs", *seeds],
             "sweep": ["run", "--profile", "a100", "--sweep", "seed=1,2", "--dry-run"],
@@ -177,7 +177,7 @@ def recorded():
     found, points = {}, ("n", "mrr", "mrr_completed", "format_error_rate", "mean_list_length")
     evaluate = importlib.import_module("generank.evaluation").evaluate
     for folder in sorted((ROOT/"results").glob("*/seed-*")):
-        again = evaluate([str(p) for p in sorted((folder/"responses").glob("*.parquet"))], draws=20)["runs"]
+        again = evaluate([str(p) for p in sorted((folder/"responses").glob("*.parquet"))], draws=1000)["runs"]
         tops = lambda r: {f"top_{k}": t["accuracy"] for k, t in r["top_k"].items()}
         scored = {r["name"]: tidy({**{k: r[k] for k in points}, **tops(r)}) for r in again}
         found[str(folder.relative_to(ROOT/"results"))] = {**run_numbers(folder), "scored again": scored}
@@ -203,7 +203,7 @@ def parser():
 
 def prompts():
     "Prompts of five loci in every style, and the rows of each way of training."
-    loci = [r for part in find("load_loci")().values() for r in part]
+    loci = [r for part in find("load_loci")(split="v1").values() for r in part]
     five, build = sorted(loci, key=lambda r: r["locus_id"])[::len(loci) // 5][:5], find("build_prompt")
     ask = lambda r, s, described: [m["content"] for m in build(r["trait"], r["candidates"], s, descriptions=described)]
     texts = {f"{r['locus_id']}, {s}, {'described' if d else 'plain'}": ask(r, s, d)

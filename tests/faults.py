@@ -9,10 +9,12 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import importlib.util
 import json
 import mmap
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -64,7 +66,8 @@ def stub_stages():
     from generank.genes import write_parquet
     from generank.inference import save_answers
     from generank.store import ResponseStore
-    from transformers import TrainerCallback, trainer_callback   # slow: once, and not in every kernel
+    for name, needed in (("torch", {}), ("transformers", {"TrainerCallback": object})):   # callback and seal need no more of them, and a small process forks fast
+        sys.modules[name] = SimpleNamespace(**needed, __spec__=importlib.util.find_spec(name))
     checkpoints.time = SimpleNamespace(perf_counter=lambda: 0.0)   # the only number in its files that is not the same each time
 
     def data(run, arms):
@@ -361,8 +364,16 @@ class Round:
         self.env = {**os.environ, "RUN_OF_THE_TEST": str(folder), "CLOCK_JUMP": str(folder/"jump"), **({"LD_PRELOAD": str(folder/"clock.so")} if self.clock else {})}
 
     def start(self):
+        self.log = (self.run/"run.log").stat().st_size if (self.run/"run.log").exists() else 0
         with open(self.folder/"said.txt", "w") as said:
             return subprocess.Popen([*self.command, "--out", "disk/run", "--resume"], cwd=self.folder, env=self.env, stdout=said, stderr=said, start_new_session=True)
+
+    def begun(self, process):
+        "Wait until the run holds its folder (before that, a fault has nothing to hit); False where it has ended."
+        while process.poll() is None:
+            if (self.run/"run.log").exists() and (self.run/"run.log").stat().st_size > self.log: return True
+            time.sleep(0.1)
+        return False
 
     def processes(self):
         import psutil
@@ -443,12 +454,13 @@ def whole(command, count, seed, folder, write, slowest, each=5, kinds=tuple(FAUL
         there, records = Round(folder/f"round-{number}", command), []
         process = there.start()
         while process is not None and len(records) < each and number < count:
+            if not there.begun(process): break
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(1, slowest))
+                process.wait(rng.uniform(0, slowest))
                 break   # it has finished
             kind, log = order[number], there.run/"run.log"
             if kind in ("full", "readonly") and not there.mounted or kind == "clock" and not there.clock: kind = "kill"
-            place = next((line.split(" ", 3)[-1] for line in reversed(log.read_text().splitlines()) if "/6 " in line or ": " in line), "start") if log.exists() else "start"
+            place = next((re.sub(r"^.* \d/6 (\S+?):.*", r"\1", line) for line in reversed(log.read_text().splitlines()) if re.search(r" \d/6 \S+: ", line)), "start")
             again, wrong, damaged = there.happen(kind, process, rng)
             records.append({"fault": kind, "stage": place[:80], "damaged": damaged, "lost": wrong})
             number += 1
@@ -463,10 +475,10 @@ def whole(command, count, seed, folder, write, slowest, each=5, kinds=tuple(FAUL
 
 
 PROFILES = {
-    "tiny": ([GENERANK, "run", "--profile", "tiny"], 25),
+    "tiny": ([GENERANK, "run", "--profile", "tiny"], 60),
     "laptop": ([GENERANK, "run", "--profile", "laptop", "-p", "data.limit={train: 8, validation: 2, test: 6}", "-p", "threads=1", "-p", "model.dtype=float32", "-p", "grpo.warm_start.steps=4",
                 "-p", "grpo.trl.max_steps=3", "-p", "grpo.trl.save_steps=1", "-p", "grpo.trl.num_generations=4", "-p", "grpo.trl.per_device_train_batch_size=4",
-                "-p", "grpo.trl.gradient_accumulation_steps=2", "-p", "evaluation.draws=200"], 90)}
+                "-p", "grpo.trl.gradient_accumulation_steps=2", "-p", "evaluation.draws=1000"], 90)}
 
 
 def table(records):

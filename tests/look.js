@@ -25,24 +25,12 @@ addEventListener("load", () => {
     if (contrast < (large ? 3 : 4.5)) faint.set(`${e.localName}.${e.className.baseVal ?? e.className}`, `${contrast.toFixed(2)} ${node.data.trim().slice(0, 40)}`);
   }
 
-  const hex = colour => "#" + paint(colour).map(c => c.toString(16).padStart(2, "0")).join("");
-  const drawings = [...document.querySelectorAll(".picture > div > svg")].filter(s => s.getClientRects().length).map(s => {
-    const frame = s.closest(".picture"), letters = [...s.querySelectorAll("text")].map(t => parseFloat(t.getAttribute("font-size")) * s.getBoundingClientRect().width / s.viewBox.baseVal.width);
-    return {layout: s.parentElement.className, hidden: frame.scrollWidth - frame.clientWidth, letters: Math.min(...letters)};
-  });
-  const seen = what => [...document.querySelectorAll(what)].find(e => e.getClientRects().length);
-  const ends = Object.fromEntries(["h1", ".answer p", ".answer svg"].map(what => [what, seen(what)?.getBoundingClientRect().bottom ?? null]));
-  const scrolled = [...document.querySelectorAll(".tabular .scroll")].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.getAttribute("aria-label"));
   const links = [...document.querySelectorAll("a[href]")].map(a => a.getAttribute("href"));
   const found = {
-    paper: hex(getComputedStyle(document.body).backgroundColor), pressed: document.querySelector("button.theme")?.getAttribute("aria-pressed"), drawings, ends, scrolled,
-    figures: [...document.querySelectorAll(".exhibit img")].map(i => getComputedStyle(i).filter === "none" ? "as drawn" : "turned"),
     texts, faint: Object.fromEntries(faint), dark: matchMedia("(prefers-color-scheme: dark)").matches,
-    images: document.images.length + document.querySelectorAll("svg[role=img]").length,
     silent: [...document.images].filter(i => !i.alt.trim()).length + [...document.querySelectorAll("svg[role=img]")].filter(s => !(s.ariaLabel || "").trim()).length,
     blank: [...document.images].filter(i => !i.naturalWidth).length,
     dead: links.filter(h => h.startsWith("#") && h.length > 1 && !document.getElementById(decodeURIComponent(h.slice(1)))),
-    elsewhere: links.filter(h => h && !/^(#|data:|https:|mailto:|javascript:)/.test(h)),
     fetched: performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:") && !n.startsWith(new URL(".", location))),
     wide: document.documentElement.scrollWidth - innerWidth,
   };

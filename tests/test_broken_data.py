@@ -3,6 +3,7 @@
 Every refusal of the modules of the data has its case here; tests/test_guards.py takes each refusal out and sees its case fail."""
 import gzip
 import re
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -32,23 +33,31 @@ def program(name):
     return str(Path(name).resolve())
 
 
+def packed(path, *names):
+    "An archive of empty files."
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names: archive.writestr(name, "")
+    return path
+
+
 class Away:
     "A Hub that can't be reached."
     def create_repo(self, *args, **kwargs): raise ConnectionError("no network")
 
 
 CASES = {  # kind of damage: (files, what is read or called, words of the message: place, fault, remedy)
-    "no such file": ({}, "loci.csv", "loci.csv does not exist: give a loci file"),
-    "unknown ending": ({"loci.xlsx": "x"}, "loci.xlsx", "loci.xlsx is no loci file: its name must end in"),
-    "not UTF-8": ({"loci.csv": b"trait\n\xff\xfe"}, "loci.csv", "loci.csv is not UTF-8 text: save it as UTF-8"),
+    "no such file": ({}, "loci.csv", "loci.csv does not exist: give a file of loci"),
+    "no whole Excel file": ({"loci.xlsx": b"PK\x03\x04 and no more"}, "loci.xlsx", "loci.xlsx can't be read (File is not a zip file): give a whole table"),
+    "two files in one": ({}, lambda: read_table(packed("loci.zip", "a.csv", "b.csv")), "loci.zip packs 2 files: unpack it and give one"),
+    "no text": ({"loci.csv": b"\x01\x02"}, "loci.csv", "loci.csv is no text: save it as CSV"),
     "no row": ({"loci.csv": HEAD + "\n"}, "loci.csv", "loci.csv holds no locus: add rows"),
     "missing column": ({"loci.csv": "trait,candidates\na,b\n"}, "loci.csv", "loci.csv lacks the column causal_gene: a loci file has"),
-    "column twice": ({"loci.csv": HEAD + ",trait\n"}, "loci.csv", "loci.csv, line 1: the column 'trait' stands in the header twice; rename"),
-    "cells too many": ({"loci.csv": GOOD + "gout,A,B,A\n"}, "loci.csv", "loci.csv, line 3: the number of cells is not that of the header; quote"),
-    "cell too large": ({"loci.csv": GOOD + "x" * 200_000}, "loci.csv", "loci.csv, line 3: not a table (field larger than field limit (131072)); save"),
-    "broken JSON": ({"loci.jsonl": '{"trait": "a"}\n{trait}\n'}, "loci.jsonl", "loci.jsonl, line 2: not valid JSON"),
+    "column twice": ({"loci.csv": HEAD + ",trait\n"}, "loci.csv", "loci.csv: the column 'trait' stands in the header twice; rename"),
+    "cells too many": ({"loci.csv": GOOD + "gout,A,B,A\n"}, "loci.csv", "loci.csv, line 3: 4 cells for the 3 columns of the header; quote"),
+    "cell too large": ({"loci.csv": GOOD + "x" * 200_000}, "loci.csv", "loci.csv can't be read (field larger than field limit (131072)): give"),
+    "broken JSON": ({"loci.jsonl": '{"trait": "a"}\n{trait}\n'}, "loci.jsonl", "loci.jsonl, line 2: no JSON ("),
     "JSON but no object": ({"loci.jsonl": "[1]\n"}, "loci.jsonl", "loci.jsonl, line 1: not an object; write one"),
-    "not parquet": ({"loci.parquet": "text"}, "loci.parquet", "loci.parquet is not a parquet file, whatever its name says: rename"),
+    "not parquet": ({"loci.parquet": "PAR1 and no more"}, "loci.parquet", "loci.parquet can't be read ("),
     "empty trait": ({"loci.csv": GOOD + ' ,"A,B",A\n'}, "loci.csv", "loci.csv, line 3: the trait is empty; name it"),
     "one candidate": ({"loci.csv": GOOD + "gout,A,A\n"}, "loci.csv", "loci.csv, line 3: 1 candidate genes leave nothing to rank; give at least 2"),
     "candidate twice": ({"loci.csv": GOOD + 'gout,"A,B,A",A\n'}, "loci.csv", "loci.csv, line 3: the candidate A is listed twice; remove one"),
@@ -76,8 +85,8 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "annotation of GRCh37": ({"g.gtf": "#!genome-build GRCh37.p13\n" + GENE}, "genes", "g.gtf, line 1: the genes are on GRCh37; give"),
     "annotation without genes": ({"g.gtf": GENE.replace("gene\t", "exon\t")}, "genes", "g.gtf has no line whose third column is `gene`: give"),
     "annotation torn": ({"g.gtf.gz": gzip.compress((GENE * 900).encode())[:60]}, "genes", "g.gtf.gz is not whole (Compressed file ended before the end-of-stream marker was reached): download"),
-    "folder for a file": ({"folder.csv/x": "x"}, lambda: read_table("folder.csv"), "folder.csv can't be read ([Errno 21] Is a directory: 'folder.csv'): give a file"),
-    "pair of files, one missing column": ({"loci.tsv": "description\tsymbol\nasthma\tIL4\n"}, "loci.tsv", "loci.tsv lacks the columns trait, causal_gene, candidates: a loci file has"),
+    "folder for a file": ({"folder.csv/x": "x"}, lambda: read_table("folder.csv"), "folder.csv can't be read ([Errno 21] Is a directory: 'folder.csv'): give a whole"),
+    "pair of files, one missing column": ({"loci.tsv": "description\tsymbol\nasthma\tIL4\n"}, "loci.tsv", "loci.tsv lacks the columns causal_gene, candidates: a loci file has"),
     "no source": ({}, [], "No source is given: name at least one, or `bundled`"),
     "folder without a data set": ({}, lambda: Path("nothing").mkdir() or load_table("nothing"), "The data set nothing can't be read ("),
     "unknown split of a data set": ({"odd/data/holdout-00000-of-00001.parquet": parquet(trait=["asthma"], causal_gene=["IL4"], candidates=["IL4,IL13"])}, "odd", "odd: Unknown split 'holdout': "),
@@ -100,6 +109,8 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "gene table not parquet": ({"g.parquet": "x"}, "genes", "g.parquet is not a parquet file, whatever its name says: write"),
     "gene table without columns": ({"g.parquet": parquet(symbol=["A"])}, "genes", "g.parquet lacks the columns ensembl_id, chrom, start"),
     "unknown chromosome asked": ({}, lambda: candidate_genes("chr77", 1), "Unknown chromosome 'chr77': "),
+    "band for a chromosome": ({}, lambda: candidate_genes("1p32.3", 1), "'1p32.3' is a band of chromosome 1: give chromosome 1 and"),
+    "alternate contig": ({}, lambda: candidate_genes("chr6_GL000256v2_alt", 1), "'chr6_GL000256v2_alt' is an alternate or unplaced contig: give"),
     "position asked below 1": ({}, lambda: candidate_genes("5", 0), "Position 0 is not on a chromosome: give"),
     "window below 0": ({}, lambda: candidate_genes("5", 1, window=-1), "Window -1 is negative: give"),
     "no order by interest": ({f"p/dist/data/cache/{TABLE}": gzip.compress(b"1\t2\t3\t4\tA\tx\n")}, lambda: build_interest("p", verify=False), "p lists its genes by place alone: it holds no order by interest"),

@@ -106,7 +106,7 @@ def test_the_tables_that_were_built_are_told_to_scripts(tmp_path):
 def test_published_responses_come_out_as_published():
     if not PUBLISHED.exists(): pytest.skip("the published responses are not here")
     files = [PUBLISHED/f"{name}_results.csv" for name in ("grpo_8b", "grpo_8b_binary_reward")]
-    result = call("evaluate", *files, "--json", "--cluster-by", "causal_gene", "--draws", "200")
+    result = call("evaluate", *files, "--json", "--cluster-by", "causal_gene", "--draws", "1000")
     assert result.returncode == 0, result.stderr
     scores = json.loads(result.stdout)
     assert [round(r["top_k"]["1"]["accuracy"], 3) for r in scores["runs"]] == [0.502, 0.495]

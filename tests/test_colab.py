@@ -16,7 +16,7 @@ STAGES = ("00_tour", "13_data", "34_grpo", "42_inference", "55_evaluation")
 @pytest.fixture
 def copy(tmp_path):
     "What the command reads and writes, with this environment in place of .venv/."
-    for name in ("nbs", "generank", "requirements"): shutil.copytree(ROOT/name, tmp_path/name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    for name in ("nbs", "generank", "requirements", "scripts"): shutil.copytree(ROOT/name, tmp_path/name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in ("Makefile", "settings.ini", "setup.py", "README.md"): shutil.copy(ROOT/name, tmp_path)
     (tmp_path/".venv").symlink_to(sys.prefix)
     return tmp_path

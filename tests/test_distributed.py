@@ -21,7 +21,7 @@ from generank.core import stable_seed
 from transformers import TrainerCallback
 out, groups = Path(sys.argv[1]), int(sys.argv[2])
 
-def replay(model, prompts, n, max_new_tokens, temperature, eos_ids, pad_id):
+def replay(model, prompts, n, max_new_tokens, temperature, eos_ids, pad_id, **more):
     "Answers that any number of processes samples alike."
     return [torch.randint(10, 300, (5 + i,), generator=torch.Generator().manual_seed(stable_seed(p, i))).tolist() for p in prompts for i in range(n)]
 generank.trainers.sample_groups = replay

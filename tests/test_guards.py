@@ -9,7 +9,7 @@ from test_broken_data import CASES, tell
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # what is no longer refused may well divide by zero
 MODULES = {import_module(f"generank.{name}").__file__: import_module(f"generank.{name}")
-           for name in ("genes", "readers", "sources", "data", "figures", "export")}
+           for name in ("genes", "tables", "readers", "sources", "data", "figures", "export")}
 COVERED = [path for path in MODULES if Path(path).stem in ("genes", "sources", "data")]  # of figures and export CASES has what concerns loci
 
 

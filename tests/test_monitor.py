@@ -18,7 +18,7 @@ def loci(): return load_table().query("split == 'test'")
 
 
 @pytest.fixture(scope="module")
-def healthy(loci): return bench.by_lot(loci)
+def healthy(loci): return bench.random_order(loci)
 
 
 def test_a_policy_that_ranks_by_lot_is_not_flagged(healthy):

@@ -47,15 +47,15 @@ class Record(TrainerCallback):
         if "loss" in logs: self.losses.append(logs["loss"])
 
 
-def steps(cls, settings, folder):
+def steps(cls, settings, folder, dtype="float32"):
     "Three steps of a trainer: its losses and gradients."
-    model, tokenizer = load_model("random-llama", dtype="float32")
+    model, tokenizer = load_model("random-llama", dtype=dtype)
     torch.manual_seed(0)
     model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False))
     rows = Dataset.from_list([{"prompt": build_prompt(t, c, "answer", False)} for t, c in TRAITS.items()] * 6)
-    arguments = GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, max_steps=3, learning_rate=0.1, optim="sgd", seed=1, shuffle_dataset=False,
+    arguments = GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=dtype == "bfloat16", optim="sgd", seed=1, shuffle_dataset=False,
                            num_generations=4, per_device_train_batch_size=4, max_completion_length=8, logging_steps=1, save_strategy="no", report_to="none",
-                           lr_scheduler_type="constant", disable_tqdm=True, gradient_checkpointing=False, **{"gradient_accumulation_steps": 2, **settings})
+                           lr_scheduler_type="constant", disable_tqdm=True, gradient_checkpointing=False, **{"gradient_accumulation_steps": 2, "max_steps": 3, "learning_rate": 0.1, **settings})
     record = Record()
     trainer = cls(model=model, processing_class=tokenizer, reward_funcs=[reward], args=arguments, train_dataset=rows, callbacks=[record])
     if not hasattr(trainer, "unwrapped") or not trainer.unwrapped:   # the shared-prompt trainer samples by `sample_groups`, which is replaced below
@@ -68,7 +68,7 @@ def steps(cls, settings, folder):
 def stock(request, monkeypatch, tmp_path):
     "The unmodified trainer's steps, and the settings."
     monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=plain_log_softmax))
-    monkeypatch.setattr(generank.trainers, "sample_groups", lambda model, prompts, n, *rest: replay([p for p in prompts for _ in range(n)], n))
+    monkeypatch.setattr(generank.trainers, "sample_groups", lambda model, prompts, n, *rest, **more: replay([p for p in prompts for _ in range(n)], n))
     return steps(GRPOTrainer, SETTINGS[request.param], tmp_path/"stock"), SETTINGS[request.param]
 
 
@@ -80,3 +80,14 @@ def test_losses_and_gradients_are_those_of_trl(stock, kind, tolerance, tmp_path)
     for a, b in zip(expected.gradients, found.gradients):
         assert a.norm() > 1e-3 and (a - b).norm() < tolerance * a.norm()
     for a, b in zip(expected.losses, found.losses): assert abs(a - b) < 1e-6 + tolerance * abs(a)
+
+
+def test_gradients_in_bfloat16_are_within_three_percent(monkeypatch, tmp_path):
+    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=plain_log_softmax))
+    monkeypatch.setattr(generank.trainers, "sample_groups", lambda model, prompts, n, *rest, **more: replay([p for p in prompts for _ in range(n)], n))
+    settings = {**SETTINGS["as laptop"], "max_steps": 1, "learning_rate": 1e-6}
+    exact = steps(GRPOTrainer, settings, tmp_path/"exact").gradients[0]
+    theirs = steps(GRPOTrainer, settings, tmp_path/"theirs", "bfloat16").gradients[0].float()
+    ours = steps(generank.trainers.shared_prompt_trainer(), settings, tmp_path/"models"/"arm"/"checkpoints", "bfloat16").gradients[0].float()
+    errors = [float((g - exact).norm() / exact.norm()) for g in (ours, theirs)]
+    assert errors[0] < 0.03 and errors[0] < 2 * errors[1], errors   # 0.019 and 0.013 when this was written

@@ -131,3 +131,13 @@ def test_committed_table_gives_the_same(result):
         other = again[RUNS[run["name"]]]
         assert {c: other[c] for c in ("mrr", "mrr_ci_low", "mrr_ci_high", "format_error_rate", "mean_list_length")} == pytest.approx({c: run[c] for c in ("mrr", "mrr_ci_low", "mrr_ci_high", "format_error_rate", "mean_list_length")}, abs=1e-9)
         assert other["top_k"]["7"]["ci_low"] == pytest.approx(run["top_k"]["7"]["ci_low"], abs=1e-9)
+
+
+def test_the_committed_table_is_made_of_the_pinned_files_alone(tmp_path):
+    from generank.genes import BUNDLED
+    from published import SHA256, build_published
+    assert build_published(PUBLISHED, tmp_path).read_bytes() == (BUNDLED/"published.csv").read_bytes()
+    assert (tmp_path/"published.json").read_bytes() == (BUNDLED/"published.json").read_bytes()
+    with pytest.raises(UserError, match="zero_shot_8b_results.csv does not exist"): build_published(tmp_path, tmp_path)
+    for name in SHA256: (tmp_path/f"{name}_results.csv").write_bytes(b"other")
+    with pytest.raises(UserError, match="is not the published file"): build_published(tmp_path, tmp_path)

@@ -13,7 +13,6 @@ import pandas as pd
 import psutil
 import pytest
 
-from generank.pipeline import record, reevaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERANK = str(Path(sys.executable).with_name("generank"))
@@ -264,7 +263,12 @@ def test_a_finished_tiny_run_is_not_repeated(tiny_run):
 
 
 def test_a_recorded_run_is_evaluated_anew_to_the_same_numbers(tiny_run, tmp_path):
+    from record import record, reevaluate
     recorded = record(tiny_run[0], tmp_path/"results")
+    assert [p.name for p in (recorded/"models"/"warm-start").iterdir()].count("adapter_model.safetensors") == 0
+    for name in ("adapter_model.safetensors", "site", "notebooks"): assert not list(recorded.rglob(name))
+    with pytest.raises(UserError, match="is not a finished run"): record(tmp_path/"nothing", tmp_path/"results")
+    with pytest.raises(UserError, match="is not a recorded run"): reevaluate(tmp_path/"nothing")
     before = {name: (recorded/"evaluation"/name).read_text() for name in ("metrics.json", "comparisons.json", "robustness.json")}
     (recorded/"evaluation/metrics.json").write_text("{}")
     reevaluate(recorded)

@@ -36,28 +36,39 @@ def stages(tmp_path_factory):
 def mini(tmp_path, stages): return Mini(tmp_path, stages)
 
 
-def test_a_sweep_gives_the_same_table_side_by_side_and_shares_its_work(mini, tmp_path):
-    one = mini.run(*SWEEP)
-    assert one.returncode == 0, one.stderr
-    calls = mini.calls()
+@pytest.fixture(scope="session")
+def grid(tmp_path_factory, stages):
+    "A finished sweep of four runs, one after another: (its miniature project, what the command printed, its calls, its table)."
+    mini = Mini(tmp_path_factory.mktemp("grid"), stages)
+    done = mini.run(*SWEEP)
+    assert done.returncode == 0, done.stderr
+    return mini, done.stdout, mini.calls(), pd.read_csv(mini.folder/"runs/grid/sweep.csv")
+
+
+def same(table, of): pd.testing.assert_frame_equal(table.drop(columns="train_minutes"), of.drop(columns="train_minutes").reset_index(drop=True))
+
+
+def test_a_sweep_gives_the_same_table_side_by_side_and_shares_its_work(grid, mini, tmp_path):
+    _, printed, calls, rows = grid
     assert {c: calls.count(c) for c in sorted(set(calls))} == {"data": 1, "evaluation": 4, "grpo-rank": 4, "inference": 4, "report": 4, "warm-start": 2}
-    table = (tmp_path/"runs/grid/sweep.csv").read_text()
-    rows = pd.read_csv(tmp_path/"runs/grid/sweep.csv")
     assert len(rows) == 8 and set(rows.seed) == {1, 2} and rows.run.iloc[0] == "seed-1_reward-rank"
     best = rows.loc[rows.mrr.idxmax()]
     assert (best.seed, best["arms.grpo-rank.reward"], round(best.mrr, 2), round(best.ci_low, 2), round(best.top_1, 3), best.slope, best.slope_ci_low) == (2, "rank", 0.51, 0.41, 0.255, 1.5, 0.5)
-    assert "seed-2_reward-binary" in one.stdout
+    assert "seed-2_reward-binary" in printed
 
-    two = mini.run(*SWEEP[:3], "runs/pair", *SWEEP[4:], "--jobs", "2")
+    two = mini.run("--profile", "tiny", "--out", "runs/pair", "--sweep", "seed=1", *SWEEP[6:], "--jobs", "2")
     assert two.returncode == 0, two.stderr
-    assert {c: mini.calls().count(c) for c in set(mini.calls())} == {c: calls.count(c) for c in set(calls)}, "what is shared was done twice"
-    same = lambda path: pd.read_csv(path).drop(columns="train_minutes")
-    pd.testing.assert_frame_equal(same(tmp_path/"runs/pair/sweep.csv"), same(tmp_path/"runs/grid/sweep.csv"))
+    assert {c: mini.calls().count(c) for c in sorted(set(mini.calls()))} == {"data": 1, "evaluation": 2, "grpo-rank": 2, "inference": 2, "report": 2, "warm-start": 1}, "what is shared was done twice"
+    same(pd.read_csv(tmp_path/"runs/pair/sweep.csv"), rows[rows.seed == 1])
 
+
+def test_a_finished_sweep_is_not_repeated(grid):
+    mini, _, _, rows = grid
+    table = (mini.folder/"runs/grid/sweep.csv").read_text()
     again = mini.run(*SWEEP)
     assert again.returncode == 2 and "already holds a sweep: add --resume" in again.stderr
     resumed = mini.run(*SWEEP, "--resume", "--json")
-    assert (resumed.returncode, mini.calls()) == (0, []) and (tmp_path/"runs/grid/sweep.csv").read_text() == table
+    assert (resumed.returncode, mini.calls()) == (0, []) and (mini.folder/"runs/grid/sweep.csv").read_text() == table
     told = json.loads(resumed.stdout)
     assert told["table"] == "runs/grid/sweep.csv" and [(r["run"], round(r["mrr"], 9)) for r in told["rows"]] == list(zip(rows.run, rows.mrr.round(9)))
 
@@ -100,20 +111,18 @@ def test_a_wrong_sweep_is_refused_before_anything_runs(mini, tmp_path, arguments
 
 def test_the_plan_of_a_sweep(mini):
     shown = mini.run(*SWEEP, "--dry-run")
-    assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 4 and "-p seed=2 -p arms.grpo-rank.reward=\"binary\"" in shown.stdout
+    assert shown.returncode == 0 and len(shown.stdout.splitlines()) == 5 and "-p seed=2 -p arms.grpo-rank.reward=\"binary\"" in shown.stdout
 
 
-def test_a_sweep_through_submitit_gives_the_same_table(mini, tmp_path):
-    arguments = ("--profile", "tiny", "--sweep", "seed=1,2")
-    here, there = mini.run(*arguments, "--out", "runs/here"), mini.run(*arguments, "--out", "runs/there", "--executor", "submitit")
-    assert (here.returncode, there.returncode) == (0, 0), there.stderr
+def test_a_sweep_through_submitit_gives_the_same_table(grid, mini, tmp_path):
+    there = mini.run("--profile", "tiny", "--sweep", "seed=1", *SWEEP[6:], "--out", "runs/there", "--executor", "submitit")
+    assert there.returncode == 0, there.stderr
     assert mini.calls().count("grpo-rank") == 2 and mini.calls().count("data") == 1, "what is shared was done twice"
-    same = lambda name: pd.read_csv(tmp_path/"runs"/name/"sweep.csv").drop(columns="train_minutes")
-    pd.testing.assert_frame_equal(same("there"), same("here"))
+    same(pd.read_csv(tmp_path/"runs/there/sweep.csv"), grid[3][grid[3].seed == 1])
     for path in (p for p in (tmp_path/"runs"/"there").rglob("*") if p.is_file()): assert PLANTED.encode() not in path.read_bytes(), f"a secret stands in {path}"
 
-    failed = mini.run(*arguments, "--out", "runs/wrong", "--executor", "submitit", FAIL="grpo-rank")
-    assert failed.returncode == 1 and "2 of 2 runs failed" in failed.stderr and "matrix is singular" in failed.stderr, failed.stderr
+    failed = mini.run("--profile", "tiny", "--sweep", "seed=1", "--out", "runs/wrong", "--executor", "submitit", FAIL="warm-start")
+    assert failed.returncode == 1 and "1 of 1 runs failed" in failed.stderr and "matrix is singular" in failed.stderr, failed.stderr
 
 
 def test_a_sweep_in_a_queue_is_stopped_with_its_jobs(mini, tmp_path):

@@ -45,7 +45,8 @@ def unpack(archive:Path, target:Path)->Path:
 def recorded(archive:Path, model:str, results:Path)->Path|list[str]:
     "Record a run that came back under its model; or, where it is not finished, what is left of it."
     from experiment import do_units, states
-    from generank.pipeline import record
+    sys.path.append(str(ROOT/"scripts"))
+    from record import record
     with tempfile.TemporaryDirectory() as t:
         folder = unpack(archive, Path(t)/"run")
         found = states(folder)

@@ -13,7 +13,7 @@ import time
 from io import BytesIO
 from pathlib import Path
 
-from common import Part, UserError, arguments, call, ended, log, quiet, work
+from common import ROOT, Part, UserError, arguments, call, ended, log, quiet, work
 
 LARGEST = 15 * 2**20   # of one file that comes back
 
@@ -96,7 +96,8 @@ def several(plans, options)->dict[str, int]:
 def take_home(folder:Path, file:Path):
     "The small files of a run as one archive, without this machine's paths."
     from generank.execution import find_files
-    from generank.pipeline import RECORDED
+    sys.path.append(str(ROOT/"scripts"))
+    from record import RECORDED
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w:gz") as archive:
         for name in find_files(folder, [*RECORDED, "models/*/README.md", "models/*/settings.json"]):
@@ -128,7 +129,7 @@ def main(argv)->int:
     if options.child: return one_run(options, options.child, options.overrides)
     arms = "arms=[{name: zero-shot, training: none}, {name: warm-start, training: format}, {name: grpo-rank, training: grpo, reward: rank, start_from: warm-start}, " \
            "{name: grpo-binary, training: grpo, reward: binary, start_from: warm-start}, {name: sft, training: sft, start_from: warm-start}]"
-    little = [arms, "probes=[]", "inference.representations=false", "threads=null", "evaluation.family=[[grpo-rank, warm-start], [grpo-binary, warm-start], [sft, warm-start], [grpo-rank, grpo-binary]]"]
+    little = [arms, "perturbations=[]", "inference.representations=false", "threads=null", "evaluation.family=[[grpo-rank, warm-start], [grpo-binary, warm-start], [sft, warm-start], [grpo-rank, grpo-binary]]"]
     for k, v in (dict(profile="tiny", models=["random-llama"], seeds=[1]) if options.miniature else dict(profile="h200", models=["smollm2-135m-instruct"], seeds=[1, 2, 3])).items():
         if getattr(options, k) is None: setattr(options, k, v)
     shared = [*(little if options.miniature else []), *([f"grpo.trl.max_steps={options.steps}"] if options.steps else []), *options.overrides]

@@ -1,0 +1,205 @@
+"""`generank rank` as a geneticist would use it: whatever the file looks like, the answer stands by itself, and nothing is hidden or lost."""
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from generank.cli import main
+from generank.profile import resolve
+from generank.ranking import asked_loci, rank_loci, typed_locus
+
+GOOD = "trait,chrom,pos\nLDL cholesterol levels,1,55039974\nType 2 diabetes,10,112998590\nAlzheimer's disease,19,44908684\n"
+FIXED = {"trait", "gene", "rank", "probability", "nearest", "distance"}
+
+
+def rank(text, model=False, name="loci.csv", folder=None, **how):
+    "A ranking of the loci in a text."
+    path = folder/name
+    path.write_text(text, encoding="utf-8")
+    return rank_loci(path, None if not model else resolve("tiny"), None, None, model, **how)
+
+
+def command(*arguments, capsys):
+    code = main(["rank", *map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+def table_of(ranking):
+    "What a ranking says of each locus, whatever the order and the ids of the rows."
+    return {key: part.drop(columns="locus_id").values.tolist() for key, part in ranking.genes.groupby("locus_id")}
+
+
+@pytest.mark.parametrize("model", [False, True])
+def test_row_order_and_neighbours_change_nothing(model, tmp_path):
+    head, *rows = GOOD.splitlines(keepends=True)
+    forward, backward, alone = (table_of(rank(head + "".join(r), model, folder=tmp_path)) for r in (rows, rows[::-1], rows[:1]))
+    assert repr(forward) == repr({k: backward[k] for k in forward})
+    assert all(repr(alone[k]) == repr(forward[k]) for k in alone)
+
+
+@pytest.mark.parametrize("model", [False, True])
+def test_fixed_columns_and_probabilities_that_add_up(model, tmp_path):
+    ranking = rank(GOOD, model, folder=tmp_path)
+    assert FIXED <= set(ranking.genes) and ranking.genes[["gene", "rank", "probability"]].notna().all(axis=None)
+    assert ranking.genes.groupby("locus_id").probability.sum().round(2).eq(1).all()
+    for _, of in ranking.genes.groupby("locus_id"):
+        assert of["rank"].tolist() == list(range(1, len(of) + 1)) and of.probability.is_monotonic_decreasing
+    assert ranking.loci.nearest.tolist() == ["PCSK9", "TCF7L2", "APOE"]
+    assert any("uncalibrated" in note for note in ranking.notes) == model
+    assert any("causal gene was first in" in note for note in ranking.notes) and "no proof" in ranking.notes[-1]
+
+
+def test_a_banana_and_a_code_are_flagged(tmp_path):
+    flags = rank("trait,chrom,pos\nBanana,1,55039974\n30780_irnt,1,55039974\nLDL cholesterol levels,1,55039974\n", folder=tmp_path).loci.set_index("trait")["flags"]
+    assert "no measured trait shares a word" in flags["Banana"] and "code" in flags["30780_irnt"] and "word" not in flags["LDL cholesterol levels"]
+
+
+def test_another_build_is_seen_or_told(tmp_path):
+    old = "trait,chrom,pos,rsid\nAlzheimer's disease,19,45411941,rs429358\nLDL cholesterol,1,55505647,rs11591147\nType 2 diabetes,10,114758349,rs7903146\n"
+    for how in ({}, {"build": "GRCh37"}):
+        ranking = rank(old, folder=tmp_path, **how)
+        assert ranking.loci.nearest.tolist() == ["APOE", "PCSK9", "TCF7L2"], how
+
+
+@pytest.mark.parametrize("text, first", [
+    ("trait,chrom,pos\nLDL cholesterol levels,1,55.04\n", None), ("trait,chrom,pos\nLDL cholesterol levels,1,5.5e7\n", None),
+    ("trait,chrom,pos\nLDL,27,55039974\n", "27"), ("trait,chrom,pos\nLDL,1p32.3,55039974\n", "1p32.3"), ("rsid,chrom,pos\nrs11591147,1,55039974\n", "trait"),
+    ("trait,candidates\nLDL,PCSK9\n", "PCSK9")])
+def test_what_would_be_a_plausible_wrong_answer_is_refused(text, first, tmp_path, capsys):
+    (tmp_path/"loci.csv").write_text(text)
+    code, out, err = command(tmp_path/"loci.csv", "--model", "none", "--out", tmp_path/"r.csv", capsys=capsys)
+    assert code == 2 and out == "" and "loci.csv" in err and (first or "pos") in err and len(list(tmp_path.iterdir())) == 1
+
+
+def test_one_bad_row_costs_only_itself(tmp_path):
+    ranking = rank("trait,chrom,pos\nLDL cholesterol levels,1,55039974\nHeight,13,112000000\nSchizophrenia,5,104000000\nLDL,NA,NA\n", folder=tmp_path)
+    assert "PCSK9" in ranking.genes.gene.tolist() and len(ranking.loci) + len(ranking.rejected) == 4 and (ranking.rejected.line == 5).any()
+
+
+@pytest.mark.parametrize("genes", ["PCSK9|USP24|BSND", "PCSK9;USP24;BSND", "PCSK9/USP24/BSND", "PCSK9 USP24 BSND", "pcsk9, Usp24, bsnd"])
+def test_genes_in_any_writing(genes, tmp_path):
+    ranking = rank(f'trait,candidates\nLDL,"{genes}"\n', folder=tmp_path)
+    assert sorted(ranking.genes.gene) == ["BSND", "PCSK9", "USP24"] and ranking.genes.distance.isna().all()
+
+
+def test_a_locus_typed_is_the_locus_in_a_file(tmp_path):
+    typed = [rank_loci(typed_locus("LDL cholesterol levels", v), model=False) for v in ("1:55039974", "1_55039974_G_T", "rs11591147")]
+    listed = rank(GOOD, folder=tmp_path).genes
+    wanted = listed[listed.trait == "LDL cholesterol levels"][["gene", "rank", "probability"]].values.tolist()
+    assert all(t.genes[["gene", "rank", "probability"]].values.tolist() == wanted for t in typed)
+
+
+def test_users_columns_and_scores_are_kept(tmp_path):
+    ranking = rank("trait,chrom,pos,beta,gene\nLDL cholesterol levels,1,55039974,-0.4,mine\n", folder=tmp_path)
+    assert ranking.genes.beta.eq(-0.4).all() and ranking.genes.your_gene.eq("mine").all() and ranking.loci.beta[0] == -0.4
+
+
+HOSTILE = '=HYPERLINK("http://x.example","a")', "<img src=x onerror=alert(1)></script><script>alert(2)</script>", "LDL \x1b[31mred\x07"
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "xlsx", "json", "parquet"])
+def test_hostile_text_is_inert(ending, tmp_path, capsys):
+    rows = pd.DataFrame({"locus_id": ["../../evil", "a<b", "c"], "trait": HOSTILE, "chrom": 1, "pos": [55039974, 55039975, 55039976], "note": "@SUM(1)"})
+    rows.to_csv(tmp_path/"loci.csv", index=False)
+    (tmp_path/"out").mkdir()
+    code, out, err = command(tmp_path/"loci.csv", "--model", "none", "--out", tmp_path/"out"/f"r.{ending}", capsys=capsys)
+    assert code == 0 and "\x1b" not in out + err and sorted(p.name for p in tmp_path.iterdir()) == ["loci.csv", "out"]
+    page = (tmp_path/"out"/"r.html").read_text()
+    assert page.count("</script>") == 1 and "<img" not in page and "\x1b" not in page
+    read = {"csv": pd.read_csv, "xlsx": pd.read_excel, "json": pd.read_json, "parquet": pd.read_parquet, "tsv": lambda p: pd.read_csv(p, sep="\t")}[ending]
+    table = read(tmp_path/"out"/f"r.{ending}")
+    texts = [v for c in table for v in table[c] if isinstance(v, str)]
+    assert not any("\x1b" in t for t in texts) and FIXED <= set(table)
+    if ending in ("csv", "tsv", "xlsx"): assert not any(t.lstrip()[:1] in "=@+" for t in texts)
+
+
+def test_results_are_not_written_over(tmp_path, capsys):
+    (tmp_path/"a.csv").write_text(GOOD)
+    how = tmp_path/"a.csv", "--model", "none", "--out", tmp_path/"r.csv"
+    assert command(*how, capsys=capsys)[0] == 0
+    before = (tmp_path/"r.csv").read_bytes()
+    code, _, err = command(*how, capsys=capsys)
+    assert code == 2 and "r.csv exists" in err and (tmp_path/"r.csv").read_bytes() == before
+    assert command(*how, "--overwrite", capsys=capsys)[0] == 0
+    code, _, err = command(tmp_path/"a.csv", "--model", "none", "--out", tmp_path/"a.csv", capsys=capsys)
+    assert code == 2 and "would be written over" in err and (tmp_path/"a.csv").read_text() == GOOD
+    manifest = json.loads((tmp_path/"r.manifest.json").read_text())
+    assert manifest["told"]["model"] == "none" and set(manifest["sha256"]) == {"r.csv", "r.loci.csv", "r.html"}
+
+
+def test_check_tells_without_asking(tmp_path, capsys):
+    (tmp_path/"a.csv").write_text(GOOD + "LDL,NA,NA\n")
+    code, out, _ = command("--loci", tmp_path/"a.csv", "--check", "--json", capsys=capsys)
+    found = json.loads(out)
+    assert (code, found["read"], len(found["rejected"]), found["build"]) == (0, 3, 1, "GRCh38")
+    (tmp_path/"b.csv").write_text("trait,chrom,pos\nLDL,NA,NA\n")
+    assert command(tmp_path/"b.csv", "--check", "--json", capsys=capsys)[0] != 0
+
+
+def test_standard_input(tmp_path):
+    code = f"import sys; from generank.cli import main; sys.exit(main(['rank', '-', '--model', 'none', '--out', {str(tmp_path/'r.csv')!r}]))"
+    done = subprocess.run([sys.executable, "-c", code], input=GOOD, text=True, capture_output=True, timeout=200)
+    assert done.returncode == 0 and len(pd.read_csv(tmp_path/"r.loci.csv")) == 3, done.stderr
+
+
+def test_a_deleted_row_costs_nothing_and_a_stop_keeps_what_is_done(tmp_path):
+    loci, config, store = asked_loci(pd.DataFrame(pd.read_csv(io.StringIO(GOOD)))), resolve("tiny"), tmp_path/"s.jsonl"
+    whole = rank_loci(loci, config, None, store)
+    size = store.stat().st_size
+    loci.loci = loci.loci.iloc[1:].reset_index(drop=True)
+    fewer = rank_loci(loci, {**config, "inference": {**config["inference"], "backend": "recorded"}}, None, store)
+    assert store.stat().st_size == size and all(repr(v) == repr(table_of(whole)[k]) for k, v in table_of(fewer).items())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal")
+def test_ctrl_c_leaves_partial_results(tmp_path):
+    loci = "trait,chrom,pos\n" + "".join(f"LDL cholesterol levels,1,{p}\n" for p in range(20_000_000, 200_000_000, 3_000_000))
+    (tmp_path/"many.csv").write_text(loci)
+    code = f"import sys; from generank.cli import main; sys.exit(main(['rank', {str(tmp_path/'many.csv')!r}, '--profile', 'tiny', '--out', {str(tmp_path/'r.csv')!r}]))"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    answers = tmp_path/"r.answers.jsonl"
+    until = time.time() + 240
+    while time.time() < until and not (answers.exists() and answers.read_text().count("\n") > 30) and process.poll() is None: time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    if process.returncode == 0: pytest.skip("the machine was faster than the signal")
+    partial = pd.read_csv(tmp_path/"r.partial.csv")
+    assert process.returncode == 1 and "the same command goes on" in err and FIXED <= set(partial) and not (tmp_path/"r.csv").exists()
+
+
+def test_loci_stay_here_unless_agreed(tmp_path, capsys):
+    (tmp_path/"a.csv").write_text(GOOD)
+    code, _, err = command(tmp_path/"a.csv", "--model", "https://api.example.org/v1", "--out", tmp_path/"r.csv", capsys=capsys)
+    assert code == 2 and "3 loci would be sent to api.example.org" in err and not (tmp_path/"r.csv").exists()
+
+
+def test_an_adapter_of_another_base_is_refused(tmp_path, capsys):
+    (tmp_path/"a.csv").write_text(GOOD)
+    (tmp_path/"copied").mkdir()
+    (tmp_path/"copied"/"adapter_config.json").write_text('{"base_model_name_or_path": "meta-llama/Llama-3.1-8B-Instruct"}')
+    code, _, err = command(tmp_path/"a.csv", "--profile", "laptop", "--adapter", tmp_path/"copied", capsys=capsys)
+    assert code == 2 and "was trained on llama-3.1-8b-instruct, not on smollm2-135m-instruct" in err
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def dom(address, *flags):
+    done = subprocess.run([BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", *flags, "--dump-dom", address],
+                          capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    return done.stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_the_page_draws_in_a_browser(tmp_path):
+    rank(GOOD, folder=tmp_path).save(tmp_path/"r.csv")
+    drawn = dom((tmp_path/"r.html").as_uri(), "--window-size=390,900")
+    assert drawn.count("<details") == 3 and drawn.count("lead variant</text>") == 3 and "TCF7L2" in drawn and "3 loci, " in drawn
