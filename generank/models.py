@@ -426,8 +426,8 @@ def load_unsloth(
 def serve_command(model:dict, trl:dict)->str:   # `model` and `grpo.trl` of a profile
     "The command line of the vLLM server that a training with `vllm_mode: server` sends its weights to."
     words = ["vllm", "serve", model_folder(model["name"], model["revision"]), "--host", "127.0.0.1",
-             "--port", str(trl.get("vllm_server_port", 8000)), "--dtype", choose_dtype(model["dtype"]), "--max-model-len",
-             str(trl.get("vllm_max_model_length") or 4096), "--enable-scale-out", "--weight-transfer-config",
+             "--port", str(trl.get("vllm_server_port", 8000)), "--dtype", choose_dtype(model["dtype"]),
+             "--max-model-len", str(trl.get("vllm_max_model_length") or 4096), "--enable-scale-out", "--weight-transfer-config",
              '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
     return "VLLM_SERVER_DEV_MODE=1 " + shlex.join(words)
 
