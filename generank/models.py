@@ -425,10 +425,11 @@ def load_unsloth(
 # %% ../nbs/30_models.ipynb #c841a93c
 def serve_command(model:dict, trl:dict)->str:   # `model` and `grpo.trl` of a profile
     "The command line of the vLLM server that a training with `vllm_mode: server` sends its weights to."
-    words = ["vllm", "serve", model_folder(model["name"], model["revision"]), "--host", "127.0.0.1",
-             "--port", str(trl.get("vllm_server_port", 8000)), "--dtype", choose_dtype(model["dtype"]),
-             "--max-model-len", str(trl.get("vllm_max_model_length") or 4096), "--enable-scale-out", "--weight-transfer-config",
-             '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
+    port, folder = str(trl.get("vllm_server_port", 8000)), model_folder(model["name"], model["revision"])
+    words = ["vllm", "serve", folder, "--host", "127.0.0.1", "--port", port, "--dtype", choose_dtype(model["dtype"]),
+             "--max-model-len", str(trl.get("vllm_max_model_length") or 4096), "--enable-scale-out",
+             "--weight-transfer-config", '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs", "--max-logprobs",
+             "-1"]
     return "VLLM_SERVER_DEV_MODE=1 " + shlex.join(words)
 
 def check_server(model:dict, trl:dict):
