@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop report test quick faults check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
+.PHONY: help setup desktop report test quick faults fuzz audit audit-env sbom check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -16,6 +16,7 @@ TEST_JOBS ?= 3
 STUB ?= 500
 TINY ?= 50
 LAPTOP ?= 6
+SECONDS ?= 600
 # pip shows its progress on a terminal and only its errors elsewhere
 PIP   := $(PY) -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
 # The first of these that runs and is Python 3.11 or later makes the environment; `make setup PYTHON=...` names another.
@@ -54,6 +55,19 @@ faults: setup  ## faults at random points of every stage, hours: make faults STU
 	@$(PY) tests/faults.py stub $(STUB)
 	@$(PY) tests/faults.py tiny $(TINY)
 	@$(PY) tests/faults.py laptop $(LAPTOP)
+
+fuzz: setup  ## random input to parser, profiles, files, run folders and readers, ten minutes each: make fuzz SECONDS=600
+	@$(PY) tests/fuzz.py all $(SECONDS)
+
+AUDIT := .venv-audit/bin
+audit-env:
+	@test -x $(AUDIT)/pip-audit || { "$(PYTHON)" -m venv .venv-audit && .venv-audit/bin/pip --disable-pip-version-check --quiet install pip-audit==2.10.1 cyclonedx-bom==7.5.0; }
+
+audit: audit-env  ## the locked packages against the known vulnerabilities (needs a network)
+	@$(AUDIT)/pip-audit -r requirements/cpu.txt --no-deps --disable-pip
+
+sbom: setup audit-env  ## a bill of materials of .venv/, in CycloneDX JSON: sbom.json
+	@$(AUDIT)/cyclonedx-py environment $(PY) --of JSON -o sbom.json
 
 house: setup  ## size of notebooks and library, and the order of imports; fails past a limit
 	@$(PY) scripts/house.py

@@ -146,6 +146,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.core.atomic_path': ('core.html#atomic_path', 'generank/core.py'),
                                'generank.core.busy_cores': ('core.html#busy_cores', 'generank/core.py'),
                                'generank.core.check_online': ('core.html#check_online', 'generank/core.py'),
+                               'generank.core.check_schema': ('core.html#check_schema', 'generank/core.py'),
                                'generank.core.check_settings': ('core.html#check_settings', 'generank/core.py'),
                                'generank.core.differences': ('core.html#differences', 'generank/core.py'),
                                'generank.core.download': ('core.html#download', 'generank/core.py'),

@@ -297,7 +297,7 @@ def pool_pairs(
             clusters = first.clusters
             if estimand == "region_mean":
                 one, two, clusters = *(means_by_cluster(v, clusters) for v in (one, two)), pd.unique(clusters)
-            measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips, margin)
+            measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips, margin, m in OVER_CHANCE)
         found[a, b] = _plain({"a": a, "b": b, "split": split, "n": first.n, "n_clusters": first.n_clusters,
                               "seeds": labels, "metrics": measured})
     return found

@@ -19,8 +19,8 @@ from importlib import metadata
 from pathlib import Path
 
 import generank
-from .core import UserError, printable, read_json, redact, sha256_file, sha256_json, thread_settings
-from .core import write_json, write_text
+from .core import SCHEMA, UserError, check_schema, printable, read_json, redact
+from .core import sha256_file, sha256_json, thread_settings, write_json, write_text
 
 PACKAGE = Path(generank.__file__).parent   # the installed library
 REPOSITORY = PACKAGE.parent                # the clone it is installed from, where it is
@@ -441,7 +441,14 @@ class Meter:
 def read_manifest(run_dir)->dict:
     "The manifest of a run folder; an empty one where there is none yet."
     path = Path(run_dir)/"manifest.json"
-    return read_json(path) if path.exists() else {"stages": {}}
+    found = check_schema(read_json(path), path) if path.exists() else {"stages": {}}
+    units = stages.values() if isinstance(stages := found.get("stages"), dict) else [None]
+    parts = [u["made_from"].get(k) for u in units if isinstance(u, dict) and isinstance(u.get("made_from"), dict)
+             for k in ("parameters", "code", "files")]
+    whole = all(isinstance(u, dict) and isinstance(u.get("artefacts"), dict) and u.get("status") for u in units)
+    if not whole or len(parts) < 3 * len(units) or not all(isinstance(p, dict) for p in parts):
+        raise UserError(f"{path} is no manifest of a run: restore it, or start over with --clean.")
+    return found
 
 def now()->str:
     "The time in UTC, to the second."
@@ -483,7 +490,8 @@ def write_manifest(run_dir, manifest:dict, config:dict):
     "Write `manifest.json` with the present surroundings; called after every change of a stage's state."
     manifest.setdefault("created", now())
     manifest.update(
-        updated=now(), profile=config["profile"], generank=generank.__version__, git=git_state(), packages=packages(),
+        schema_version=SCHEMA, updated=now(),
+        profile=config["profile"], generank=generank.__version__, git=git_state(), packages=packages(),
         hardware=hardware(), python=platform.python_version(), platform=f"{platform.system()} {platform.machine()}",
         model={k: config["model"][k] for k in ("name", "revision")}, dataset=dataset_identity(run_dir),
         seeds={"training": config["seed"], "evaluation": config["evaluation"]["seed"]},

@@ -238,7 +238,8 @@ class _PlainBranches:
         x = self.plain.decoder.embed_tokens(torch.tensor([t for prompt in prompts for t in prompt]))
         place = torch.cat([torch.arange(b - a) for a, b in spans])
         x, low = self.plain.all_through(x, place, look, self.tiles[0])
-        if seen is not None: seen.update({tuple(prompt): low[a:b] for prompt, (a, b) in zip(prompts, spans)})
+        if seen is not None:
+            seen |= {"below": self.plain.first} | {tuple(prompt): low[a:b] for prompt, (a, b) in zip(prompts, spans)}
         self.hidden = self.plain.decoder.norm(x[ends - 1]).repeat_interleave(n, 0)
 
     def step(self, token, rows, step:int):
@@ -294,18 +295,19 @@ def _plain_logps(plain, prompts, answers, temperature:float, seen:dict):
     "Log-probabilities and entropies of answers, lists by group of tokens: all tokens of all groups in one matrix."
     import torch
     tokens, position, spans, low = [], [], [], []
+    if not seen or seen["below"] != plain.first: seen = {}   # as when a reference model has no LoRA
     for prompt, group in zip(prompts, answers):
         start, size = len(tokens), len(prompt)
         tokens += prompt
         position += range(size)
-        low.append((seen or {}).get(tuple(prompt)))
+        low.append(seen.get(tuple(prompt)))
         width = max(max(map(len, group)) - 1, 0)
         index = torch.zeros(len(group), width, dtype=torch.long)   # where each answer's tokens stand; 0: padding
         for row, answer in zip(index, group):
             row[:len(answer) - 1] = torch.arange(len(tokens), len(tokens) + len(answer) - 1)
             tokens += answer[:-1]
             position += range(size, size + len(answer) - 1)
-            if len(answer) > 1: low.append((seen or {}).get((*prompt, -1, *answer[:-1])))
+            if len(answer) > 1: low.append(seen.get((*prompt, -1, *answer[:-1])))
         spans.append((start, start + size, index))
     def look(_, q, k, v):
         out = []

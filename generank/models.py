@@ -428,9 +428,8 @@ def serve_command(model:dict, trl:dict)->str:   # `model` and `grpo.trl` of a pr
     port, folder = str(trl.get("vllm_server_port", 8000)), model_folder(model["name"], model["revision"])
     words = ["vllm", "serve", folder, "--host", "127.0.0.1", "--port", port, "--dtype", choose_dtype(model["dtype"]),
              "--max-model-len", str(trl.get("vllm_max_model_length") or 4096), "--enable-scale-out",
-             "--weight-transfer-config", '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs", "--max-logprobs",
-             "-1"]
-    return "VLLM_SERVER_DEV_MODE=1 " + shlex.join(words)
+             "--weight-transfer-config", '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs"]
+    return "VLLM_SERVER_DEV_MODE=1 " + shlex.join([*words, "--max-logprobs", "-1"])
 
 def check_server(model:dict, trl:dict):
     "Refuse to train against a vLLM server that is not there."

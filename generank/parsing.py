@@ -255,8 +255,8 @@ class CutOffs:
         told, self.cut = len(self.cut) >= self.wanted, self.cut + list(cut)
         if told or len(self.cut) < self.wanted or np.mean(self.cut) <= CUT_OFF: return
         log.warning("%s: the token limit cut off %d of the first %d answers. An arm with more than %d %% is no "
-                    "comparison: raise inference.max_new_tokens, or set inference.continue_cut.", self.label, sum(self.cut),
-                    len(self.cut), 100 * CUT_OFF)
+                    "comparison: raise inference.max_new_tokens, or set inference.continue_cut.",
+                    self.label, sum(self.cut), len(self.cut), 100 * CUT_OFF)
 
 # %% ../nbs/21_parsing.ipynb #b309d4c2
 RUN_COLUMNS = ("locus_id", "candidates", "causal_gene", "completion")

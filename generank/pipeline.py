@@ -178,7 +178,7 @@ def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, no
         if old.get("profile") != config["profile"]:
             raise UserError(f"{run.dir} holds a run of profile {old.get('profile')!r}, not {config['profile']!r}: "
                             "choose another --out, or add --clean instead of --resume.")
-        run.changed, run.manifest = differences(old, config), read_manifest(run.dir)
+        run.changed, run.manifest = differences({"schema_version": 1, **old}, config), read_manifest(run.dir)
         check_trainings(run)
     rewards.try_own(a["reward"] for a in config["arms"] if a["reward"] and (clean or why(run, Unit("grpo", a["name"]))))
     return run

@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from .core import UserError, check_settings, differences, merge, parse_yaml, project_root, read_yaml, source_fields
+from .core import SCHEMA, UserError, check_schema, check_settings
+from .core import differences, merge, parse_yaml, project_root, read_yaml, source_fields
 from .core import thread_settings, unknown_name, write_yaml
 
 # %% ../nbs/02_profile.ipynb #4b25f11f
@@ -224,6 +225,7 @@ class Cost(Part):
 
 class Profile(Part):
     "A whole experiment."
+    schema_version:int = option(SCHEMA, "of this layout; a later one is refused", ge=1, le=SCHEMA)
     profile:str = option("", "name of the profile; filled in by `resolve`", pattern=r"^([^./\\][^/\\]*)?$")
     description:str = option("", "one sentence: what this profile is for")
     seed:int = option(1, "seed of training, of the warm start and of the candidates' order")
@@ -274,6 +276,7 @@ def read_profile(name:str, beside:Path=None, seen:tuple=())->dict:
     if path.resolve() in seen: raise UserError(f"{path} extends itself.")
     content = read_yaml(path)
     if not isinstance(content, dict): raise UserError(f"{path} is no profile: it must be a mapping such as `seed: 1`.")
+    check_schema(content, path)
     if "probes" in content: content["perturbations"] = content.pop("probes")   # its earlier name
     base = content.pop("extends", None)
     return merge(read_profile(base, path.parent, (*seen, path.resolve())), content) if base else content

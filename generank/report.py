@@ -137,7 +137,7 @@ def slug(words:str)->str: return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip
 
 def inert(markdown:str)->str:
     "Markdown that may quote others: no HTML, formula, image or link but those within the page."
-    text = markdown.replace("<", "&lt;").replace("$", "&#36;")
+    text = markdown.replace("<", "&lt;").replace("$", "&#36;").replace("://", "&#58;//")
     entities = lambda found: "".join(f"&#{ord(c)};" for c in found[0])
     return re.sub(r"!\[|\](?=[\[:]|\((?!#[\w-]+\)))", entities, text)
 

@@ -351,13 +351,15 @@ def pooled_difference(
     draws:int, seed:int, # of the bootstrap and of each seed's own test
     flips:int,           # draws of the pooled test
     margin:float=None,   # of equivalence; None: no such test
+    signed:bool=False,   # whether a value can be below 0
 )->dict:                 # per_seed, the pooled difference with intervals and tests, spread of seeds and loci, each side
     "A paired difference for each training seed and over all of them."
     d, n = one - two, len(pd.unique(clusters))
     pooled, columns = d.mean(1), np.column_stack([d, d.mean(1), one.mean(1), two.mean(1)])
     ends = percentile_interval(bootstrap_means(columns, clusters, draws, seed), n).T
     for i, side in ((-2, one), (-1, two)):   # no draw differs where all is 0, or all is 1
-        if side.flat[0] in (0, 1) and (side == side.flat[0]).all(): ends[i] = cluster_interval(side[:, 0], clusters)
+        constant = side.flat[0] in (0, 1) and (side == side.flat[0]).all()
+        if constant and not signed: ends[i] = cluster_interval(side[:, 0], clusters)
     low, high = two_level_interval(d, clusters, draws, seed)
     seeds = [{"seed": label, "a": float(x), "b": float(y), **_entry("difference", x - y, ends[i], ""),
               "cluster_p": sign_flip_p(d[:, i], clusters, draws, seed)}

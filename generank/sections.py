@@ -23,7 +23,7 @@ from .execution import REPOSITORY
 from .genes import load_genes, table_fingerprint
 from .parsing import CUT_OFF, PROBLEMS, parse_answer
 from .prompts import PERTURBATIONS, asked_as, build_prompt, shuffle_candidates
-from .report import Block, Numbers, extent, hinted, interval, paired, shown, slug, stacked, table, verdict
+from .report import Block, Numbers, extent, hinted, interval, p_value, paired, shown, slug, stacked, table, verdict
 from .rewards import reward_parts
 from .statistics import holm
 
@@ -366,8 +366,8 @@ def _families(runs)->str:
     for profile, there in said.items():
         pairs = "; ".join(f"{a} − {b}" for a, b in there[0][1]["evaluation"].get("family", []))
         days = sorted({Numbers(f).get("manifest.updated", "?")[:10] for f, _ in there})
-        seeds = ", ".join(str(c["seed"]) for _, c in there)
-        lines.append(f"- `{profile}`, seeds {seeds}, recorded {' and '.join(days)}: {pairs}")
+        seeds = ("seeds " if len(there) > 1 else "seed ") + ", ".join(str(c["seed"]) for _, c in there)
+        lines.append(f"- `{profile}`, {seeds}, recorded {' and '.join(days)}: {pairs}")
     return "Declared families:\n\n" + "\n".join(lines)
 
 def other_traits(runs, arm:str, margin:float=0.05)->str:
@@ -379,8 +379,8 @@ def other_traits(runs, arm:str, margin:float=0.05)->str:
     p = pool_pairs(asked, [(name, arm)], metrics=["mrr_over_chance"], estimand="region_mean", margin=margin)[name, arm]
     row = p["metrics"]["mrr_over_chance"]
     same = "the same" if row["equivalent"] else "not shown to be the same"
-    return (f"Told the traits of other loci, {arm} ranks {same} within {margin:g} ({extent(row)}; equivalence p = "
-            f"{row['tost_p']:.3f}; {figures.counted(len(p['seeds']), 'seed')}).")
+    return (f"Told the traits of other loci, {arm} ranks {same} within {margin:g} ({extent(row)}; of equivalence "
+            f"{p_value(row['tost_p'])}; {figures.counted(len(p['seeds']), 'seed')}).")
 
 # %% ../nbs/62_sections.ipynb #ad5c1c0f
 def compare_runs(n:Numbers, others)->tuple:

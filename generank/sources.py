@@ -30,6 +30,7 @@ LOCUS_COLUMNS = ["locus_id", "trait", "candidates", "causal_gene", "region_id", 
                  "evidence_class", "confidence", "source", "pmid"]
 MORE_COLUMNS = ["causal_genes", "trait_family", "blood_trait", "part"]  # kept where a source has them
 
+# %% ../nbs/12_sources.ipynb #dc304377
 def read_loci(
     source="bundled",       # a name in `SOURCES`, a file, a folder or Hub id, {"loci_files", "label_files"}, or a list
     genes=None,             # gene table, or the path of one (parquet, GTF, GFF3); the bundled one by default
@@ -52,6 +53,7 @@ def read_loci(
     columns = [*LOCUS_COLUMNS, "split", "_where"]
     loci = pd.DataFrame([whole_row(row) for row in raw.to_dict("records")], columns=columns, dtype=object)
     for column in raw.columns.intersection(MORE_COLUMNS, sort=False): loci[column] = raw[column].to_numpy()
+    if "causal_genes" in loci: loci["causal_genes"] = loci.causal_genes.map(parse_list).astype(object)
     if not labelled: loci["causal_gene"] = None
     loci, lost = _lifted(loci, assembly or "GRCh38", chain)
     if window is not None and "_built" not in raw and loci.candidates.map(len).all():
@@ -245,6 +247,9 @@ def _rename(loci:pd.DataFrame, names:Names, labelled:bool)->list[dict]:
         check_row(row, row["_where"], labelled, listed=False)
         changes = rename_row(row, names, row["_where"])
         for column in ("candidates", "distances", "causal_gene") if changes else (): loci.at[i, column] = row[column]
+        if "causal_genes" in loci:   # each by the names that its locus has now
+            known = lambda gene: next((s for s in names.resolve(gene, row["chrom"])[0] if s in row["candidates"]), gene)
+            loci.at[i, "causal_genes"] = [*map(known, row["causal_genes"])]
         renamed += [dict(zip(RENAME_COLUMNS, change)) for change in changes]
     if renamed:
         _log.warning("%d gene names were renamed or dropped (the first: %s in %s became %s)",
@@ -275,7 +280,7 @@ def _finished(loci:pd.DataFrame, order:str, labelled:bool)->pd.DataFrame:
         raise UserError(f"{row['_where']}: the locus_id {row['locus_id']} stands in the file twice; make it unique.")
     if loci.region_id.isna().any(): loci["region_id"] = region_ids(loci)
     if "causal_genes" in loci:   # those that are candidates, the causal gene among them
-        listed = zip(loci.causal_gene, loci.causal_genes.map(parse_list), loci.candidates)
+        listed = zip(loci.causal_gene, loci.causal_genes, loci.candidates)
         loci["causal_genes"] = [sorted({gene, *several} & set(c)) for gene, several, c in listed]
     if "blood_trait" in loci: loci["blood_trait"] = loci.blood_trait.map(str).eq("True")   # text in a CSV
     more = loci.columns.intersection(MORE_COLUMNS, sort=False)

@@ -92,12 +92,12 @@ def test_a_hostile_run_can_not_act_on_the_page(hostile_run, listener, tmp_path):
     page = render(hostile_run, engine="nbconvert", site=tmp_path/"site")
     text, (address, asked) = page.read_text(encoding="utf-8"), listener
     assert "default-src 'none'" in text and text.count(MARK) > 3
-    for pattern in (r"<(script|iframe|object|embed|link|meta http-equiv=refresh|input|form|base)\b", r"<img[^>]*src=.?http", r"<[^>]+\son\w+\s*=", r"href=.?javascript", r"<a[^>]+127\.0\.0\.1"):
+    for pattern in (r"<(script|iframe|object|embed|link|meta[^>]*refresh|input|form|base)\b", r"<img[^>]*src=.?http", r"<[^>]+\son\w+\s*=", r"href=.?javascript", r"<a[^>]+127\.0\.0\.1"):
         assert not re.search(pattern, text, re.I), re.search(pattern, text, re.I)[0]
     if BROWSER is None: pytest.skip("no Chromium here to open the page with")
     assert MARK in opened(page, tmp_path)
     bare = tmp_path/"bare.html"   # what is left if the policy in the page's head were not there
-    bare.write_text(re.sub("<meta http-equiv=.Content-Security-Policy.[^>]*>", "", text), encoding="utf-8")
+    bare.write_text(re.sub("<meta[^>]*Content-Security-Policy[^>]*>", "", text), encoding="utf-8")
     assert MARK in opened(bare, tmp_path)
     assert asked == []
 
