@@ -15,21 +15,22 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import yaml
 from tqdm import tqdm
 
 # %% ../nbs/01_core.ipynb #2a3051b8
 _NAMED = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_ID)?$", re.I)   # environment variables
-_KNOWN = [(re.compile(r"(?<=://)[^/\s@\"'<>]+(?=@)"), "<secret>"),
-          (re.compile(r"([?&][\w-]*(?:key|token|secret|password|signature)=)[^&\s\"'<>]+", re.I), r"\1<secret>"),
+_KNOWN = [(re.compile(r"(?<=://)[^/\s@\"'<>\\]+(?=@)"), "<secret>"),
+          (re.compile(r"([?&][\w-]*(?:key|token|secret|password|signature)=)[^&\s\"'<>\\]+", re.I), r"\1<secret>"),
           (re.compile(r"\b(?:hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{16,}"), "<secret>")]
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 def redact(text:str)->str:
     "Put `<NAME>` in place of the value of each secret in the environment, and `<secret>` for others that can be told."
-    named = {v: n for n, v in os.environ.items() if _NAMED.search(n) and len(v) >= 8}
+    named = {v: n for n, value in os.environ.items() if _NAMED.search(n) and len(value) >= 8
+             for v in (value, quote(value, safe=""), json.dumps(value)[1:-1])}   # as it is, in an address, in JSON
     for value in sorted(named, key=len, reverse=True): text = text.replace(value, f"<{named[value]}>")
     for pattern, said in _KNOWN: text = pattern.sub(said, text)
     return text
