@@ -281,13 +281,12 @@ class Display:
 # %% ../nbs/60_execution.ipynb #8fb4bc63
 def pass_on(path:Path, at:int, display:Display)->int:
     "Show and log what a stage's kernel has said (`Told`) since the place `at` of its file; the new place."
-    with suppress(FileNotFoundError), open(path, "rb") as f:
-        f.seek(at)
-        for line in (line for line in f if line.endswith(b"\n")):
+    with suppress(FileNotFoundError):
+        for line in path.read_bytes()[at:].rpartition(b"\n")[0].splitlines():   # whole ones
             level, text = json.loads(line)
             log.log(level, text)
             if level >= logging.WARNING: display.console.print(f"  {text}", markup=False, soft_wrap=True)
-            at += len(line)
+            at += len(line) + 1
     return at
 
 # %% ../nbs/60_execution.ipynb #8fb4bc64
