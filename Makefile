@@ -66,8 +66,8 @@ audit-env:
 audit: audit-env  ## the locked packages against the known vulnerabilities (needs a network)
 	@$(AUDIT)/pip-audit -r requirements/cpu.txt --no-deps --disable-pip
 
-sbom: setup audit-env  ## a bill of materials of .venv/, in CycloneDX JSON: sbom.json
-	@$(AUDIT)/cyclonedx-py environment $(PY) --of JSON -o sbom.json
+sbom: audit-env  ## a bill of materials of the locks, in CycloneDX JSON: sbom.json
+	@cat requirements/cpu.txt requirements/model.txt | $(AUDIT)/cyclonedx-py requirements - --of JSON -o sbom.json
 
 house: setup  ## size of notebooks and library, and the order of imports; fails past a limit
 	@$(PY) scripts/house.py

@@ -17,7 +17,7 @@ from generank.genes import candidate_genes, load_genes, of_biotypes
 from generank.readers import near
 from generank.sources import gold_files, read_gold
 
-SECONDS, MEGABYTES = 20, 1024  # limits
+SECONDS, MEGABYTES = 30, 1024  # limits
 
 
 def held()->float:

@@ -7,7 +7,7 @@ __all__ = ['WRITERS', 'SCHEMA', 'redact', 'printable', 'for_spreadsheets', 'User
            'atomic_path', 'write_text', 'write_json', 'read_json', 'write_table', 'parse_yaml', 'write_yaml',
            'read_yaml', 'check_schema', 'check_online', 'stay_offline', 'sha256_file', 'sha256_json', 'stable_seed',
            'merge', 'flatten', 'check_settings', 'differences', 'source_fields', 'usable_cores', 'busy_cores',
-           'thread_settings', 'project_root', 'Progress', 'download']
+           'thread_settings', 'project_root', 'Progress', 'Told', 'download']
 
 # %% ../nbs/01_core.ipynb #790ca331
 import ast, hashlib, importlib.util, ipaddress, json, logging, os, re, sys, threading, time
@@ -15,21 +15,22 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import yaml
 from tqdm import tqdm
 
 # %% ../nbs/01_core.ipynb #2a3051b8
 _NAMED = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_ID)?$", re.I)   # environment variables
-_KNOWN = [(re.compile(r"(?<=://)[^/\s@\"'<>]+(?=@)"), "<secret>"),
-          (re.compile(r"([?&][\w-]*(?:key|token|secret|password|signature)=)[^&\s\"'<>]+", re.I), r"\1<secret>"),
+_KNOWN = [(re.compile(r"(?<=://)[^/\s@\"'<>\\]+(?=@)"), "<secret>"),
+          (re.compile(r"([?&][\w-]*(?:key|token|secret|password|signature)=)[^&\s\"'<>\\]+", re.I), r"\1<secret>"),
           (re.compile(r"\b(?:hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{16,}"), "<secret>")]
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 def redact(text:str)->str:
     "Put `<NAME>` in place of the value of each secret in the environment, and `<secret>` for others that can be told."
-    named = {v: n for n, v in os.environ.items() if _NAMED.search(n) and len(v) >= 8}
+    named = {v: n for n, value in os.environ.items() if _NAMED.search(n) and len(value) >= 8
+             for v in (value, quote(value, safe=""), json.dumps(value)[1:-1])}   # as it is, in an address, in JSON
     for value in sorted(named, key=len, reverse=True): text = text.replace(value, f"<{named[value]}>")
     for pattern, said in _KNOWN: text = pattern.sub(said, text)
     return text
@@ -275,6 +276,21 @@ class Progress(tqdm):
         d = self.format_dict
         state = {k: d[k] for k in ("initial", "total", "elapsed")} | {"done": d["n"], "time": time.time()}
         write_json(self._report, {"description": (self.desc or "").rstrip(": "), **state})
+
+# %% ../nbs/01_core.ipynb #362fbe38
+class Told(logging.Handler):
+    "Passes this library's messages on to a file, a JSON line each."
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def emit(self, record):
+        line = json.dumps([record.levelno, record.getMessage()])
+        with open(self.path, "a", encoding="utf-8") as f: f.write(line + "\n")
+
+if _report := os.environ.get("GENERANK_PROGRESS"):   # this process is a stage's kernel
+    logging.getLogger("generank").addHandler(Told(Path(_report).with_name(".messages")))
+    logging.getLogger("generank").addHandler(logging.StreamHandler())
 
 # %% ../nbs/01_core.ipynb #1b2271ea
 def download(

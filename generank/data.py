@@ -333,11 +333,11 @@ def order_checks(loci:pd.DataFrame, given)->list[tuple]:
     "Whether the given order of candidates, or the alphabet, points to the causal gene (beyond 3 standard errors)."
     source, alphabet = (order_bias(lists, loci.causal_gene) for lists in (given, loci.candidates.map(sorted)))
     first = lambda b: f"first in {b['first']} lists, {b['expected_first']:.1f} by chance (z {b['z_first']:+.1f})"
-    return [(check, "fault", int(found), 1, seen) for check, found, seen in [
-        ("causal gene first in the given lists too often", abs(source["z_first"]) > 3, first(source)),
-        ("causal gene always in one place of the given lists", len(loci) > 1 and source["usual_share"] > 0.9,
+    return [(check, kind, int(found), 1, seen) for check, kind, found, seen in [
+        ("causal gene first in the given lists too often", "fault", abs(source["z_first"]) > 3, first(source)),
+        ("causal gene always in one place of the given lists", "fault", len(loci) > 1 and source["usual_share"] > 0.9,
          f"place {source['usual']} in {source['usual_share']:.0%} of lists"),
-        ("causal gene alphabetically early or late", abs(alphabet["z_place"]) > 3,
+        ("causal gene alphabetically early or late", "note", abs(alphabet["z_place"]) > 3,   # of names, not of the data
          f"mean place {alphabet['place']:.3f} of 0 to 1 (z {alphabet['z_place']:+.1f}), {first(alphabet)}")]]
 
 def balance_checks(loci:pd.DataFrame)->list[tuple]:

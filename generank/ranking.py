@@ -118,7 +118,7 @@ def model_key(config:dict, adapter, samples:int=3)->str:
 
 def measured_of(key:str="none", run:Path=None)->dict|None:
     "What was measured for a model (its `model_key`; none: without a model); None where nothing was."
-    kept = [read_json(p) for p in (BUNDLED/"ranking.json", Path(run or "")/"ranking.json") if p.is_file()]
+    kept = [read_json(p) for folder in (BUNDLED, run) if folder and (p := folder/"ranking.json").is_file()]
     return next((part[key] for part in kept if key in part), None)
 def by_merit(measured:dict)->list[str]:
     "Methods, the best first: by the mean of 1/rank on validation loci, cross-fitted."
@@ -175,7 +175,8 @@ def add_answers(rows:pd.DataFrame, answers:pd.DataFrame, samples:int=3)->pd.Data
 def model_rows(rows:pd.DataFrame, config:dict, adapter, store, samples:int=3)->tuple[pd.DataFrame, dict]:
     "Rows with what a model says of them, and the bill; Ctrl-C leaves the loci that are answered (`stopped`)."
     own = {"n": 1, "temperature": 0.0, "vote": None, "batch_size": 1, "method": "sample"}
-    if config["inference"]["backend"] in ("auto", "transformers"): own |= {"method": "likelihood"}
+    here = not config["inference"]["endpoint"]["base_url"]
+    if here and config["inference"]["backend"] in ("auto", "transformers", "recorded"): own["method"] = "likelihood"
     asked = {i: {"locus_id": i, "trait": t, "candidates": of.gene.tolist()}
              for _, of in rows.groupby("locus", sort=False) for i, t in asked_of(of, samples)}
     def ask(which, **how):
@@ -403,7 +404,8 @@ def rank_loci(
     ranked = assemble(rows, measured or measured_of(), by)
     most, near = max(map(len, training.candidates)), training_near(loci, training)
     flags = [locus_flags(l, n, most, words) for l, n in zip(loci.itertuples(), near)]
-    about = described(config, adapter, model, measured or measured_of(), read, by) | {"spent": bill, "samples": samples}
+    of, used = measured or measured_of(), ranked.order_by.mode()[0]
+    about = described(config, adapter, model, of, read, used) | {"spent": bill, "samples": samples}
     said = {"This model was not measured: what it says is uncalibrated, the order is made without it.": not measured,
             f"Stopped at {rows.locus.nunique()} of {len(loci)} loci; the same command goes on.": bill.get("stopped")}
     notes = [read.understood, *read.notes, *(s for s, holds in said.items() if holds), about["rate"], STANDING]
@@ -412,9 +414,9 @@ def rank_loci(
     return Ranking(gene_table(ranked, loci), locus_table(ranked, loci, flags), read.rejected, about, notes, places)
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e74
-def described(config, adapter, model:bool, measured:dict, read:Loci, by:str=None)->dict:
+def described(config, adapter, model:bool, measured:dict, read:Loci, used:str)->dict:
     "What ranked the loci, for the manifest and for the page's foot."
-    used, table = by or by_merit(measured)[0], merit_table(measured)
+    table = merit_table(measured)
     own, name = table.set_index("method").loc[used], hub_name(config["model"]["name"]) if model else "none"
     told = {"model": f"{name}{f', adapter {Path(adapter).name}' if adapter else ''}", "order": used,
             "build": f"{read.build} ({read.build_reason})", "generank": generank.__version__}

@@ -1,12 +1,18 @@
-"""Measure the orders of `generank rank` on the bundled loci, into generank/data/ranking.json.
+"""Measure the orders of `generank rank` on loci whose causal gene is known.
 
-`python scripts/ranking.py none` does it without a model, `python scripts/ranking.py NAME [--samples 3]` for a packaged model as it is. A model's
-answers are kept in a file (--store), so that an interrupted call goes on."""
+`python scripts/ranking.py none` does it without a model, `python scripts/ranking.py NAME` for a packaged model as it is, both on the bundled loci and into
+generank/data/ranking.json. `python scripts/ranking.py runs/NAME/models/ARM` measures a run's arm on the run's own validation loci, into runs/NAME/ranking.json,
+where `generank rank --adapter runs/NAME/models/ARM` finds it. A model's answers are kept (--store), so that an interrupted call goes on."""
 import argparse
+import time
+from pathlib import Path
+
+import pandas as pd
 
 from generank.baselines import measure
 from generank.core import read_json, write_json
 from generank.genes import BUNDLED, load_genes, table_fingerprint
+from generank.models import run_of
 from generank.profile import resolve
 from generank.ranking import bundled_loci, gene_rows, merit_table, model_key, model_rows
 
@@ -18,19 +24,22 @@ def main():
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--splits", default="validation", help="splits that a model is asked about")
     parser.add_argument("--most", type=int, default=10_000, help="loci of each split at most")
-    parser.add_argument("--store", default="runs/ranking/answers.jsonl")
+    parser.add_argument("--store")
     options = parser.parse_args()
-    loci, splits = bundled_loci(), options.splits.split(",")
-    if options.model != "none": loci = loci[loci.split.isin(splits)].groupby("split").head(options.most).reset_index(drop=True)
-    config = resolve(options.profile) if options.model == "none" else resolve(options.profile, [f"model.name={options.model}"])
-    rows, spent = gene_rows(loci, embed=True), {}
-    if options.model != "none": rows, spent = model_rows(rows, config, None, options.store, options.samples)
-    provenance = {"command": f"python scripts/ranking.py {options.model}" + (f" --profile {options.profile} --samples {options.samples}" if options.model != "none" else ""),
-                  "loci": table_fingerprint(loci), "genes": table_fingerprint(load_genes()), "model": options.model, "spent": spent}
-    file = BUNDLED/"ranking.json"
+    alone, run = options.model == "none", run_of(options.model) if Path(options.model).is_dir() else None
+    known = pd.read_parquet(run/"data"/"loci.parquet") if run else bundled_loci()
+    asked = known if alone else known[known.split.isin(options.splits.split(","))].groupby("split").head(options.most).reset_index(drop=True)
+    if len(asked) < 20: raise SystemExit(f"{len(asked)} loci are too few to measure on: 20 are needed.")
+    config = resolve(str(run/"config.yaml") if run else options.profile, [] if alone or run else [f"model.name={options.model}"])
+    rows, spent, adapter, start = gene_rows(asked, known[known.split == "train"], embed=True), {}, options.model if run else None, time.monotonic()
+    file = (run or BUNDLED)/"ranking.json"
+    if not alone: rows, spent = model_rows(rows, config, adapter, options.store or Path("runs")/"ranking"/"answers.jsonl", options.samples)
+    methods = measure(rows, asked, ("validation",) if run or not alone else ("train", "validation"))
+    provenance = {"model": options.model, "samples": options.samples, "asked": options.splits, "loci": table_fingerprint(asked), "genes": table_fingerprint(load_genes()),
+                  "seconds": round(time.monotonic() - start), "spent": spent}
     kept = read_json(file) if file.is_file() else {}
-    key = "none" if options.model == "none" else model_key(config, None)
-    write_json(file, {**kept, key: {"methods": measure(rows, loci), "provenance": provenance}})
+    key = "none" if alone else model_key(config, adapter, options.samples)
+    write_json(file, {**kept, key: {"methods": methods, "provenance": {k: v for k, v in provenance.items() if not (alone and k in ("seconds", "samples", "asked"))}}})
     print(merit_table(read_json(file)[key]).to_string())
 
 
