@@ -53,6 +53,7 @@ def parse_answer(
     if mode == "lenient": return _parse_leniently(text)
     if mode != "strict": raise unknown_name("parsing mode", mode, ["strict", "lenient"])
     names = _names(tuple(candidates)) if candidates is not None else {}
+    text, thinking = _spoken(text)
     tags = list(_TAG.finditer(text))
     start, inside, after, problems = _locate(text, tags)
     reasoning, outside, closed = _reasoning(text, tags, start)
@@ -60,7 +61,7 @@ def parse_answer(
     genes = tuple(dict.fromkeys(listed))
     if not closed and "unclosed" not in problems: problems.append("unclosed")
     if "no_tag" in problems:
-        if not closed or _HALF_TAG.search(text): problems.append("truncated")
+        if not closed or thinking or _HALF_TAG.search(text): problems.append("truncated")
     else:
         if not genes: problems.append("empty")
         if (outside + after).strip(_MARKS): problems.append("extra_text")
@@ -83,6 +84,19 @@ def format_answer(
 )->str:                  # the answer as a model is asked to give it
     "Write a ranked list in the answer format."
     return (f"<reasoning> {reasoning} </reasoning>\n" if reasoning else "") + f"<genes> [{', '.join(genes)}] </genes>"
+
+_THINK = re.compile(r"<\s{0,4}(/?)\s{0,4}think(?:ing)?\s{0,4}>", re.I)
+_TURN = re.compile(r"<\|(?:im_start|im_end|eot_id|start_header_id|endoftext|end|user|assistant)\|>"
+                   r"|<(?:start|end)_of_turn>|\[INST\]|</s>")
+
+def _spoken(text:str)->tuple[str, bool]:
+    "What counts of an answer: after the last `</think>`, up to the end of its turn; and whether it is still thinking."
+    marks = list(_THINK.finditer(text))
+    thinking = bool(marks and not marks[-1][1])
+    text = text[max((m.end() for m in marks if m[1]), default=0):marks[-1].start() if thinking else len(text)]
+    turn = _TURN.search(text)
+    if turn and text[:turn.start()].strip(): text = text[:turn.start()]
+    return text, thinking
 
 def answer_texts(completions)->list[str]:
     "The text of each completion: plain, or trl's conversational form (a list of messages)."

@@ -72,7 +72,7 @@ def settings_of(run:Run, unit:Unit)->dict:
         used["grpo"] = {k: used["grpo"][k] for k in mine[arm["training"]]}
         style = arm["style"] or used["prompts"]["style"]
         if style in run.config["styles"]: used["styles"] = {style: run.config["styles"][style]}
-        used["arm"] = arm
+        used["arm"], used["reward_files"] = arm, rewards.own_sources(arm["reward"])
     if unit.stage == "inference":
         used["perturbations"] = [p for p in used["perturbations"] if p["arm"] == unit.arm]
         used |= {k: arm[k] for k in ("training", "adapter_of", "style")} | {"arm_model": arm["model"]}
@@ -166,9 +166,8 @@ def check_trainings(run:Run):
 # %% ../nbs/63_pipeline.ipynb #73d7b735
 def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, notebooks=None, reuse=None)->Run:
     "A run as asked for, checked; nothing is written yet. By default a resumed folder's own profile, else `laptop`."
-    kept = Path(out)/"config.yaml" if out else None
-    own = profile is None and resume and kept is not None and kept.exists()
-    config = resolve(str(kept) if own else profile or "laptop", overrides)
+    own = bool(profile is None and resume and out and (Path(out)/"config.yaml").exists())
+    config = resolve(f"{out}/config.yaml" if own else profile or "laptop", overrides)
     if reuse and not Path(reuse).is_dir(): raise UserError(f"{reuse} is not a folder: --reuse takes a folder of runs.")
     run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks),
               reuse=Path(reuse) if reuse else None, profile="" if own else profile or "laptop",
@@ -181,6 +180,7 @@ def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, no
                             "choose another --out, or add --clean instead of --resume.")
         run.changed, run.manifest = differences({"schema_version": 1, **old}, config), read_manifest(run.dir)
         check_trainings(run)
+    rewards.try_own(a["reward"] for a in config["arms"] if a["reward"] and (clean or why(run, Unit("grpo", a["name"]))))
     return run
 
 # %% ../nbs/63_pipeline.ipynb #ac2af7ed
