@@ -592,6 +592,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.pipeline.check_folder': ('pipeline.html#check_folder', 'generank/pipeline.py'),
                                    'generank.pipeline.check_trainings': ('pipeline.html#check_trainings', 'generank/pipeline.py'),
                                    'generank.pipeline.claimed': ('pipeline.html#claimed', 'generank/pipeline.py'),
+                                   'generank.pipeline.disk_line': ('pipeline.html#disk_line', 'generank/pipeline.py'),
                                    'generank.pipeline.do': ('pipeline.html#do', 'generank/pipeline.py'),
                                    'generank.pipeline.empty': ('pipeline.html#empty', 'generank/pipeline.py'),
                                    'generank.pipeline.end': ('pipeline.html#end', 'generank/pipeline.py'),

@@ -90,10 +90,10 @@ def run(
         return _sweep(profile or "laptop", sweep, out, param, dry_run, as_json, **how)
     if (jobs or 1) > 1 or executor != "processes" or slurm:
         raise UserError("--jobs, --executor and --slurm are for the runs of a sweep: add --sweep, or leave them out.")
-    from generank.pipeline import execute_run, forecast, forecast_lines, open_run, summary
+    from generank.pipeline import disk_line, execute_run, forecast, forecast_lines, open_run, summary
     opened = open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean, as_json)
-    for line in forecast_lines(forecast(opened)): typer.echo(line, err=True)
+    for line in [*forecast_lines(forecast(opened)), disk_line(opened)]: typer.echo(line, err=True)
     done = execute_run(opened, clean=clean, cell_timeout=cell_timeout)
     page = done/"site"/"index.html"
     show_json({**summary(done), "report": page}) if as_json else typer.echo(page)
@@ -114,7 +114,7 @@ def _sweep(profile, sweeps, out, param, dry_run, as_json, **how):
 def _show_plan(run, clean:bool, as_json:bool):
     "Print what a run would do."
     from generank.machines import machine, needs, needs_lines, obstacles
-    from generank.pipeline import forecast, forecast_lines, plan
+    from generank.pipeline import disk_line, forecast, forecast_lines, plan
     if clean: run.manifest = {"stages": {}}
     config, steps = run.config, plan(run)
     if as_json:
@@ -126,7 +126,7 @@ def _show_plan(run, clean:bool, as_json:bool):
     typer.echo(f"{run.dir}: profile {config['profile']}, seed {config['seed']}, model {config['model']['name']}")
     for change in run.changed: typer.echo(printable(f"changed since the last run: {change}"))
     for unit, todo in steps: typer.echo(f"{str(unit):28} {todo}")
-    for line in [*forecast_lines(forecast(run)), *needs_lines(config)]: typer.echo(line)
+    for line in [*forecast_lines(forecast(run)), disk_line(run), *needs_lines(config)]: typer.echo(line)
 
 # %% ../nbs/66_cli.ipynb #229fd069
 @app.command(epilog="Example: generank runs; generank runs runs/laptop runs/seed-2")

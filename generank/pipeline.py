@@ -6,7 +6,7 @@
 __all__ = ['IDLE', 'Unit', 'units', 'Run', 'patterns', 'settings_of', 'parts_of', 'changed_parts', 'why', 'plan', 'check_folder',
            'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'begin', 'notebook_name', 'end', 'do', 'claimed',
            'adopt', 'execute_run', 'find_runs', 'settings_differ', 'state', 'headline', 'headline_text', 'summary',
-           'runs_table', 'forecast', 'forecast_lines']
+           'runs_table', 'forecast', 'forecast_lines', 'disk_line']
 
 # %% ../nbs/63_pipeline.ipynb #018aeaf3
 import logging, os, shutil, statistics, time
@@ -465,3 +465,17 @@ def forecast_lines(found:dict)->list[str]:
     time = f"unknown, {unknown} of {found['pending']} steps have not run {this}"
     other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items()]
     return [f"expected: {time} ({found['hardware']})", *other, f"cost: {cost}"]
+
+# %% ../nbs/63_pipeline.ipynb #4fac67f8
+def disk_line(run:Run)->str:
+    "Free room where a run will lie, and what runs of its profile beside it take, as a line of the plan."
+    here = run.dir.resolve()
+    free = shutil.disk_usage(next(p for p in (here, *here.parents) if p.exists())).free / 2**30
+    taken = []
+    for folder in (m.parent for m in here.parent.glob("*/manifest.json")):
+        with suppress(UserError, OSError):
+            if read_manifest(folder).get("profile") != run.config["profile"]: continue
+            taken.append(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**30)
+    known = f"runs of this profile take {max(taken):.2f} GiB" if taken else "what this profile takes is not known"
+    short = " This is too little." if taken and max(taken) > free else ""
+    return f"disk: {free:.1f} GiB free; {known}.{short}"
