@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop report test quick faults fuzz audit audit-env sbom check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test
+.PHONY: help setup desktop report test quick faults fuzz audit audit-env sbom check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test environment-env environment-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -117,6 +117,14 @@ gguf-env: setup  ## optional: make .venv-gguf/ with llama.cpp's converter, for g
 
 gguf-test: gguf-env  ## optional: an adapter merged and written as GGUF must hold the merged weights
 	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q tests/gguf_export.py
+
+environment-env: setup  ## optional: make .venv-verifiers/ with verifiers, for environment-test
+	@test -x .venv-verifiers/bin/python || $(PY) -m venv .venv-verifiers
+	@.venv-verifiers/bin/python -m pip --disable-pip-version-check --quiet install verifiers==0.4.0
+	@$(PY) -c 'import os, sysconfig; print(os.getcwd(), os.getcwd() + "/environments/gwas-causal-gene", sysconfig.get_path("purelib"), sep="\n")' > "$$(.venv-verifiers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_main.pth"
+
+environment-test: environment-env  ## optional: vf-eval runs environments/gwas-causal-gene against a server on the loopback interface
+	@HF_HUB_OFFLINE=1 .venv-verifiers/bin/python -m pytest -q -p no:cacheprovider environments/gwas-causal-gene/tests
 
 clean:  ## remove caches and built pages; environments and runs/ stay
 	rm -rf _proc _docs build dist .pytest_cache .hypothesis

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['log', 'prompt_tokens', 'end_tokens', 'made_by', 'check_room', 'answer_batch', 'ready', 'local_answers',
            'continuous_batch', 'continuous_answers', 'as_server', 'served_name', 'Failed', 'Again', 'ask',
-           'endpoint_answers', 'model_source', 'lora_rank', 'engine_arguments', 'stop_engine', 'running_engine',
-           'engine_answers', 'vllm_answers', 'server_command', 'serving']
+           'endpoint_answers', 'model_source', 'engine_arguments', 'stop_engine', 'running_engine', 'engine_answers',
+           'vllm_answers', 'server_command', 'serving']
 
 # %% ../nbs/41_backends.ipynb #e040e54b
 import asyncio, itertools, json, logging, os, queue, random, re, socket, subprocess, sys, tempfile, time
@@ -20,9 +20,10 @@ import numpy as np
 
 from .core import UserError, check_online, read_json, sha256_json, stable_seed, unknown_name
 from .groups import sample_groups
-from .models import PACKAGED, choose_dtype, load_model, packaged_folder
+from .models import (PACKAGED, choose_dtype, load_model, model_folder, packaged_folder, settle_tokenizer,
+                             turn_end)
 from .profile import Server, Vllm, checked
-from .store import adapter_hash
+from .store import adapter_hash, lora_rank
 
 log = logging.getLogger(__name__)
 
@@ -314,6 +315,7 @@ def endpoint_answers(questions, model:dict, adapter=None, temperature:float=0.0,
     def request(q, s):
         body = {"temperature": temperature, "top_p": 1, "max_tokens": max_new_tokens, "seed": q["seeds"][s] % 2**31}
         if server.stream: body["stream_options"] = {"include_usage": True}
+        if model.get("thinking") is not None: body["chat_template_kwargs"] = {"enable_thinking": model["thinking"]}
         body = {k: v for k, v in {**body, "n": 1, **server.extra}.items() if v is not None}
         return {"model": name, "messages": q["prompt"], "stream": server.stream, "extra_body": body}
     asked = [(q, s, request(q, s)) for q in questions for s in q["missing"]]
@@ -332,14 +334,6 @@ def model_source(model:dict, adapter=None):
             yield made, adapter
         else: yield model["name"], adapter
 
-def lora_rank(adapter)->int:
-    "The least rank that vLLM offers and that holds the adapter's."
-    rank = read_json(Path(adapter)/"adapter_config.json")["r"]
-    for offered in (1, 8, 16, 32, 64, 128, 256, 320, 512):
-        if offered >= rank: return offered
-    raise UserError(f"The adapter {adapter} has rank {rank}, and vLLM takes {offered} at most: merge it (generank "
-                    "export --to merged) and give the merged folder as model.name.")
-
 def engine_arguments(model:dict, source:str, adapter, engine:Vllm)->dict:
     "The arguments of `vllm.LLM`, which are also those of its server; `source` is from `model_source`."
     import torch
@@ -348,6 +342,8 @@ def engine_arguments(model:dict, source:str, adapter, engine:Vllm)->dict:
              **engine.model_dump(exclude=ours), "enable_prefix_caching": True, "generation_config": "vllm"}
     if not torch.cuda.is_available(): given["enable_chunked_prefill"] = False
     if model.get("quantization"): given["quantization"] = "bitsandbytes"
+    if Path(source).is_dir() and not (Path(source)/"tokenizer_config.json").exists():   # a fully trained model's
+        given["tokenizer"] = model_folder(model["name"], model.get("revision"))
     if adapter: given |= {"enable_lora": True, "max_lora_rank": lora_rank(adapter)}
     return {k: v for k, v in {**given, **engine.extra}.items() if v is not None}
 
@@ -371,6 +367,7 @@ def running_engine(model:dict, adapter, engine:Vllm):
         if key not in _RUNNING:
             stop_engine()
             _RUNNING[key] = LLM(**arguments)
+            settle_tokenizer(_RUNNING[key].get_tokenizer(), model["name"], model.get("thinking"))
     return _RUNNING[key], lora
 
 @cache
@@ -384,12 +381,13 @@ def engine_answers(llm, questions, adapter, temperature:float, max_new_tokens:in
     "Hand all requests to vLLM's engine, and yield what ends at each step; unfinished ones are taken back."
     from vllm import SamplingParams
     lora = _lora_request(Path(adapter).name, adapter_hash(adapter), str(Path(adapter).resolve())) if adapter else None
-    requests = {}
+    requests, end = {}, turn_end(llm.get_tokenizer())
     for q in questions:
         ids = prompt_tokens(llm.get_tokenizer(), q["prompt"])
         for s in q["missing"]:
             seed = q["seeds"][s] if temperature else None
-            settings = SamplingParams(temperature=temperature, top_p=1.0, max_tokens=max_new_tokens, seed=seed)
+            settings = SamplingParams(temperature=temperature, top_p=1.0, max_tokens=max_new_tokens, seed=seed,
+                                      stop_token_ids=None if end is None else [end])
             requests[f"{q['locus_id']}/{s}"] = (q, s)
             llm.llm_engine.add_request(f"{q['locus_id']}/{s}", {"prompt_token_ids": ids}, settings, lora_request=lora)
     def answer(output):

@@ -7,7 +7,7 @@ __all__ = ['WRITERS', 'SCHEMA', 'redact', 'printable', 'for_spreadsheets', 'User
            'atomic_path', 'write_text', 'write_json', 'read_json', 'write_table', 'parse_yaml', 'write_yaml',
            'read_yaml', 'check_schema', 'check_online', 'stay_offline', 'sha256_file', 'sha256_json', 'stable_seed',
            'merge', 'flatten', 'check_settings', 'differences', 'source_fields', 'usable_cores', 'busy_cores',
-           'thread_settings', 'project_root', 'Progress', 'download']
+           'thread_settings', 'project_root', 'Progress', 'Told', 'download']
 
 # %% ../nbs/01_core.ipynb #790ca331
 import ast, hashlib, importlib.util, ipaddress, json, logging, os, re, sys, threading, time
@@ -276,6 +276,21 @@ class Progress(tqdm):
         d = self.format_dict
         state = {k: d[k] for k in ("initial", "total", "elapsed")} | {"done": d["n"], "time": time.time()}
         write_json(self._report, {"description": (self.desc or "").rstrip(": "), **state})
+
+# %% ../nbs/01_core.ipynb #362fbe38
+class Told(logging.Handler):
+    "Passes this library's messages on to a file, a JSON line each."
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def emit(self, record):
+        line = json.dumps([record.levelno, record.getMessage()])
+        with open(self.path, "a", encoding="utf-8") as f: f.write(line + "\n")
+
+if _report := os.environ.get("GENERANK_PROGRESS"):   # this process is a stage's kernel
+    logging.getLogger("generank").addHandler(Told(Path(_report).with_name(".messages")))
+    logging.getLogger("generank").addHandler(logging.StreamHandler())
 
 # %% ../nbs/01_core.ipynb #1b2271ea
 def download(

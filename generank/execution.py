@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PACKAGE', 'REPOSITORY', 'log', 'STAGES', 'STOPPED', 'FULL', 'NOTES', 'Stage', 'find_notebooks', 'RunFailed',
            'Interrupted', 'file_problem', 'Stop', 'run_cells', 'prepare', 'kernel_manager', 'failure', 'tidy',
-           'execute', 'scrub', 'duration', 'describe', 'Display', 'watching', 'code_hash', 'imported_modules',
-           'all_modules', 'code_parts', 'find_files', 'file_hashes', 'git_state', 'packages', 'hardware', 'gpu_joules',
-           'Meter', 'read_manifest', 'now', 'dataset_identity', 'bill', 'write_manifest']
+           'execute', 'scrub', 'duration', 'describe', 'Display', 'pass_on', 'watching', 'code_hash',
+           'imported_modules', 'all_modules', 'code_parts', 'find_files', 'file_hashes', 'git_state', 'packages',
+           'hardware', 'gpu_joules', 'Meter', 'read_manifest', 'now', 'dataset_identity', 'bill', 'write_manifest']
 
 # %% ../nbs/60_execution.ipynb #02ffe7a2
 import ast, errno, json, logging, os, platform, re, signal, subprocess, sys, tempfile, threading, time
@@ -278,15 +278,29 @@ class Display:
             self.told = time.monotonic()
             self.say(f"  {self.label}: {text}")
 
+# %% ../nbs/60_execution.ipynb #8fb4bc63
+def pass_on(path:Path, at:int, display:Display)->int:
+    "Show and log what a stage's kernel has said (`Told`) since the place `at` of its file; the new place."
+    with suppress(FileNotFoundError):
+        for line in path.read_bytes()[at:].rpartition(b"\n")[0].splitlines():   # whole ones
+            level, text = json.loads(line)
+            log.log(level, text)
+            if level >= logging.WARNING: display.console.print(f"  {text}", markup=False, soft_wrap=True)
+            at += len(line) + 1
+    return at
+
 # %% ../nbs/60_execution.ipynb #8fb4bc64
 @contextmanager
 def watching(run_dir:Path, display:Display, stop:Stop):
-    "Show what the stage reports, and enforce a stop, while the block runs."
-    path, over = run_dir.resolve()/".progress.json", threading.Event()
-    path.unlink(missing_ok=True)
+    "Show what the stage reports and says, and enforce a stop, while the block runs."
+    path, over, at = run_dir.resolve()/".progress.json", threading.Event(), 0
+    said = path.with_name(".messages")
+    for file in (path, said): file.unlink(missing_ok=True)
     def watch():
+        nonlocal at
         while not over.wait(0.4):
             stop.enforce()
+            at = pass_on(said, at, display)
             with suppress(OSError, ValueError): display.update(json.loads(path.read_text()))
     os.environ["GENERANK_PROGRESS"] = str(path)
     thread = threading.Thread(target=watch, daemon=True)
@@ -296,7 +310,8 @@ def watching(run_dir:Path, display:Display, stop:Stop):
         over.set()
         thread.join()
         os.environ.pop("GENERANK_PROGRESS", None)
-        path.unlink(missing_ok=True)
+        pass_on(said, at, display)
+        for file in (path, said): file.unlink(missing_ok=True)
 
 # %% ../nbs/60_execution.ipynb #1e72c170
 @lru_cache(maxsize=None)

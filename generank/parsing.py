@@ -53,6 +53,7 @@ def parse_answer(
     if mode == "lenient": return _parse_leniently(text)
     if mode != "strict": raise unknown_name("parsing mode", mode, ["strict", "lenient"])
     names = _names(tuple(candidates)) if candidates is not None else {}
+    text, thinking = _spoken(text)
     tags = list(_TAG.finditer(text))
     start, inside, after, problems = _locate(text, tags)
     reasoning, outside, closed = _reasoning(text, tags, start)
@@ -60,7 +61,7 @@ def parse_answer(
     genes = tuple(dict.fromkeys(listed))
     if not closed and "unclosed" not in problems: problems.append("unclosed")
     if "no_tag" in problems:
-        if not closed or _HALF_TAG.search(text): problems.append("truncated")
+        if not closed or thinking or _HALF_TAG.search(text): problems.append("truncated")
     else:
         if not genes: problems.append("empty")
         if (outside + after).strip(_MARKS): problems.append("extra_text")
@@ -77,6 +78,19 @@ def _parse_leniently(text:str)->Answer:
     return Answer(genes, before.strip(), () if tag and genes else ("empty",) if tag else ("no_tag",))
 
 # %% ../nbs/21_parsing.ipynb #0109b0fe
+_THINK = re.compile(r"<\s{0,4}(/?)\s{0,4}think(?:ing)?\s{0,4}>", re.I)
+_TURN = re.compile(r"<\|(?:im_start|im_end|eot_id|start_header_id|endoftext|end|user|assistant)\|>"
+                   r"|<(?:start|end)_of_turn>|\[INST\]|</s>")
+
+def _spoken(text:str)->tuple[str, bool]:
+    "What counts of an answer: after the last `</think>`, up to the end of its turn; and whether it is still thinking."
+    marks = list(_THINK.finditer(text))
+    thinking = bool(marks and not marks[-1][1])
+    text = text[max((m.end() for m in marks if m[1]), default=0):marks[-1].start() if thinking else len(text)]
+    turn = _TURN.search(text)
+    if turn and text[:turn.start()].strip(): text = text[:turn.start()]
+    return text, thinking
+
 def answer_texts(completions)->list[str]:
     "The text of each completion: plain, or trl's conversational form (a list of messages)."
     return [c if isinstance(c, str) else c[-1]["content"] for c in completions]
@@ -324,8 +338,8 @@ def _faults(frame, first_run):
     "What a row can have wrong, one fault after another: (which rows have it, what to say)."
     if not first_run: yield _blank(frame.locus_id), "it has no locus_id."
     yield _blank(frame.causal_gene), "it has no causal gene."
-    no_answer = _blank(frame.text) if first_run else _blank(frame.text) & (frame.text != "")
-    yield no_answer, "it has no answer (NaN); drop the row from every file, or generate it again."
+    yield (_blank(frame.text) if first_run else _blank(frame.text, empty=False),   # a model may answer with blanks
+           "it has no answer (NaN); drop the row from every file, or generate it again.")
     content = [c for c in frame if c not in ("locus", "sample") and not str(c).startswith("Unnamed")]
     tell_apart = ", or add a column that tells them apart." if first_run else "."
     yield (frame.duplicated(content if first_run else ["locus", "sample"]),
@@ -344,9 +358,10 @@ def _faults(frame, first_run):
     yield frame.causal_gene != first, "another answer to this locus has another causal gene."
     yield _other_candidates(frame, frame), "another answer to this locus has other candidates."
 
-def _blank(column)->np.ndarray:
-    "Whether values are missing: no text, no letter, or the text `NaN`."
-    return np.array([not isinstance(x, str) or x.strip().lower() in ("", "nan") for x in column.tolist()])
+def _blank(column, empty:bool=True)->np.ndarray:
+    "Whether values are missing: no text, the text `NaN`, or (`empty`) nothing but blanks."
+    missing = ("", "nan") if empty else ("nan",)
+    return np.array([not isinstance(x, str) or x.strip().lower() in missing for x in column.tolist()])
 
 def _other_candidates(frame, first)->np.ndarray:
     "Rows whose candidates, in any order, are not those of the first answer to the locus in another (or the same) file."

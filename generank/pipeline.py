@@ -6,7 +6,7 @@
 __all__ = ['IDLE', 'Unit', 'units', 'Run', 'patterns', 'settings_of', 'parts_of', 'changed_parts', 'why', 'plan', 'check_folder',
            'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'begin', 'notebook_name', 'end', 'do', 'claimed',
            'adopt', 'execute_run', 'find_runs', 'settings_differ', 'state', 'headline', 'headline_text', 'summary',
-           'runs_table', 'forecast', 'forecast_lines']
+           'runs_table', 'forecast', 'forecast_lines', 'disk_line']
 
 # %% ../nbs/63_pipeline.ipynb #018aeaf3
 import logging, os, shutil, statistics, time
@@ -72,7 +72,7 @@ def settings_of(run:Run, unit:Unit)->dict:
         used["grpo"] = {k: used["grpo"][k] for k in mine[arm["training"]]}
         style = arm["style"] or used["prompts"]["style"]
         if style in run.config["styles"]: used["styles"] = {style: run.config["styles"][style]}
-        used["arm"] = arm
+        used["arm"], used["reward_files"] = arm, rewards.own_sources(arm["reward"])
     if unit.stage == "inference":
         used["perturbations"] = [p for p in used["perturbations"] if p["arm"] == unit.arm]
         used |= {k: arm[k] for k in ("training", "adapter_of", "style")} | {"arm_model": arm["model"]}
@@ -166,9 +166,8 @@ def check_trainings(run:Run):
 # %% ../nbs/63_pipeline.ipynb #73d7b735
 def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, notebooks=None, reuse=None)->Run:
     "A run as asked for, checked; nothing is written yet. By default a resumed folder's own profile, else `laptop`."
-    kept = Path(out)/"config.yaml" if out else None
-    own = profile is None and resume and kept is not None and kept.exists()
-    config = resolve(str(kept) if own else profile or "laptop", overrides)
+    own = bool(profile is None and resume and out and (Path(out)/"config.yaml").exists())
+    config = resolve(f"{out}/config.yaml" if own else profile or "laptop", overrides)
     if reuse and not Path(reuse).is_dir(): raise UserError(f"{reuse} is not a folder: --reuse takes a folder of runs.")
     run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks),
               reuse=Path(reuse) if reuse else None, profile="" if own else profile or "laptop",
@@ -181,6 +180,7 @@ def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, no
                             "choose another --out, or add --clean instead of --resume.")
         run.changed, run.manifest = differences({"schema_version": 1, **old}, config), read_manifest(run.dir)
         check_trainings(run)
+    rewards.try_own(a["reward"] for a in config["arms"] if a["reward"] and (clean or why(run, Unit("grpo", a["name"]))))
     return run
 
 # %% ../nbs/63_pipeline.ipynb #ac2af7ed
@@ -465,3 +465,17 @@ def forecast_lines(found:dict)->list[str]:
     time = f"unknown, {unknown} of {found['pending']} steps have not run {this}"
     other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items()]
     return [f"expected: {time} ({found['hardware']})", *other, f"cost: {cost}"]
+
+# %% ../nbs/63_pipeline.ipynb #4fac67f8
+def disk_line(run:Run)->str:
+    "Free room where a run will lie, and what runs of its profile beside it take, as a line of the plan."
+    here = run.dir.resolve()
+    free = shutil.disk_usage(next(p for p in (here, *here.parents) if p.exists())).free / 2**30
+    taken = []
+    for folder in (m.parent for m in here.parent.glob("*/manifest.json")):
+        with suppress(UserError, OSError):
+            if read_manifest(folder).get("profile") != run.config["profile"]: continue
+            taken.append(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**30)
+    known = f"runs of this profile take {max(taken):.2f} GiB" if taken else "what this profile takes is not known"
+    short = " This is too little." if taken and max(taken) > free else ""
+    return f"disk: {free:.1f} GiB free; {known}.{short}"

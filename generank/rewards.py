@@ -6,18 +6,21 @@
 __all__ = ['log', 'REWARDS', 'WINDOW', 'THRESHOLDS', 'rank_reward', 'binary_reward', 'ndcg_reward', 'top_k_reward',
            'format_reward', 'no_extra_text_reward', 'only_candidates_reward', 'complete_list_reward', 'length_reward',
            'random_reward', 'format_only_reward', 'shuffled_label', 'shuffled_labels_reward', 'get_reward',
-           'Configured', 'reward_parts', 'check_rewards', 'reward_functions', 'check_gold', 'answer_signs',
-           'monitor_reward', 'crossed', 'window_of', 'Watch', 'watched', 'monitor_callback']
+           'own_sources', 'Configured', 'checked_scores', 'Own', 'reward_parts', 'check_rewards', 'reward_functions',
+           'check_batches', 'check_gold', 'known_answers', 'try_rewards', 'try_own', 'answer_signs', 'monitor_reward',
+           'crossed', 'window_of', 'Watch', 'watched', 'monitor_callback']
 
 # %% ../nbs/22_rewards.ipynb #13f7662e
-import importlib, inspect, logging, math, random
+import importlib, inspect, logging, math, os, random, sys
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from statistics import fmean
 
-from .core import UserError, stable_seed, unknown_name
-from .profile import checks_profile
+from .core import UserError, sha256_file, stable_seed, unknown_name
+from .profile import checks_profile, project_root
 from .parsing import PROBLEMS, Answer, answer_texts, parse_answer
 from .prompts import format_answer
 
@@ -123,18 +126,32 @@ REWARDS = {
     "random": random_reward, "format_only": format_only_reward, "shuffled_labels": shuffled_labels_reward,
 }
 
+def _own(name:str)->tuple[str, str]:
+    "Module and function of a reward of the user's own, the project's root importable as under `generank run`."
+    here = str(project_root().resolve())
+    if here not in sys.path: sys.path.append(here)
+    return tuple(name.split(":", 1))
+
 def get_reward(
     name:str,    # a key of `REWARDS`, or "module:function"
 ):               # the reward function
     "The reward function of that name; one that can't be found is a `UserError`."
     if name in REWARDS: return REWARDS[name]
     if not isinstance(name, str) or ":" not in name: raise unknown_name("reward", name, REWARDS)
-    module, function = name.split(":", 1)
+    module, function = _own(name)
     try: found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as e:
+    except Exception as e:   # whatever the user's module does when it is imported
         raise UserError(f"Reward {name!r} can't be imported: {e}.") from None
     if not callable(found): raise UserError(f"Reward {name!r} is not a function.")
     return found
+
+def own_sources(spec)->dict[str, str]:   # what a profile's arm has under `reward`
+    "sha256 of the file of each reward of the user's own, by its name: an edited file is another training."
+    names = [n for n in ([spec] if isinstance(spec, str) else spec or ()) if ":" in n and n not in REWARDS]
+    def origin(name):
+        try: return find_spec(_own(name)[0]).origin
+        except (ImportError, AttributeError, ValueError): return None   # made in this process
+    return {n: sha256_file(file) for n in names if (file := origin(n)) and Path(file).is_file()}
 
 # %% ../nbs/22_rewards.ipynb #0d535e51
 @dataclass(frozen=True)
@@ -147,9 +164,52 @@ class Configured:
     def __call__(self, completions, **columns)->list[float]:
         return self.function(completions, **{**columns, **self.settings})
 
+# %% ../nbs/22_rewards.ipynb #0d535e5a
+def checked_scores(
+    name:str,          # of the reward, for the message
+    found,             # what it returned
+    texts:list[str],   # the answers that it was asked about
+)->list[float]:        # one finite number per answer
+    "A reward's result as trl needs it; anything else is a `UserError` that says what to return."
+    found, n = found.tolist() if hasattr(found, "tolist") else found, len(texts)
+    what = f"a list of {n} finite numbers, one per answer, 0 where an answer can't be scored"
+    if not isinstance(found, (list, tuple)):
+        raise UserError(f"Reward {name!r} returned {str(found)[:80]!r} for {n} answers: return {what}.")
+    if len(found) != n:
+        raise UserError(f"Reward {name!r} returned {len(found)} numbers for {n} answers: return {what}.")
+    scores = [x.item() if hasattr(x, "item") else x for x in found]
+    for score, text in zip(scores, texts):
+        if not isinstance(score, (int, float)) or not math.isfinite(score):
+            raise UserError(f"Reward {name!r} returned {score!r} for the answer {text[:120]!r}: return {what}.")
+    return [float(x) for x in scores]
+
+@dataclass(frozen=True)
+class Own:
+    "A reward of the user's own, called with what it asks for, its result checked."
+    name:str
+    function:object
+    settings:dict = field(default_factory=dict, hash=False)
+
+    def __post_init__(self): object.__setattr__(self, "__name__", self.name.split(":")[1])
+    def __call__(self, completions, **columns)->list[float]:
+        texts, known = answer_texts(completions), inspect.signature(self.function).parameters
+        given = {**columns, "completions": texts, "causal_gene": columns.get("answer"), **self.settings}
+        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            given = {k: v for k, v in given.items() if k in known}
+        each = [k for k in given if k in known and k in ("candidates", "causal_gene", "answer", "locus_id")]
+        try:
+            if "text" not in known: found = self.function(**given)
+            else:
+                one = lambda i: {k: given[k][i] for k in each if given[k] is not None}
+                found = [self.function(**{**given, "text": t, **one(i)}) for i, t in enumerate(texts)]
+        except Exception as e:   # whatever the user's code raises
+            raise UserError(f"Reward {self.name!r} failed: {type(e).__name__}: {e}.") from e
+        return checked_scores(self.name, found, texts)
+
 # %% ../nbs/22_rewards.ipynb #f41ca71f
 # what trl and the dataset give to a reward
-_GIVEN = {"prompts", "completions", "completion_ids", "answer", "candidates", "locus_id", "trainer_state", "kwargs"}
+_GIVEN = {"prompts", "completions", "completion_ids", "answer", "candidates", "locus_id", "trainer_state", "kwargs",
+          "text", "causal_gene", "log_metric", "log_extra"}
 
 def _check_settings(name:str, function, settings:dict):
     "Raise a `UserError` for a setting that the reward has no parameter for."
@@ -196,9 +256,33 @@ def reward_functions(
         function = get_reward(name)
         _check_settings(name, function, settings)
         if "seed" in inspect.signature(function).parameters: settings.setdefault("seed", seed)
-        functions.append(Configured(function, settings) if settings else function)
+        if name not in REWARDS: functions.append(Own(name, function, settings))
+        else: functions.append(Configured(function, settings) if settings else function)
         weights.append(weight)
     return functions, weights
+
+# %% ../nbs/22_rewards.ipynb #367fc68b
+@checks_profile
+def check_batches(profile):
+    "Raise a `UserError` for batch and group sizes that do not fit, with sizes that do."
+    trl, backend = profile.grpo.trl, profile.grpo.backend
+    if not any(arm.training in ("grpo", "sft") for arm in profile.arms): return
+    sizes = {k: trl.get(k) or d for k, d in (("num_generations", 8), ("per_device_train_batch_size", 8),
+                                             ("gradient_accumulation_steps", 1))}
+    for name, size in sizes.items():
+        if type(size) is not int or size < (least := 1 + (name == "num_generations")):
+            raise UserError(f"`grpo.trl.{name}` must be a whole number of at least {least}, not {size!r}.")
+    n, batch, steps = sizes.values()
+    whole = backend == "shared" or profile.grpo.dynamic_sampling or backend == "auto" and not any(
+        map(find_spec, ("unsloth", "vllm")))   # the backend shared, where there is no other
+    steps = int(os.environ.get("WORLD_SIZE", 1)) * (1 if whole else trl.get("steps_per_generation") or steps)
+    if batch * (1 if whole else steps) % n:
+        unit = n if whole else n // math.gcd(n, steps)
+        fit = sorted({max(unit, batch // unit * unit), (batch // unit + 1) * unit})
+        groups = [k for k in range(2, batch + 1) if batch % k == 0]
+        raise UserError(f"`grpo.trl.per_device_train_batch_size` is {batch} and `grpo.trl.num_generations` {n}: a "
+                        f"batch must hold whole groups, so set the first to {' or '.join(map(str, fit))}, or the "
+                        f"second to {' or '.join(map(str, groups)) or 2}.")
 
 # %% ../nbs/22_rewards.ipynb #b90860b2
 def check_gold(
@@ -217,6 +301,35 @@ def check_gold(
                     f"Locus {row['locus_id']} is not scorable under the {name!r} reward: causal gene {gene} first "
                     f"earns {first}, second {second}, absent {absent}; check its symbols for spaces or commas.")
     return count
+
+# %% ../nbs/22_rewards.ipynb #c2d3149a
+def known_answers(gene:str, others:list[str])->list[str]:
+    "Answers whose worth is known: the causal gene first, second, absent; no list; a list that breaks off; nothing."
+    listed = [gene, *others], [*others[:1], gene, *others[1:]], others
+    return [*map(format_answer, listed), f"I think of {gene}.", f"<genes> [{gene}, ", ""]
+
+def try_rewards(
+    spec,                                                      # what a profile's arm has under `reward`
+    gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"),   # a locus
+)->dict[str, list[float]]:                                     # reward -> its scores of `known_answers`
+    "Call an arm's rewards as trl does, on known answers; what is wrong with one is a `UserError`."
+    said, tried = known_answers(gene, list(others)), {}
+    n = len(said)
+    columns = dict(prompts=[[{"role": "user", "content": "Rank."}]] * n, completion_ids=[[1, 2]] * n, answer=[gene] * n,
+                   candidates=[[*others, gene]] * n, locus_id=["known"] * n, trainer_state=None,
+                   log_metric=lambda *_: None, log_extra=lambda *_: None)
+    for function in reward_functions(spec)[0]:
+        scores = function(completions=[[{"role": "assistant", "content": t}] for t in said], **columns)
+        tried[getattr(function, "name", function.__name__)] = scores
+        if isinstance(function, Own) and len(set(scores)) == 1:
+            log.warning("Reward %r gives all known answers %g, right and wrong ones: nothing can be learned from it.",
+                        function.name, scores[0])
+    return tried
+
+def try_own(specs):   # what arms have under `reward`
+    "Try the rewards that hold a function of the user's own."
+    for spec in specs:
+        if ":" in str(spec): try_rewards(spec)
 
 # %% ../nbs/22_rewards.ipynb #c2d31494
 def _in_order(genes, order)->bool:
@@ -270,6 +383,9 @@ THRESHOLDS = {  # column -> (the side that is bad, threshold, what it means)
     "monitor/empty_reasoning":   (">", 0.5,  "of the answers give no reasoning where reasoning was asked for"),
     "completions/clipped_ratio": (">", 0.25, "of the answers reach the longest allowed length"),
     "groups/without_variance":   (">", 0.8,  "of the groups earn the same with all their answers, and teach nothing"),
+    "sampling/importance_sampling_ratio/mean": ("<", 0.9, "is the sampler's weight in the loss: its "
+                                                          "distribution is not the trainer's"),
+    "sampling/masked":           (">", 0.05, "of the answers, or of their tokens, are left out by importance sampling"),
     "entropy":                   ("<", 0.02, "nats of entropy are left: the policy has all but stopped exploring"),
     "monitor/validation_gap":    (">", 0.2,  "is by how much the training reward exceeds that on validation loci"),
 }

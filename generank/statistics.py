@@ -19,7 +19,6 @@ from scipy.optimize import brentq
 from statsmodels.api import OLS, add_constant
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from .core import UserError, stable_seed
@@ -183,7 +182,8 @@ def two_level_interval(values, clusters, draws:int=10_000, seed:int=1)->tuple[fl
 # %% ../nbs/50_statistics.ipynb #784ecc47
 def two_way_interval(values, one, two, draws:int=10_000, seed:int=1)->tuple[float, float]:
     "95 % interval of a mean, the clusters `one` and the clusters `two` of the loci both drawn with replacement."
-    (of_one, n_one), (of_two, n_two) = ((codes, len(names)) for codes, names in map(pd.factorize, (one, two)))
+    (of_one, n_one), (of_two, n_two) = ((codes, len(names))
+                                          for codes, names in (pd.factorize(np.asarray(of)) for of in (one, two)))
     if min(n_one, n_two) < 2: return math.nan, math.nan
     rng, found = np.random.default_rng(seed), []
     for _ in range(0, draws, 500):   # draws at a time, to bound memory
@@ -222,8 +222,9 @@ def power(
     df:float,              # degrees of freedom: loci - 1, or clusters - 1
 )->np.ndarray:
     "Chance that Student's two-sided t-test at level 0.05 finds a true difference (noncentral t)."
-    shift = np.abs(np.asarray(effect, dtype=float)) / se
-    return TTestPower().power(shift / math.sqrt(df + 1), df + 1, 0.05, df=df)
+    t, shift = special.stdtrit(df, 0.975), np.abs(np.asarray(effect, dtype=float)) / se
+    below = lambda x: np.nan_to_num(special.nctdtr(df, shift, x))  # NaN where it vanishes; in statsmodels too
+    return below(-t) + 1 - below(t)
 
 @lru_cache
 def _multiple(df:float)->float:

@@ -47,7 +47,7 @@ ANSWERS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=60).ma
 @target(ANSWERS, st.one_of(st.none(), st.lists(st.one_of(st.sampled_from(SYMBOLS), st.text(min_size=1, max_size=8)), max_size=6)), st.sampled_from(["strict", "lenient"]))
 def parser(text, candidates, mode):
     "An answer is read in time, its genes are distinct, its problems known, and reading what was read changes nothing."
-    from generank.parsing import PROBLEMS, format_answer, parse_answer
+    from generank.parsing import PROBLEMS, parse_answer
     began = time.process_time()
     answer = parse_answer(text, candidates, mode)
     assert time.process_time() - began < 2, "too slow"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -101,7 +102,7 @@ def test_the_faithful_profile_keeps_the_first_runs_settings(monkeypatch, tmp_pat
     assert grpo._plan(made, 540) == (675, 5400)             # ten epochs of 540 loci, eight a step
     assert made.get_warmup_steps(675) == 7                  # one per cent
     assert config["grpo"]["lora"]["r"] == config["grpo"]["lora"]["lora_alpha"] == 32 and len(config["grpo"]["lora"]["target_modules"]) == 7
-    assert config["grpo"]["dynamic_sampling"] == 0 and config["grpo"]["select"] is None and config["grpo"]["unsloth"]["load_in_4bit"]
+    assert config["grpo"]["dynamic_sampling"] == 0 and config["grpo"]["select"] is None and config["model"]["quantization"] == "4bit" and config["grpo"]["unsloth"]["load_in_4bit"] is None
 
 
 @pytest.mark.parametrize("file", LAUNCH, ids=lambda p: p.stem)
@@ -110,10 +111,22 @@ def test_accelerate_takes_the_launch_configurations(file):
     assert load_config_from_file(str(file)).distributed_type.value.lower() == {"ddp": "multi_gpu", "fsdp": "fsdp", "zero3": "deepspeed"}[file.stem]
 
 
+LISTEN = """
+import os, signal, socket, sys, time
+port = os.environ["PORT"]
+def stop(*_):
+    with open(os.environ["SAID"] + "/vllm", "a") as f: f.write("stopped\\n")
+    sys.exit(7)
+signal.signal(signal.SIGTERM, stop)
+time.sleep(1)
+listening = socket.create_server(("127.0.0.1", int(port)))
+while True: time.sleep(0.1)
+"""
 LAUNCHER = """#!/bin/sh
-# In place of accelerate and trl, which need cards: says what it was started as, and on SIGTERM that it was stopped
+# In place of accelerate and vllm, which need cards: says what it was started as, and on SIGTERM that it was stopped
 trap 'echo stopped >> "$SAID/${0##*/}"; exit 7' TERM
 echo "$CUDA_VISIBLE_DEVICES $TORCH_ELASTIC_SHUTDOWN_TIMEOUT $*" > "$SAID/${0##*/}"
+[ "${0##*/}" = accelerate ] || exec python -c "$LISTEN"
 while true; do sleep 0.1; done
 """
 
@@ -121,22 +134,25 @@ while true; do sleep 0.1; done
 def test_the_slurm_script_passes_the_signal_on(tmp_path):
     "Slurm signals the script alone; the training must hear of it, and so must the server when the training has ended."
     (tmp_path/"bin").mkdir()
-    for name in ("accelerate", "trl"):
+    for name in ("accelerate", "vllm"):
         (tmp_path/"bin"/name).write_text(LAUNCHER)
         (tmp_path/"bin"/name).chmod(0o755)
     script = ROOT/"generank"/"launch"/"slurm.sh"
     assert "#SBATCH --signal=B:TERM@" in script.read_text()
-    env = {**os.environ, "PATH": f"{tmp_path/'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}", "SAID": str(tmp_path), "PROFILE": "laptop"}
+    with socket.create_server(("127.0.0.1", 0)) as free: port = free.getsockname()[1]
+    mine = tmp_path/"mine.yaml"
+    mine.write_text(f"extends: laptop\ngrpo: {{trl: {{vllm_server_port: {port}}}}}\n")
+    env = {**os.environ, "PATH": f"{tmp_path/'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}", "SAID": str(tmp_path), "PROFILE": str(mine), "LISTEN": LISTEN, "PORT": str(port)}
     process = subprocess.Popen(["bash", script, "grpo-rank", tmp_path/"out", "-p", "seed=2"], env=env, start_new_session=True)
     try:
         end = time.monotonic() + 60
-        while not all((tmp_path/name).exists() and (tmp_path/name).read_text() for name in ("accelerate", "trl")):
+        while not all((tmp_path/name).exists() and (tmp_path/name).read_text() for name in ("accelerate", "vllm")):
             assert time.monotonic() < end and process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 7
     finally:
         with suppress(ProcessLookupError): os.killpg(process.pid, signal.SIGKILL)
-    training, server = ((tmp_path/name).read_text().splitlines() for name in ("accelerate", "trl"))
-    assert training[0].startswith("0,1,2,3 110 launch") and training[0].endswith(f"generank train grpo-rank --profile laptop --out {tmp_path/'out'} -p seed=2") and training[1] == "stopped"
-    assert server[0].startswith("4  vllm-serve --model /")
+    training, server = ((tmp_path/name).read_text().splitlines() for name in ("accelerate", "vllm"))
+    assert training[0].startswith("0,1,2,3 110 launch") and training[0].endswith(f"generank train grpo-rank --profile {mine} --out {tmp_path/'out'} -p seed=2") and training[1] == "stopped"
+    assert server[0].startswith("4  serve /") and f"--host 127.0.0.1 --port {port}" in server[0] and "--weight-transfer-config" in server[0]

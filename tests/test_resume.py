@@ -32,7 +32,7 @@ def lethal(function):
 
 def spaces(completions, **kwargs):
     "A reward that a random model can vary."
-    return [float(" " in c[-1]["content"]) for c in completions]
+    return [float(" " in c) for c in completions]
 sys.modules["spaces"] = type(sys)("spaces"); sys.modules["spaces"].spaces = spaces
 
 if moment == "sampling":   # half-way through the tokens of a batch of answers

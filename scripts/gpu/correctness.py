@@ -179,7 +179,7 @@ def resume(model:str, loci, steps:int, deterministic:bool)->dict:
     def reward(stop_after):
         def spaces(completions, trainer_state, **kwargs):
             if stop_after and trainer_state.global_step >= stop_after: raise KeyboardInterrupt
-            return [float(" " in c[-1]["content"]) for c in completions]
+            return [float(" " in c) for c in completions]
         return spaces
     def go(out, stop_after=None):
         sys.modules["interrupted"] = type(sys)("interrupted")

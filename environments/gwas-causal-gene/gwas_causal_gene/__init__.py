@@ -1,0 +1,3 @@
+from gwas_causal_gene.taskset import GwasCausalGeneTaskset
+
+__all__ = ["GwasCausalGeneTaskset"]
