@@ -48,6 +48,7 @@ ANSWERS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=60).ma
 def parser(text, candidates, mode):
     "An answer is read in time, its genes are distinct, its problems known, and reading what was read changes nothing."
     from generank.parsing import PROBLEMS, parse_answer
+    from generank.prompts import format_answer
     began = time.process_time()
     answer = parse_answer(text, candidates, mode)
     assert time.process_time() - began < 2, "too slow"
