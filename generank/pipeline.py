@@ -443,7 +443,7 @@ def forecast(run:Run)->dict:
     pending, here, times = [u for u, todo in plan(run) if todo != "skip"], _label(hardware()), {}
     for f in sorted({*run.dir.parent.glob("*/manifest.json"), *(REPOSITORY/"results").glob("*/*/manifest.json")}):
         with suppress(UserError, KeyError, TypeError):   # not a run's
-            manifest = read_json(f)
+            manifest = read_manifest(f.parent)
             for u, s in ((u, _took(run, u, manifest["stages"])) for u in pending):
                 if s is not None: times.setdefault(_label(manifest["hardware"]), {}).setdefault(u, []).append(s)
     took = {label: sum(map(statistics.median, of.values())) for label, of in times.items() if len(of) == len(pending)}
