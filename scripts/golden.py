@@ -9,7 +9,7 @@ os.environ |= {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "HF_HUB_OFFLIN
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 GOLDEN, PUBLISHED = ROOT/"tests"/"golden", ROOT.parent/"shared"/"data"/"published"
-GOLD = PUBLISHED.parent/"open_targets_gold_standards.191108.tsv"
+GOLD = PUBLISHED.parent/"gold_standards"
 NAMES = ["zero_shot_8b", "grpo_8b", "grpo_8b_binary_reward", "zero_shot_70b", "zero_shot_8b_short_prompt"]
 
 
@@ -167,7 +167,7 @@ def published():
     asked = ["evaluate", *files, "--json", "--cluster-by", "causal_gene", "--draws", "2000"]
     found = {n: main_numbers(json.loads(call(*asked, *more)[0])) for n, more in shown.items()}
     with tempfile.TemporaryDirectory() as folder:
-        build = ["data", "build", "--gold-standards", GOLD, "--out", folder, "--json"]
+        build = ["data", "build", "--gold-standards", GOLD.parent, "--out", folder, "--json"]
         if GOLD.exists(): found["built"] = json.loads(call(*build)[0])["card"]
     return found
 
