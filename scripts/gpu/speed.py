@@ -51,9 +51,9 @@ def settings(options, backend:str)->dict:
     "The resolved profile of one row."
     from generank.profile import resolve
     trl = {"max_steps": options.steps, "num_generations": options.group, "per_device_train_batch_size": options.group, "gradient_accumulation_steps": options.answers // options.group,
-           "max_completion_length": options.tokens, "optim": "adamw_torch", "log_completions": "false", "save_strategy": "'no'", "bf16": str(options.dtype == "bfloat16").lower()}
+           "max_completion_length": options.tokens, "optim": "adamw_torch", "log_completions": "false", "save_strategy": "'no'"}
     more = [f"grpo.trl.{k}={v}" for k, v in trl.items()]
-    config = resolve("h100-faithful", [f"model.name={options.model}", "model.revision=null", f"model.dtype={options.dtype}", f"grpo.backend={backend}", "grpo.generation_timeout=null",
+    config = resolve("h100-faithful", [f"model.name={options.model}", "model.revision=null", "model.quantization=null", f"model.dtype={options.dtype}", f"grpo.backend={backend}", "grpo.generation_timeout=null",
                                        f"prompts.style={options.style}", *more])
     return {**config, "arm": next(a for a in config["arms"] if a["training"] == "grpo")}
 
