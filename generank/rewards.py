@@ -313,10 +313,12 @@ def try_rewards(
     gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"),   # a locus
 )->dict[str, list[float]]:                                     # reward -> its scores of `known_answers`
     "Call an arm's rewards as trl does, on known answers; what is wrong with one is a `UserError`."
+    from transformers import TrainerState
     said, tried = known_answers(gene, list(others)), {}
     n = len(said)
     columns = dict(prompts=[[{"role": "user", "content": "Rank."}]] * n, completion_ids=[[1, 2]] * n, answer=[gene] * n,
-                   candidates=[[*others, gene]] * n, locus_id=["known"] * n, trainer_state=None,
+                   candidates=[[*others, gene]] * n, locus_id=["known"] * n,
+                   trainer_state=TrainerState(epoch=0.0, max_steps=1, num_train_epochs=1),
                    log_metric=lambda *_: None, log_extra=lambda *_: None)
     for function in reward_functions(spec)[0]:
         scores = function(completions=[[{"role": "assistant", "content": t}] for t in said], **columns)

@@ -31,6 +31,7 @@ GENERANK = str(Path(sys.executable).with_name("generank"))
 def pytest_configure(config): config.addinivalue_line("markers", "slow: a whole run or training")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
     "A file's tests stay in one process, since they share what they build (`--dist loadgroup`); notebooks and tests of their own file share nothing."
     for item in items:

@@ -163,10 +163,12 @@ def test_another_runs_manifest_can_not_write_outside(tmp_path, monkeypatch):
     (donor/"data"/"loci.parquet").write_text("loci")
     (tmp_path/"runs"/"planted").write_text("planted")
     artefacts = {"data/loci.parquet": sha256_file(donor/"data"/"loci.parquet"), "../planted": sha256_file(tmp_path/"runs"/"planted")}
-    record = {"status": "done", "key": sha256_json(parts_of(run, Unit("data"))), "artefacts": artefacts, "made_from": {}, "seconds": 1}
+    record = {"status": "done", "key": sha256_json(parts_of(run, Unit("data"))), "artefacts": artefacts, "made_from": parts_of(run, Unit("data")), "seconds": 1}
     write_json(donor/"manifest.json", {"stages": {"data": record}})
     assert adopt(run, Unit("data")) is None and not (tmp_path/"mine"/"planted").exists()
     record["artefacts"].pop("../planted")
+    (tmp_path/"runs"/"broken").mkdir()
+    write_json(tmp_path/"runs"/"broken"/"manifest.json", {"stages": {"data": {**record, "made_from": {}}}})
     write_json(donor/"manifest.json", {"stages": {"data": record}})
     assert adopt(run, Unit("data")) == "donor" and (tmp_path/"mine"/"run"/"data"/"loci.parquet").read_text() == "loci"
 
@@ -186,14 +188,17 @@ def test_a_trait_can_not_pass_for_the_conversation_or_the_answer():
 
 
 def test_a_gene_that_is_no_candidate_earns_nothing_and_is_not_ranked():
-    from generank.ranking import gene_table
+    from generank.ranking import add_answers, asked_of, assemble, gene_rows, gene_table, measured_of
     from generank.rewards import rank_reward
     answer = "<genes> [USP24, IL13, IL4] </genes>"
     assert parse_answer(answer, ["IL4", "IL13"]).problems == ("not_candidates",)
     assert rank_reward(completions=[[{"content": answer}]], answer=["IL13"], candidates=[["IL4", "IL13"]]) == [0.5]
-    loci = pd.DataFrame({"locus_id": ["a"], "trait": [INJECTION], "candidates": [["IL4", "IL13"]], "distances": [None]})
-    asked = loci.assign(completion=answer, sample=0)
-    assert "USP24" not in set(gene_table(asked, loci).gene)
+    loci = pd.DataFrame({"locus_id": ["a"], "trait": [INJECTION], "candidates": [["IL4", "IL13"]], "distances": [[10, 20]], "chrom": ["5"], "pos": [132680000], "scores": [None]})
+    rows = gene_rows(loci)
+    asked = pd.DataFrame([{"locus_id": i, "candidates": ["IL4", "IL13"], "completion": answer, "sample": 0} for i, _ in asked_of(rows, 3)])
+    answered = add_answers(rows, asked)
+    assert dict(zip(answered.gene, answered.model_first)) == {"IL4": 0, "IL13": 1}
+    assert sorted(gene_table(assemble(answered, measured_of()), loci).gene) == ["IL13", "IL4"]
 
 
 class Bomb:
