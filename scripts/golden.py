@@ -258,7 +258,8 @@ def training():
     generate = lambda prompts: (list(prompts), [[i] for i in range(len(prompts))], None, list(prompts))
     alone = Space(process_index=0, num_processes=1, device="cpu", gather=lambda x: x)
     stub = Space(
-        num_generations=2, num_generations_eval=2, model=Space(training=True, train=lambda: None), accelerator=alone,
+        num_generations=2, num_generations_eval=2, accelerator=alone, validating=False,
+        model=Space(training=True, train=lambda: None),
         reward_weights=torch.ones(1), max_resamples=2, resampling_stream=rows[3:], resampled=0,
         _metrics={"train": defaultdict(list)}, _generate=generate, _pending_extra_logs={}, _pending_metrics={},
         _calculate_rewards=lambda asked, prompts, completions, ids: score(asked, completions), args=Space(per_device_train_batch_size=4),

@@ -15,6 +15,8 @@ from generank.figures import dataset_chart
 from generank.genes import build_interest, candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
 from generank.sources import GOLD_COLUMNS, build_loci, download, read_loci, read_table
 from generank.export import push
+from generank.readers import read_loci as read_any
+from generank.tables import read_rows
 
 HEAD = "trait,candidates,causal_gene"
 GOOD = f'{HEAD}\nasthma,"IL4,IL13",IL4\n'
@@ -133,12 +135,18 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "a fold that there is not": ({}, lambda: fold_split(read_loci(), 4), "The fold is 4: give a number from 1 to 3."),
     "fold and a share": ({}, ("bundled", dict(fold=1, test=0.2)), "With fold the test is a third of the regions: leave split, test and test_source out."),
     "seed for the first run's split": ({}, ("bundled", dict(split="faithful", seed=3)), "The split faithful follows the file's order: leave seed"),
+    "first recorded loci of another source": ({"loci.csv": GOOD}, ("loci.csv", dict(split="v1")), "The split v1 is of the bundled loci: leave source out"),
     "no split of its own": ({"loci.csv": GOOD}, ("loci.csv", dict(split="own")), "The source has no split of its own in every row: leave split out"),
     "seed for the source's own split": ({}, ("bundled", dict(split="own", seed=3)), "The source's own split has no seed, test or validation share: leave"),
     "limit of an unknown split": ({}, ("bundled", dict(limit={"tests": 3})), "Unknown split 'tests': did you mean 'test'?"),
     "limit below 0": ({}, ("bundled", dict(limit={"test": -3})), "data.limit.test is -3: give a whole number"),
     "unknown setting of the stage": ({}, lambda: run_stage("run", {"data": {"sorce": "bundled"}}), "Unknown data option 'sorce': did you mean 'source'?"),
     "too few regions for a run": ({"loci.csv": GOOD}, lambda: run_stage("run", {"data": {"source": "loci.csv"}}), "loci.csv leaves no locus for the split"),
+    "no place and no candidates": ({"loci.csv": "trait,causal_gene\ngout,ABCG2\n"}, lambda: read_any("loci.csv"), "loci.csv lacks columns of places or candidates (it has trait, causal_gene): name them chrom and pos, variant"),
+    "no trait": ({"loci.csv": "chrom,pos\n4,88131171\n"}, lambda: read_any("loci.csv"), "loci.csv (table) lacks the column trait, and it can't be guessed: give it, as in --trait"),
+    "no row of use": ({"loci.csv": "trait,chrom,pos\ngout,77,5\n"}, lambda: read_any("loci.csv"), "loci.csv, none of 1 rows can be used: the first, line 2: Unknown chromosome '77'; known are"),
+    "whole summary statistics": ({"loci.csv": GOOD * 2}, lambda: read_rows("loci.csv", limit=2), "loci.csv has 3 rows, so it is full summary statistics and no list of loci (at most 2 rows): pick its lead"),
+    "nothing to clump by": ({"loci.csv": POSITION}, lambda: read_rows("loci.csv", reach=500_000), "No column of p-values, so nothing can be clumped: leave --clump out"),
     "no token": ({}, lambda: push("me/loci", "folder", "dataset"), "HF_TOKEN is not set: put a token"),
     "Hub away": ({}, lambda: push("me/loci", "folder", "dataset", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
 }

@@ -1,7 +1,8 @@
 """Seconds of a GRPO step with a model of 8 billion random weights, the faithful batch, and the ways of sampling side by side, beside the floor of this very card.
 
 The settings are those of the profile h100-faithful, except what can't be had here: bfloat16 weights in place of four bits, torch's AdamW in place of the
-paged 8-bit one, and random weights, whose answers all run to the longest length. The first step warms up and is not counted. A way that can't be run
+paged 8-bit one, and random weights, whose answers all run to the longest length
+(so no pilot asks whether they are worth training on). The first step warms up and is not counted. A way that can't be run
 leaves its reason.
 """
 import gc
@@ -53,7 +54,7 @@ def settings(options, backend:str)->dict:
     trl = {"max_steps": options.steps, "num_generations": options.group, "per_device_train_batch_size": options.group, "gradient_accumulation_steps": options.answers // options.group,
            "max_completion_length": options.tokens, "optim": "adamw_torch", "log_completions": "false", "save_strategy": "'no'"}
     more = [f"grpo.trl.{k}={v}" for k, v in trl.items()]
-    config = resolve("h100-faithful", [f"model.name={options.model}", "model.revision=null", "model.quantization=null", f"model.dtype={options.dtype}", f"grpo.backend={backend}", "grpo.generation_timeout=null",
+    config = resolve("h100-faithful", [f"model.name={options.model}", "model.revision=null", "model.quantization=null", f"model.dtype={options.dtype}", f"grpo.backend={backend}", "grpo.generation_timeout=null", "grpo.pilot=null",
                                        f"prompts.style={options.style}", *more])
     return {**config, "arm": next(a for a in config["arms"] if a["training"] == "grpo")}
 
