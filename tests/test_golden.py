@@ -10,7 +10,7 @@ PARTS = ["help", "json_keys", "profiles", "published", "recorded", "parser", "pr
 
 
 def compare(*arguments):
-    done = subprocess.run([sys.executable, SCRIPT, "compare", *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, SCRIPT, "compare", *map(str, arguments)], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
