@@ -18,6 +18,7 @@ from peft import LoraConfig
 
 from generank import backends, grpo
 from generank.profile import Vllm, profile_names, resolve
+from generank.models import PACKAGED
 
 ROOT = Path(__file__).resolve().parents[1]
 UNSLOTH, VLLM = (json.loads((ROOT/"tests"/"signatures"/f"{package}.json").read_text()) for package in ("unsloth", "vllm"))
@@ -49,7 +50,7 @@ def test_a_profile_makes_its_packages_arguments(name, monkeypatch, tmp_path):
             assert {*lora, "random_state"} <= set(call["FastLanguageModel.get_peft_model"])
             assert config["grpo"]["unsloth"]["max_lora_rank"] >= lora["r"]
             assert config["grpo"]["unsloth"]["max_seq_length"] > made.max_completion_length
-        if config["model"]["name"] not in ("random-llama", "smollm2-135m-instruct"):
+        if config["model"]["name"] not in ("random-llama", *PACKAGED):
             assert len(config["model"]["revision"]) == 40, "a download is pinned by its commit"
             assert "Not yet run." in config["description"]
 
