@@ -95,7 +95,7 @@ def alone(script, tmp_path_factory):
     return kept
 
 
-@pytest.mark.parametrize("moment, pass_by, step", [("sampling", 25, 2), ("scoring", 3, 2), ("updating", 7, 4), ("saving", 1, 2), ("between", 0, 0)])
+@pytest.mark.parametrize("moment, pass_by, step", [("sampling", 25, 2), ("scoring", 5, 2), ("updating", 7, 4), ("saving", 1, 2), ("between", 0, 0)])
 def test_a_killed_training_ends_as_if_it_had_not_been(script, alone, tmp_path, moment, pass_by, step):
     killed = go(script, tmp_path, moment, pass_by)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

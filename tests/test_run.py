@@ -13,6 +13,8 @@ import pandas as pd
 import psutil
 import pytest
 
+from generank.core import UserError
+
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERANK = str(Path(sys.executable).with_name("generank"))
@@ -278,11 +280,13 @@ def test_a_recorded_run_is_evaluated_anew_to_the_same_numbers(tiny_run, tmp_path
 
 
 def test_a_readers_own_loci_are_ranked_as_the_adapters_run_asks(tiny_run, tmp_path):
-    "The adapter of the tiny run ranks two loci without labels, in the profile of that run, and tells how often it was right there."
+    "The adapter of the tiny run ranks two loci without labels, in the profile of that run, and says that it was not measured."
     (tmp_path/"mine.csv").write_text("trait,chrom,pos\nLDL cholesterol,5,75360714\ntype 2 diabetes,10,112998590\n")
     done = subprocess.run([GENERANK, "rank", "mine.csv", "--adapter", str(tiny_run[0]/"models"/"grpo-rank")], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "mine.ranked.csv\n"), done.stderr
-    assert "On 6 held-out loci of its own run this model put the causal gene first in 0% (95 % interval" in done.stderr
+    assert "random-llama with" in done.stderr and "This model was not measured: what it says is uncalibrated" in done.stderr
     genes = pd.read_csv(tmp_path/"mine.ranked.csv")
     assert {"HMGCR", "TCF7L2"} <= set(genes.gene) and list(genes.trait.unique()) == ["LDL cholesterol", "type 2 diabetes"]
-    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == ["mine.csv", "mine.ranked.csv", "mine.ranked.jsonl"]
+    assert {"trait", "gene", "rank", "probability", "nearest", "distance"} <= set(genes)
+    made = {f"mine.ranked.{e}" for e in ("csv", "loci.csv", "html", "manifest.json", "answers.jsonl")} | {"mine.csv"}
+    assert {p.name for p in tmp_path.iterdir() if not p.name.startswith(".")} == made
