@@ -318,7 +318,9 @@ def prepare(folder:str="MyDrive/generank", at:str="/content/drive")->str:
     try:
         from google.colab import userdata
         os.environ.setdefault("HF_TOKEN", userdata.get("HF_TOKEN"))
-    except Exception: pass   # no such secret, or none for this notebook: only gated models need it
+    except Exception as e:   # Colab's own errors: no such secret, or not for this notebook
+        logging.getLogger(__name__).warning("HF_TOKEN was not taken from Colab's secrets (%s); gated models need it.",
+                                            type(e).__name__)
     drive.mount(at)
     place = Path(at)/folder
     place.mkdir(parents=True, exist_ok=True)

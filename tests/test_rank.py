@@ -170,7 +170,6 @@ def test_ctrl_c_leaves_partial_results(tmp_path):
     while time.time() < until and not (answers.exists() and answers.read_text().count("\n") > 30) and process.poll() is None: time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    if process.returncode == 0: pytest.skip("the machine was faster than the signal")
     partial = pd.read_csv(tmp_path/"r.partial.csv")
     assert process.returncode == 1 and "the same command goes on" in err and FIXED <= set(partial) and not (tmp_path/"r.csv").exists()
 
