@@ -46,10 +46,10 @@ report: setup  ## the main job: train, evaluate and report on this machine, into
 	@$(VENV)/bin/generank run --profile $(PROFILE) --out $(RUN) --resume
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadgroup --durations=25 tests
+	@$(PY) -m pytest -n $(TEST_JOBS) --no-loadscope-reorder --durations=25 tests
 
 quick: setup  ## the tests without whole runs, for the inner loop
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadgroup -m "not slow" tests
+	@$(PY) -m pytest -n $(TEST_JOBS) --no-loadscope-reorder -m "not slow" tests
 
 faults: setup  ## faults at random points of every stage, hours: make faults STUB=500 TINY=50 LAPTOP=6
 	@$(PY) tests/faults.py stub $(STUB)

@@ -31,12 +31,21 @@ GENERANK = str(Path(sys.executable).with_name("generank"))
 def pytest_configure(config): config.addinivalue_line("markers", "slow: a whole run or training")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    "A file's tests stay in one process, since they share what they build (`--dist loadgroup`); notebooks and tests of their own file share nothing."
+    "Whole runs are marked, and begin first: one of four minutes that begins last keeps the other processes waiting."
     for item in items:
         if item.path.name in SLOW: item.add_marker("slow")
-        if item.path.name != "test_notebooks.py": item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda i: i.path.name not in SLOW)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests stay in one process, since they share what they build; notebooks share nothing and go one by one.
+
+    `--dist loadgroup` would do it by a mark, but pytest 9.2 no longer reads the id in which xdist 3.8 writes the group."""
+    from xdist.scheduler import LoadScopeScheduling
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid): return nodeid if "test_notebooks.py" in nodeid else nodeid.split("::")[0]
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
