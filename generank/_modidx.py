@@ -482,6 +482,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.machines.examine': ('machines.html#examine', 'generank/machines.py'),
                                    'generank.machines.first_cell': ('machines.html#first_cell', 'generank/machines.py'),
                                    'generank.machines.machine': ('machines.html#machine', 'generank/machines.py'),
+                                   'generank.machines.main_profile': ('machines.html#main_profile', 'generank/machines.py'),
                                    'generank.machines.measured_gb': ('machines.html#measured_gb', 'generank/machines.py'),
                                    'generank.machines.needs': ('machines.html#needs', 'generank/machines.py'),
                                    'generank.machines.needs_lines': ('machines.html#needs_lines', 'generank/machines.py'),
