@@ -10,7 +10,7 @@ __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GE
            'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name', 'read_chain',
            'chromosome_lengths', 'lift_position', 'lift_rows', 'write_parquet', 'table_fingerprint', 'fetch_ideogram',
            'ideogram_table', 'coding_symbols', 'build_genes', 'build_synonyms', 'count_ordered', 'build_interest',
-           'load_interest', 'build_gene_tables', 'gene_card']
+           'load_interest', 'build_gene_tables', 'gene_counts']
 
 # %% ../nbs/10_genes.ipynb #930ef024
 import gzip, hashlib, re, shutil, subprocess, tarfile, zlib
@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, check_online, sha256_json, unknown_name, write_json
+from .core import UserError, atomic_path, check_online, read_json, sha256_json, unknown_name, write_json
 
 # %% ../nbs/10_genes.ipynb #26debba8
 BUNDLED = Path(str(files("generank")/"data"))  # the tables that come with the package
@@ -260,22 +260,16 @@ def todays_names(given:list[str], names:Names, chrom:str|None=None)->tuple[list[
 # %% ../nbs/10_genes.ipynb #6bd4be0f
 RENAME_COLUMNS = ["where", "column", "given", "became", "why"]
 
-def rename_row(
-    row:dict,       # with `candidates`, `distances` (or None), `causal_gene` (None where it is not known), `chrom`
-    names:Names,
-    where:str,      # file and line, for messages
-)->list[tuple]:     # what was changed, rows of `RENAME_COLUMNS`
-    "Replace old names in one locus, in place; a causal gene that can't be restored is a `UserError`."
+def rename_row(row:dict, names:Names, where:str)->list[tuple]:   # a locus; rows of `RENAME_COLUMNS`
+    "Replace old names in one locus, in place; a causal gene (None: not known) that can't be restored is a `UserError`."
     changes, kept, chrom = [], {}, row.get("chrom")
     for given, distance in zip(row["candidates"], row.get("distances") or [None] * len(row["candidates"])):
         found, why = names.resolve(given, chrom)
-        if why == "date" and len(found) != 1:
-            changes.append((where, "candidates", given, "(dropped)", " or ".join(found) or "a date of no gene"))
-            continue
-        name = found[0] if len(found) == 1 else given
-        if name != given:
-            changes.append((where, "candidates", given, name + " (already there)" * (name in kept), why))
-        kept.setdefault(name, distance)
+        name, dropped = found[0] if len(found) == 1 else given, why == "date" and len(found) != 1
+        said = "(dropped)" if dropped else name + " (already there)" * (name in kept)
+        if dropped: why = " or ".join(found) or "a date of no gene"
+        else: kept.setdefault(name, distance)
+        if dropped or name != given: changes.append((where, "candidates", given, said, why))
     row["candidates"] = list(kept)
     if row.get("distances"): row["distances"] = list(kept.values())
     if (gene := row["causal_gene"]) is None: return changes
@@ -324,11 +318,8 @@ def lift_position(chain, chrom:str, pos:int)->tuple|str:
     try: return chromosome(found[0][0]), int(found[0][1])
     except UserError: return f"on {found[0][0]} in the new assembly"
 
-def lift_rows(
-    rows:pd.DataFrame,   # with `chrom`, `pos` on the old assembly and `_where`; rows without a position are kept
-    path,                # chain file
-)->tuple[pd.DataFrame, pd.DataFrame]:   # the rows that could be lifted; what was lost: where, chrom, pos, why
-    "Rows with their positions on the new assembly; when none can be lifted that is a `UserError`."
+def lift_rows(rows:pd.DataFrame, path)->tuple[pd.DataFrame, pd.DataFrame]:   # with `_where`; a chain file
+    "Rows on the new assembly (those without a place too), and the lost: where, chrom, pos, why; not all may be lost."
     chain, placed = read_chain(path), rows.chrom.notna() & rows.pos.notna()
     found = [lift_position(chain, c, int(p)) if there else (c, p) for c, p, there in zip(rows.chrom, rows.pos, placed)]
     failed = np.array([isinstance(f, str) for f in found], dtype=bool)
@@ -456,30 +447,14 @@ def load_interest()->dict:    # symbol -> place, 1 = the best known; a gene that
 def build_gene_tables(source, out):
     "Build genes.parquet, synonyms.parquet and interest.parquet, each with its card, from ideogram's folder or tarball."
     genes = build_genes(source)
-    synonyms, interest = build_synonyms(source, genes), build_interest(source)
-    origin = lambda *tables: {"package": IDEOGRAM, "via": "npm", "licence": "CC0-1.0",
-                              "tables_sha256": {t: IDEOGRAM_TABLES[t] for t in tables}}
-    for name, table, card in [
-        ("genes", genes, gene_card(genes, origin(GENES_TSV, STRUCTURES_TSV))),
-        ("synonyms", synonyms, {
-            "title": "Former and other names of human genes", "rows": len(synonyms), "origin": origin(SYNONYMS_TSV),
-            "rules": "synonyms of genes in genes.parquet; those that are a gene's symbol today are left out"}),
-        ("interest", interest, {
-            "title": "Human genes by general or scholarly interest", "rows": len(interest), "origin": origin(GENES_TSV),
-            "rules": "the rows before the file's final pass over the genome, in their order; an order and no counts; "
-                     "genes that are not listed are less known"})]:
+    tables = {"genes": genes, "synonyms": build_synonyms(source, genes), "interest": build_interest(source)}
+    for name, table in tables.items():
         write_parquet(table, Path(out)/f"{name}.parquet")
-        write_json(Path(out)/f"{name}.json", {"fingerprint": table_fingerprint(table), **card})
+        numbers = {"counts": gene_counts(genes)} if name == "genes" else {"rows": len(table)}
+        card = read_json(BUNDLED/f"{name}.json") | numbers | {"fingerprint": table_fingerprint(table)}
+        write_json(Path(out)/f"{name}.json", card)
 
-def gene_card(genes:pd.DataFrame, origin:dict)->dict:
-    "What a reader must know about the gene table: origin, licence, meaning of its columns, counts."
-    derived_from = "Ensembl release 110, Homo_sapiens.GRCh38.110.gff3 (no restriction on use)"
-    return {
-        "title": "Human genes, Ensembl release 110, GRCh38", "origin": {**origin, "derived_from": derived_from},
-        "rules": {"rows": "genes with a symbol on chromosomes 1-22, X, Y, MT",
-                  "coordinates": "1-based, start and end included",
-                  "biotype": "protein_coding where a transcript of that symbol is protein-coding, else other",
-                  "strand": "known for protein-coding genes; absent in the source for the others"},
-        "counts": {"genes": len(genes), "symbols": int(genes.symbol.nunique()),
-                   **genes.biotype.value_counts().to_dict(),
-                   "protein_coding_symbols": int(genes[genes.biotype == "protein_coding"].symbol.nunique())}}
+def gene_counts(genes:pd.DataFrame)->dict[str, int]:
+    "Genes, symbols and biotypes, for the card of the gene table."
+    return {"genes": len(genes), "symbols": int(genes.symbol.nunique()), **genes.biotype.value_counts().to_dict(),
+            "protein_coding_symbols": int(genes[genes.biotype == "protein_coding"].symbol.nunique())}
