@@ -17,11 +17,10 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, read_json, sha256_file, stable_seed, unknown_name, write_json
-from .genes import BUNDLED, build_gene_tables, fetch_ideogram, load_genes
-from .genes import table_fingerprint, write_parquet
-from .sources import CONFIDENCES, EVIDENCE_CLASSES, GOLD_COMMIT, GOLD_FILES, LOCUS_COLUMNS, MORE_COLUMNS
-from .sources import RETIRED_IDS, SPLITS, build_loci, check_row, gold_files, is_gold, read_loci, region_ids
-from .sources import leaks, same_trait, trait_family
+from .genes import BUNDLED, load_genes, table_fingerprint, write_parquet
+from .sources import CONFIDENCES, EVIDENCE_CLASSES, LOCUS_COLUMNS, MORE_COLUMNS, RETIRED_IDS, SPLITS
+from .sources import build_loci, check_row, gold_files, is_gold, leaks, read_loci, region_ids
+from .sources import same_trait, trait_family
 
 # %% ../nbs/13_data.ipynb #71a64518
 def load_loci(
@@ -393,16 +392,13 @@ def loci_card(loci:pd.DataFrame, **facts)->dict:
 # %% ../nbs/13_data.ipynb #4010afc5
 def build_bundled(
     gold_standards=None,   # folder of the three raw files; fetched by pinned address and hash where absent
-    genes=None,            # ideogram's folder or tarball, "npm" to fetch it; None keeps the gene table as it is
+    genes=None,            # gene table, or the path of one (GTF, GFF3, parquet); the bundled one by default
     out=None,              # folder for the tables; the package's own data folder by default
     **kw,                  # of `build_loci`, as in window=250_000, biotypes=("protein_coding", "other")
 )->Path:                   # the folder
-    "Build genes.parquet, synonyms.parquet, interest.parquet, loci.parquet and their cards (`generank data build`)."
-    out = Path(out or BUNDLED)
-    with tempfile.TemporaryDirectory() as folder:
-        if genes is not None: build_gene_tables(fetch_ideogram(folder) if str(genes) == "npm" else genes, out)
-        table = load_genes(out/"genes.parquet" if genes is not None else None)
-        loci = build_loci(gold_files(folder, gold_standards), table, **kw)
+    "Build loci.parquet and its card (`generank data build`); scripts/gene_tables.py makes the tables of genes."
+    out, table = Path(out or BUNDLED), genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
+    with tempfile.TemporaryDirectory() as folder: loci = build_loci(gold_files(folder, gold_standards), table, **kw)
     fate = loci.attrs.pop("fate")
     first = pd.read_parquet(BUNDLED/"loci_v1.parquet")
     loci = held_out_split(loci, first[first.split == "test"])
