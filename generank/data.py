@@ -184,11 +184,8 @@ def split_loci(
 # %% ../nbs/13_data.ipynb #5d2bedb9
 HELD_OUT = {"seed": 3, "test": 0.3, "validation": 0.22}  # of the bundled split; validation is a share of the rest
 
-def held_out_split(
-    loci:pd.DataFrame,         # with `candidates`, `region_id` and `evidence_class`
-    looked_at:pd.DataFrame,    # loci whose regions never enter the test
-)->pd.DataFrame:               # with `split`, and `part` ("settings" or "calibration") for validation loci
-    "The bundled split: by whole regions, and none in the test that was looked at before."
+def held_out_split(loci:pd.DataFrame, looked_at:pd.DataFrame)->pd.DataFrame:   # the latter's regions bar the test
+    "The bundled split, by whole regions; `part` is `settings` or `calibration` for validation loci."
     seen = set(looked_at.candidates.explode())
     barred = {r for r, c in zip(loci.region_id, loci.candidates) if seen & set(c)}
     parts = split_loci(loci, **HELD_OUT, barred=barred)
@@ -246,11 +243,10 @@ def clustered_z(deviations, clusters)->float:
     error = np.sqrt((sums ** 2).sum() * len(sums) / max(len(sums) - 1, 1))
     return float(sums.sum() / error) if error > 0 else 0.0
 
-def order_bias(
-    candidates,     # lists of symbols, in the order to be judged
-    genes,          # causal gene of each
-)->dict:            # times in the first place and expected ones, mean relative place (0 first, 1 last), z of both
-    "Whether the causal gene's place in its list is what chance would make it; the usual place and its share."
+def order_bias(candidates, genes)->dict:   # lists of symbols in the order to be judged; causal gene of each
+    """Whether the causal gene's place in its list is what chance would make it; the usual place and its share.
+
+    Times in the first place and expected ones, mean relative place (0 first, 1 last), z of both."""
     n = np.array([len(c) for c in candidates])
     place = np.array([list(c).index(g) for c, g in zip(candidates, genes)])
     first, relative = (place == 0) - 1 / n, place / (n - 1) - 0.5
@@ -261,10 +257,8 @@ def order_bias(
             "usual": int(usual[times.argmax()]) + 1, "usual_share": float(times.max() / len(n))}
 
 # %% ../nbs/13_data.ipynb #f11b8cbc
-def trait_pairs(
-    loci:pd.DataFrame,   # held-out loci
-)->pd.DataFrame:         # one row a pair: gene_a, trait_a, gene_b, trait_b, and the fixed list with its place
-    "Unordered pairs of causal genes of different traits that stand in one candidate list, each once."
+def trait_pairs(loci:pd.DataFrame)->pd.DataFrame:   # gene_a, trait_a, gene_b, trait_b, the fixed list and its place
+    "Unordered pairs of causal genes of different traits that stand in one candidate list of held-out loci, each once."
     rows, found = loci.to_dict("records"), {}
     named = [list(r["causal_genes"]) if "causal_genes" in r else [r["causal_gene"]] for r in rows]
     traits = {}   # gene -> every trait that it is labelled for
@@ -425,10 +419,8 @@ def simple_baselines(loci:pd.DataFrame)->dict:
     return {"random_top1": float(np.mean(1 / n)), "random_mrr": float(np.mean(harmonic[n - 1] / n)),
             "nearest_top1": nearest}
 
-def describe_loci(
-    source="bundled",   # "bundled", a file, a table from `read_loci` or a DatasetDict
-)->pd.DataFrame:        # one column a split and one for all, one row a fact
-    "Size, diversity, evidence and simple baselines of each split."
+def describe_loci(source="bundled")->pd.DataFrame:   # anything that `to_frame` takes
+    "Size, diversity, evidence and simple baselines: one column a split and one for all, one row a fact."
     def facts(part):
         shares = {f"share {c}": float((part.evidence_class == c).mean()) for c in EVIDENCE_CLASSES}
         baselines = {k.replace("_", " "): v for k, v in simple_baselines(part).items()}
@@ -440,11 +432,8 @@ def describe_loci(
     return pd.DataFrame({name: facts(part) for name, part in parts.items() if len(part)})
 
 # %% ../nbs/13_data.ipynb #336eb507
-def run_stage(
-    run_dir,        # the run's folder
-    config:dict,    # the resolved profile; its part `data` has `source`, `limit` and further options of `load_table`
-)->Path:            # data/loci.parquet of the run
-    "Write data/loci.parquet (all used rows with `split`, after limits) and data/card.json."
+def run_stage(run_dir, config:dict)->Path:   # the run's folder and resolved profile, whose `data` goes to `load_table`
+    "Write data/loci.parquet (all used rows with `split`, after limits) and data/card.json; the former's path."
     asked = {k: v for k, v in (config.get("data") or {}).items() if v is not None}
     options = {"source": "bundled", "limit": None, **asked}
     loci = load_table(**options)

@@ -176,23 +176,18 @@ def log_probabilities():
     return LogProbabilities.apply
 
 # %% ../nbs/31_groups.ipynb #75f4e31a
-def left_pad(
-    sequences,     # token ids, a list each
-    pad_id:int,    # the token to fill up with
-    device="cpu",  # where the tensors shall lie
-):                 # ids and mask, both (sequences, longest)
-    "Stack sequences of unequal length, right-aligned."
+def left_pad(sequences, pad_id:int, device="cpu"):   # lists of token ids
+    "Stack sequences of unequal length, right-aligned: ids and mask, both (sequences, longest)."
     import torch
     width = max(map(len, sequences))
     ids = torch.tensor([[pad_id] * (width - len(s)) + list(s) for s in sequences], device=device)
     mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=device)
     return ids, mask
 
-def pack_rows(
-    tokenizer,    # with a chat template
-    rows,         # rows with `prompt` (messages) and `targets`, equally many each
-)->dict:          # tensors: prompt_ids and _mask (rows, tokens), answer_ids and _mask (rows, answers, tokens)
-    "Tokenize prompts and answers for `group_logps`."
+def pack_rows(tokenizer, rows)->dict:   # rows with `prompt` (messages) and `targets`, equally many each
+    """Tokenize prompts and answers for `group_logps`.
+
+    Tensors prompt_ids and _mask (rows, tokens), answer_ids and _mask (rows, answers, tokens)."""
     tokens, pad = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.pad_token_id
     prompts = tokenizer.apply_chat_template([r["prompt"] for r in rows], add_generation_prompt=True, return_dict=True)
     prompt_ids, prompt_mask = left_pad(prompts["input_ids"], pad)

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .checkpoints import (arm_card, check_versions, metrics_callback, newest_checkpoint, read_metrics,
                                   save_boundary, versions)
@@ -110,7 +111,6 @@ BACKENDS = {
 
 def training_backend(config:dict)->tuple[str, str]:
     "Where a training samples, and why; what can't run here is a `UserError`."
-    import torch
     name, cuda = config["grpo"].get("backend", "auto"), torch.cuda.is_available()
     if name == "auto":
         if not cuda: return "shared", "there is no CUDA card"
@@ -158,7 +158,6 @@ def check_sharding(config):
 # %% ../nbs/34_grpo.ipynb #103c41ff
 def _common_arguments(config, out_dir)->dict:
     "Settings that warm start and GRPO share, and that a profile's `trl` may override."
-    import torch
     cpu, seed, number = not torch.cuda.is_available(), config["seed"], choose_dtype(config["model"]["dtype"])
     if cpu and number == "float16":
         raise UserError("`model.dtype: float16` trains on a CUDA card only: choose auto, bfloat16 or float32 here.")
@@ -170,7 +169,6 @@ def _common_arguments(config, out_dir)->dict:
 
 def _grpo_arguments(config, out_dir):
     "trl's `GRPOConfig` of a profile, with everything that this library sets."
-    import torch
     from trl import GRPOConfig
     grpo, settings = config["grpo"], config["grpo"]["trl"]
     for name in settings:
@@ -290,7 +288,6 @@ def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):
 # %% ../nbs/34_grpo.ipynb #bee22f99
 def _policy(config, start_from):
     "The model with what is to be trained: a new LoRA, the one to start from, or with `grpo.lora: null` all weights."
-    import torch
     from peft import LoraConfig, get_peft_model
     grpo, wanted = config["grpo"], config["model"]
     if config["arm"]["training"] == "grpo" and training_backend(config)[0] == "unsloth":
@@ -442,12 +439,8 @@ def train(
     return summary
 
 # %% ../nbs/34_grpo.ipynb #67f2a302
-def run_stage(
-    run_dir,        # the run folder; training loci come from data/loci.parquet
-    config:dict,    # the resolved profile
-    arms,           # names of the arms to train
-)->list[dict]:      # the training.json of each
-    "Train the named arms of a run, each into models/<arm>."
+def run_stage(run_dir, config:dict, arms)->list[dict]:   # loci come from data/loci.parquet; the names of the arms
+    "Train the named arms of a run, each into models/<arm>; the training.json of each."
     import pandas as pd
     run_dir, by_name = Path(run_dir), {a["name"]: a for a in config["arms"]}
     table = pd.read_parquet(run_dir/"data"/"loci.parquet")

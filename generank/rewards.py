@@ -283,11 +283,8 @@ def known_answers(gene:str, others:list[str])->list[str]:
     listed = [gene, *others], [*others[:1], gene, *others[1:]], others
     return [*map(format_answer, listed), f"I think of {gene}.", f"<genes> [{gene}, ", ""]
 
-def try_rewards(
-    spec,                                                      # what a profile's arm has under `reward`
-    gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"),   # a locus
-)->dict[str, list[float]]:                                     # reward -> its scores of `known_answers`
-    "Call an arm's rewards as trl does, on known answers; what is wrong with one is a `UserError`."
+def try_rewards(spec, gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"))->dict[str, list[float]]:
+    "Scores of `known_answers` by each reward of an arm, called as trl does; what is wrong with one is a `UserError`."
     from transformers import TrainerState
     said, tried = known_answers(gene, list(others)), {}
     n = len(said)
@@ -314,11 +311,8 @@ def _in_order(genes, order)->bool:
     places = [order.index(g) for g in genes if g in order]
     return len(places) >= 3 and places == sorted(places)
 
-def answer_signs(
-    text:str,             # a completion
-    candidates,           # of its locus, in the order of its prompt; None: not known
-)->dict[str, float]:      # signs of a gamed reward; those that can't be told of this answer are left out
-    "What one answer shows."
+def answer_signs(text:str, candidates)->dict[str, float]:   # in the order of the prompt; None: not known
+    "Signs of a gamed reward in one answer; those that can't be told of it are left out."
     a = _parsed(text, None if candidates is None else tuple(candidates))
     signs = {"list_length": len(a.genes), "one_gene": len(a.genes) == 1, "no_list": not a.genes,
              "truncated": "truncated" in a.problems, "duplicates": "duplicates" in a.problems,
