@@ -519,7 +519,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'generank.parsing._line': ('parsing.html#_line', 'generank/parsing.py'),
                                   'generank.parsing._listed': ('parsing.html#_listed', 'generank/parsing.py'),
                                   'generank.parsing._locate': ('parsing.html#_locate', 'generank/parsing.py'),
-                                  'generank.parsing._looks_sure': ('parsing.html#_looks_sure', 'generank/parsing.py'),
                                   'generank.parsing._named': ('parsing.html#_named', 'generank/parsing.py'),
                                   'generank.parsing._names': ('parsing.html#_names', 'generank/parsing.py'),
                                   'generank.parsing._other_candidates': ('parsing.html#_other_candidates', 'generank/parsing.py'),

@@ -36,8 +36,7 @@ def is_whole(folder:Path)->bool:
     except (UserError, UnicodeDecodeError): return False
     return all((folder/f).is_file() and sha256_file(folder/f) == sha for f, sha in listed.items())
 
-def _by_step(folder)->list[Path]:
-    "The folders `checkpoint-<step>` in a folder, in the order of their steps."
+def _by_step(folder)->list[Path]:   # the folders `checkpoint-<step>` in a folder, in the order of their steps
     step = lambda p: int(last) if (last := p.name.removeprefix("checkpoint-")).isdigit() else -1
     return sorted(Path(folder).glob("checkpoint-*"), key=step)
 
@@ -69,8 +68,7 @@ def check_versions(settings:dict, folder):   # a training's settings.json, perha
     log.warning("%s; it goes on as accepted.", said)
 
 # %% ../nbs/32_checkpoints.ipynb #05835247
-def _plain(value):
-    "Nested lists, mappings and tensors, copied, as `torch.load(weights_only=True)` accepts them."
+def _plain(value):   # nested lists, mappings and tensors, copied, as `torch.load(weights_only=True)` accepts them
     if isinstance(value, dict): return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, deque)): return [_plain(v) for v in value]
     if hasattr(value, "detach"): return value.detach().cpu()
@@ -88,8 +86,7 @@ def grpo_state(trainer)->dict:
                    "tokens": trainer.state.num_input_tokens_seen, "spare_used": trainer.resampled})
 
 # %% ../nbs/32_checkpoints.ipynb #2f183341
-def _put_back(columns:dict, saved:dict):
-    "Put the values of a saved log back into trl's own containers."
+def _put_back(columns:dict, saved:dict):   # put the values of a saved log back into trl's own containers
     for name, column in saved.items():
         if isinstance(column, dict): _put_back(columns[name], column)
         else:
@@ -185,11 +182,9 @@ def resumable(base):   # a transformers Trainer class; a subclass for GRPO sets 
     class Resumable(base):
         boundary = None                  # random state and GRPO state after the last finished step
         updating = stop_asked = False    # whether the weights are being changed, and whether to stop after that
-        is_grpo = False                  # whether it is trl's GRPOTrainer
-        unwrapped = False                # whether the loss bypasses the wrapper that averages gradients over processes
+        is_grpo = unwrapped = False      # whether it is trl's GRPOTrainer, and whether its loss bypasses torch's wrapper
 
         def create_model_card(self, *args, **kwargs): "The card is written once, at the end of the training."
-
         def _save_checkpoint(self, *args): save_sealed(self, lambda: super(Resumable, self)._save_checkpoint(*args))
 
         def _load_from_checkpoint(self, checkpoint, model=None):
@@ -206,7 +201,7 @@ def resumable(base):   # a transformers Trainer class; a subclass for GRPO sets 
         def training_step(self, *args, **kwargs):
             loss = super().training_step(*args, **kwargs)
             if self.unwrapped and self.args.world_size > 1 and self.accelerator.sync_gradients:
-                for p in self.model.parameters():   # as torch's wrapper does, which this trainer's loss does not call
+                for p in self.model.parameters():   # the mean over processes, as that wrapper does
                     if p.grad is not None: p.grad.copy_(self.accelerator.reduce(p.grad, "mean"))
             check_finite(self, "loss", loss)
             return loss

@@ -144,8 +144,7 @@ def check_schema(content, path)->dict:
                     "install that version, or choose another folder.")
 
 # %% ../nbs/01_core.ipynb #6b0813dd
-def _is_here(host)->bool:
-    "Whether an address (a host, or a socket's tuple) is this machine's own."
+def _is_here(host)->bool:   # whether an address (a host, or a socket's tuple) is this machine's own
     host = host[0] if isinstance(host, tuple) and host else host
     if not isinstance(host, str): return True   # a socket of the file system
     try: return ipaddress.ip_address(host.split("%")[0]).is_loopback
@@ -258,8 +257,7 @@ class Progress(tqdm):
         if self._report: kwargs.update(file=open(os.devnull, "w"), mininterval=0.5)
         super().__init__(*args, **kwargs)
 
-    def display(self, msg=None, pos=None):
-        "Draw the bar, or report its state."
+    def display(self, msg=None, pos=None):   # draw the bar, or report its state
         if not getattr(self, "_report", None): return super().display(msg, pos)
         d = self.format_dict
         state = {k: d[k] for k in ("initial", "total", "elapsed")} | {"done": d["n"], "time": time.time()}
@@ -302,8 +300,7 @@ def download(
         raise UserError(f"{url} is not the pinned file (its sha256 is not {sha256}): nothing was kept.")
     return path
 
-def _worth_retrying(e:BaseException)->bool:
-    "Network failures and a server's own (5xx, 429) may pass; a 404 won't."
+def _worth_retrying(e:BaseException)->bool:   # network failures and a server's own (5xx, 429) may pass; a 404 won't
     import urllib.error
     if isinstance(e, urllib.error.HTTPError): return e.code >= 500 or e.code == 429
     return isinstance(e, OSError) and not isinstance(getattr(e, "reason", None), FileNotFoundError)

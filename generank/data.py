@@ -57,7 +57,7 @@ def load_table(
 )->pd.DataFrame:            # `LOCUS_COLUMNS`, `split`, and those of `MORE_COLUMNS` that the source has
     "Loci with a split as one table; `load_loci` gives the same as a DatasetDict."
     known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters}
-    known -= {"reading", "build", "order", "labelled"}
+    known -= {"reading", "build", "order"}
     for name in reading:
         if name not in known: raise unknown_name("data option", name, known)
     given = lambda **values: {k: v for k, v in values.items() if v is not None}
@@ -113,13 +113,8 @@ def merged(loci:pd.DataFrame)->pd.DataFrame:
 # %% ../nbs/13_data.ipynb #c8c45a1f
 LIMIT_SEED = 1  # of the order in which a limit takes loci
 
-def filter_loci(
-    loci:pd.DataFrame,
-    confidence=None,                # keep these, as in "High" or ("High", "Medium")
-    evidence_class=None,            # keep these, as in "drug"
-    min_candidates:int|None=None,   # fewest candidates
-    max_candidates:int|None=None,   # most candidates
-)->pd.DataFrame:                    # rows in their places
+def filter_loci(loci:pd.DataFrame, confidence=None, evidence_class=None, min_candidates:int|None=None,
+                max_candidates:int|None=None)->pd.DataFrame:   # as in "High", ("drug", "burden"), 5, 25
     "Loci that pass the filters; an unknown value, or a filter that leaves nothing, is a `UserError`."
     for column, value, usual in [("confidence", confidence, CONFIDENCES),
                                  ("evidence_class", evidence_class, EVIDENCE_CLASSES)]:
@@ -193,14 +188,9 @@ def held_out_split(loci:pd.DataFrame, looked_at:pd.DataFrame)->pd.DataFrame:   #
     return parts.assign(part=halves.map({"train": "settings", "test": "calibration"}).reindex(parts.index))
 
 # %% ../nbs/13_data.ipynb #5264157e
-def faithful_split(
-    loci:pd.DataFrame,         # every row of the source, in its order
-    test:float=0.33,           # share of rows, from the end of the file
-    min_candidates:int=5,      # applied after the split, as there
-    max_candidates:int=25,
-    validation:float=0.1,      # share of training, from its end
-)->pd.DataFrame:               # the rows that are left, with `split`
-    "The first run's split in file order. Regions, traits and questions may stand in several splits."
+def faithful_split(loci:pd.DataFrame, test:float=0.33, min_candidates:int=5, max_candidates:int=25,
+                   validation:float=0.1)->pd.DataFrame:   # shares of rows, then of training, from the end
+    "The first run's split in file order, then its filter. Regions, traits and questions may stand in several splits."
     cut = int((1 - test) * len(loci) + 1e-9)
     candidates, halves = loci.candidates.map(sorted).map(tuple), ["train"] * cut + ["test"] * (len(loci) - cut)
     loci = loci.assign(split=halves, _list=candidates)
@@ -280,8 +270,7 @@ def trait_pairs(loci:pd.DataFrame)->pd.DataFrame:   # gene_a, trait_a, gene_b, t
 # %% ../nbs/13_data.ipynb #687f4abb
 MHC = ("6", 25_000_000, 34_000_000)  # extended major histocompatibility complex, GRCh38: long haplotypes
 
-def _several(loci, key, value):
-    "Values of `key` that stand with several values of `value`."
+def _several(loci, key, value):   # values of `key` that stand with several values of `value`
     return loci[loci[value].notna()].groupby(key)[value].nunique().loc[lambda n: n > 1].index.tolist()
 
 def faults(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
@@ -384,13 +373,10 @@ def loci_card(loci:pd.DataFrame, **facts)->dict:
                        for s, part in ((s, loci[loci.split == s]) for s in SPLITS)}}
 
 # %% ../nbs/13_data.ipynb #4010afc5
-def build_bundled(
-    gold_standards=None,   # folder of the three raw files; fetched by pinned address and hash where absent
-    genes=None,            # gene table, or the path of one (GTF, GFF3, parquet); the bundled one by default
-    out=None,              # folder for the tables; the package's own data folder by default
-    **kw,                  # of `build_loci`, as in window=250_000, biotypes=("protein_coding", "other")
-)->Path:                   # the folder
-    "Build loci.parquet and its card (`generank data build`); scripts/gene_tables.py makes the tables of genes."
+def build_bundled(gold_standards=None, genes=None, out=None, **kw)->Path:   # `kw`: of `build_loci`
+    """Build loci.parquet and its card (`generank data build`); scripts/gene_tables.py makes the tables of genes.
+
+    From a folder of the three raw files, else fetched; `out`: the folder, by default the package's own."""
     out, table = Path(out or BUNDLED), genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     with tempfile.TemporaryDirectory() as folder: loci = build_loci(gold_files(folder, gold_standards), table, **kw)
     fate = loci.attrs.pop("fate")

@@ -215,8 +215,7 @@ class Names:
         if name.upper() in self.folded: return [self.folded[name.upper()]], "letter case"
         return [], "unknown"
 
-    def _on(self, chrom, symbols):
-        "Those of several symbols that lie on the chromosome; all of them where none does."
+    def _on(self, chrom, symbols):   # those of several symbols that lie on the chromosome; all of them where none does
         return [s for s in symbols if (s, chrom) in self.places] or symbols
 
 # %% ../nbs/10_genes.ipynb #fb7801a7
@@ -248,7 +247,7 @@ def todays_names(given:list[str], names:Names, chrom:str|None=None)->tuple[list[
 RENAME_COLUMNS = ["where", "column", "given", "became", "why"]
 
 def rename_row(row:dict, names:Names, where:str)->list[tuple]:   # a locus; rows of `RENAME_COLUMNS`
-    "Replace old names in one locus, in place; a causal gene (None: not known) that can't be restored is a `UserError`."
+    "Replace old names in one locus, in place; a causal gene that can't be restored is a `UserError`."
     changes, kept, chrom = [], {}, row.get("chrom")
     for given, distance in zip(row["candidates"], row.get("distances") or [None] * len(row["candidates"])):
         found, why = names.resolve(given, chrom)
@@ -259,7 +258,7 @@ def rename_row(row:dict, names:Names, where:str)->list[tuple]:   # a locus; rows
         if dropped or name != given: changes.append((where, "candidates", given, said, why))
     row["candidates"] = list(kept)
     if row.get("distances"): row["distances"] = list(kept.values())
-    if (gene := row["causal_gene"]) is None: return changes
+    gene = row["causal_gene"]
     found, why = names.resolve(gene, chrom)
     if sum(s in kept for s in found) == 1: found = [s for s in found if s in kept]
     if why == "date" and len(found) != 1:

@@ -167,8 +167,7 @@ def _common_arguments(config, out_dir)->dict:
                 logging_steps=1, save_strategy="steps", save_steps=10, save_total_limit=2, report_to=trackers(config),
                 disable_tqdm=True, gradient_checkpointing=False)
 
-def _grpo_arguments(config, out_dir):
-    "trl's `GRPOConfig` of a profile, with everything that this library sets."
+def _grpo_arguments(config, out_dir):   # trl's `GRPOConfig` of a profile, with everything that this library sets
     from trl import GRPOConfig
     grpo, settings = config["grpo"], config["grpo"]["trl"]
     for name in settings:
@@ -190,8 +189,7 @@ def _grpo_arguments(config, out_dir):
     return one_card(made)
 
 # %% ../nbs/34_grpo.ipynb #07ba85cf
-def _plan(arguments, loci:int)->tuple[int, int]:
-    "Optimizer steps of a training, and the rows that they use."
+def _plan(arguments, loci:int)->tuple[int, int]:   # optimizer steps of a training, and the rows that they use
     batch, each = arguments.generation_batch_size // arguments.num_generations, arguments.gradient_accumulation_steps
     reused = arguments.steps_per_generation * arguments.num_iterations
     epochs = arguments.num_train_epochs * loci / batch * reused / each
@@ -224,8 +222,7 @@ def _rewards(config)->tuple[list, list]:
     return [*functions, *watched], [*weights, *[0.0] * len(watched)]
 
 # %% ../nbs/34_grpo.ipynb #f747344a
-def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
-    "The trainer of a GRPO arm."
+def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):   # the trainer of a GRPO arm
     from transformers import EarlyStoppingCallback
     grpo, name, seed, select = config["grpo"], config["arm"]["name"], config["seed"], config["grpo"].get("select")
     arguments, shown = _grpo_arguments(config, out_dir), grpo.get("genes_per_prompt")
@@ -275,8 +272,7 @@ def _warm_start(config, loci, validation, *rest):
     return _supervised(config, rows, *rest, max_steps=s["steps"], learning_rate=s["learning_rate"],
                        gradient_accumulation_steps=each)
 
-def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):
-    "The trainer of supervised fine-tuning."
+def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):   # the trainer of supervised fine-tuning
     a, genes = _grpo_arguments(config, out_dir), config["grpo"].get("genes_per_prompt")
     steps, _ = _plan(a, len(loci))
     each = max(1, a.gradient_accumulation_steps * a.per_device_train_batch_size // a.num_generations)
@@ -349,8 +345,7 @@ def _stoppable(trainer):
     finally:
         for s, handler in before.items(): signal.signal(s, handler)
 
-def _run(trainer, config):
-    "Train, from the newest whole checkpoint where there is one; an interrupt saves first."
+def _run(trainer, config):   # train, from the newest whole checkpoint where there is one; an interrupt saves first
     from transformers import PrinterCallback
     trainer.remove_callback(PrinterCallback)  # metrics.jsonl has it all
     resume = newest_checkpoint(trainer.args.output_dir)
@@ -380,8 +375,7 @@ def _save_trained(trainer, out_dir:Path):
         for f in sorted(files, key=lambda f: f.name.endswith("config.json")): os.replace(f, out_dir/f.name)
 
 # %% ../nbs/34_grpo.ipynb #0dc720cd
-def _summary(trainer, config, loci, out_dir:Path)->dict:
-    "What training.json says."
+def _summary(trainer, config, loci, out_dir:Path)->dict:   # what training.json says
     rows, arm, select = read_metrics(out_dir/"metrics.jsonl"), config["arm"], config["grpo"].get("select")
     is_grpo, state, chosen, reward = arm["training"] == "grpo", trainer.state, None, None
     if select and is_grpo:

@@ -11,7 +11,7 @@ __all__ = ['log', 'PLAIN', 'SHAPES', 'PACKAGED', 'ELEMENTWISE', 'load_model', 's
            'check_effect', 'adapter_settings', 'hub_name', 'is_llama', 'licence_of']
 
 # %% ../nbs/30_models.ipynb #033ed47c
-import hashlib, importlib, itertools, json, logging, math, os, re, shlex, socket, struct, sys, tempfile
+import importlib, itertools, json, logging, math, os, re, shlex, socket, struct, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,9 +22,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from .core import UserError, first_line, read_json, unknown_name
-from .prompts import format_answer
-from .prompts import STYLES, build_prompt
+from .core import UserError, first_line, read_json, sha256_file, unknown_name
+from .prompts import STYLES, build_prompt, format_answer
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +55,7 @@ def load_model(
     tokenizer = load_tokenizer(name, revision, thinking)
     try:
         if weights:
-            model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True,
-                                                         **own, **options)
+            model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True, **own, **options)
     except (OSError, ValueError, SafetensorError) as e:
         raise UserError(f"The model {name!r} can't be loaded: {first_line(e)}") from None
     if not quantization: model = model.to(number).to(place)
@@ -196,7 +194,7 @@ def install_command(name:str)->str:   # a name in `PACKAGED`
 
 def packaged_gguf(name:str, into=None)->Path:   # a name in `PACKAGED`; a folder where several parts are joined
     "A packaged model's GGUF, checked: from its packages, else from the Hub."
-    made, parts, digest = PACKAGED[name], packaged_parts(name), hashlib.sha256()
+    made, parts = PACKAGED[name], packaged_parts(name)
     if not parts and made.source and os.environ.get("HF_HUB_OFFLINE") != "1":
         from huggingface_hub import hf_hub_download
         repository, file, revision = made.source
@@ -204,19 +202,15 @@ def packaged_gguf(name:str, into=None)->Path:   # a name in `PACKAGED`; a folder
         except (OSError, ValueError) as e: raise _download_problem(repository, e) from None
     if not parts: raise UserError(f"{name} is not installed: run `{install_command(name)}`.")
     whole = parts[0] if len(parts) == 1 else Path(into)/"joined.gguf"
-    with open(whole if len(parts) > 1 else os.devnull, "wb") as joined:
-        for part in parts:
-            with open(part, "rb") as f:
-                while block := f.read(1 << 22):
-                    digest.update(block)
-                    joined.write(block)
-    if digest.hexdigest() == made.sha256: return whole
+    if len(parts) > 1:
+        with open(whole, "wb") as joined:
+            for part in parts: joined.write(part.read_bytes())
+    if sha256_file(whole) == made.sha256: return whole
     raise UserError(f"{name} has an unexpected sha256: reinstall it by `{install_command(name)} --force-reinstall`.")
 
 # %% ../nbs/30_models.ipynb #4d17f2c9
 @contextmanager
-def _read_once():
-    "Have transformers read a GGUF's metadata once."
+def _read_once():   # have transformers read a GGUF's metadata once
     import gguf
     from transformers import configuration_utils, modeling_gguf_pytorch_utils, tokenization_utils_tokenizers
     from transformers.models.auto import tokenization_auto
@@ -301,14 +295,13 @@ def _download(name:str, revision:str=None)->str:
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+    from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential
     def passing(e):
         status = getattr(getattr(e, "response", None), "status_code", None) or 0
         transport = (httpx.TransportError, ConnectionError, TimeoutError, LocalEntryNotFoundError)
         return isinstance(e, transport) or status == 429 or status >= 500
-    def warn(s): log.warning("the download of %s failed (%s), attempt %d of 5; trying again",
-                             name, type(s.outcome.exception()).__name__, s.attempt_number)
-    tries = Retrying(retry=retry_if_exception(passing), before_sleep=warn, reraise=True,
+    told = before_sleep_log(log, logging.WARNING)
+    tries = Retrying(retry=retry_if_exception(passing), before_sleep=told, reraise=True,
                      stop=stop_after_attempt(1 if os.environ.get("HF_HUB_OFFLINE") == "1" else 5),
                      wait=wait_exponential(float(os.environ.get("GENERANK_RETRY_SECONDS", 2))))
     return tries(snapshot_download, name, revision=revision, allow_patterns=[
@@ -326,8 +319,8 @@ def _download_problem(name:str, error:Exception)->UserError:
                                         "not set in the environment.",
         errors.LocalEntryNotFoundError: "can't be loaded: the Hub can't be reached and the cache holds no copy. Look "
                                         "at the connection, or give a folder with safetensors.",
-        Exception: f"can't be loaded: {(str(error).splitlines() or [type(error).__name__])[0]} Give a folder with "
-                   f"safetensors, a Hub id (with a connection), {', '.join(PACKAGED)} or random-llama."}
+        Exception: f"can't be loaded: {first_line(error)} Give a folder with safetensors, a Hub id (with a network) "
+                   f"or one of {', '.join(PACKAGED)}, random-llama."}
     return UserError(f"The model {name!r} {next(said for kind, said in known.items() if isinstance(error, kind))}")
 
 def model_folder(name:str, revision:str=None)->str:   # a name in `PACKAGED`, a Hub id (and commit) or a folder
@@ -393,16 +386,10 @@ def import_unsloth():
     if late: log.warning("unsloth is imported after %s: train in a fresh process, so that it can speed them up.", late)
     return importlib.import_module("unsloth")
 
-def load_unsloth(
-    name:str,          # a Hub id or a folder
-    revision:str,      # commit of a Hub model
-    lora:dict,         # settings of `FastLanguageModel.get_peft_model`; None trains all weights
-    settings:dict,     # settings of `FastLanguageModel.from_pretrained`
-    seed:int,          # of the LoRA's start
-    adapter=None,      # folder of a trained arm to go on from
-    thinking:bool=None,   # as for `settle_tokenizer`
-):                     # model and tokenizer
-    "Load a model for training by unsloth, with a new LoRA or a trained one."
+def load_unsloth(name:str, revision:str, lora:dict, settings:dict, seed:int, adapter=None, thinking:bool=None):
+    """Load a model and tokenizer for training by unsloth, with a new LoRA or a trained one (`adapter`).
+
+    `lora`: of `FastLanguageModel.get_peft_model`, None trains all weights; `settings`: of its `from_pretrained`."""
     FastLanguageModel = import_unsloth().FastLanguageModel
     source = str(adapter) if adapter else model_folder(name, revision)
     settings = {**settings, "full_finetuning": lora is None, "random_state": seed}

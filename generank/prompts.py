@@ -135,8 +135,7 @@ def without_reasoning(style)->Style:
         raise UserError(f"The perturbation 'no-reasoning' needs a prompt style with reasoning; {name!r} asks for none.")
     return Style("", s.genes[:1].upper() + s.genes[1:], s.listed)
 
-def _trait_alone(trait:str)->list[dict]:
-    "A question that names no candidates."
+def _trait_alone(trait:str)->list[dict]:   # a question that names no candidates
     ask = ("No candidate genes are given. List the three most likely causal genes at a locus of this trait, "
            "most likely first: <genes> [GENE1, GENE2, ...] </genes>")
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"GWAS trait: {_as_text(trait)}\n{ask}"}]
@@ -201,16 +200,12 @@ def _by_gene(loci, start:float)->np.ndarray:
     return np.searchsorted(share, (start + np.arange(len(loci))) / len(loci) * share[-1], side="right")
 
 class Stream:
-    "Prompts without end: pass after pass over the loci, each with its own order of loci and of candidates."
-    def __init__(self,
-        loci,                   # training loci: rows with locus_id, trait, candidates, causal_gene
-        seed:int,               # decides the order of loci and candidates
-        style="answer",         # prompt style: a name, or a `Style`
-        descriptions=True,      # gene descriptions in the prompt
-        genes:int=None,         # candidates shown in a prompt, the causal gene among them; None: all
-        places:dict=None,       # locus_id -> number: each pass takes low numbers first; None: all in random order
-        weights:str=None,       # "gene": each causal gene as often as another; None: each locus
-    ):
+    """Prompts without end: pass after pass over the loci, each with its own order of loci and of candidates.
+
+    `genes`: candidates shown, the causal one among them (None: all); `places`: locus_id -> number, low ones come first;
+    `weights`: "gene" takes each causal gene as often as another."""
+    def __init__(self, loci, seed:int, style="answer", descriptions=True, genes:int=None, places:dict=None,
+                 weights:str=None):
         self.loci, self.seed, self.style, self.descriptions, self.genes = list(loci), seed, style, descriptions, genes
         def order(epoch):
             rng = np.random.default_rng(stable_seed("locus order", seed, epoch))

@@ -40,26 +40,22 @@ def read_loci(
     chain=None,             # chain file that lifts GRCh37 to GRCh38; the bundled one by default
     symbols:str|None=None,  # "update" (the default) renames old symbols and dates, "keep" leaves names as they are
     order:str="alphabetical",  # of the candidates; "source" keeps the given order, for audits
-    labelled:bool=True,     # False: the causal gene is sought; none is asked for, and one that is there isn't read
     **build,                # of `build_loci`, for the gold standards
 )->pd.DataFrame:            # `LOCUS_COLUMNS` and `split` (null where the source has none)
     "Loci from any source, checked; raises `UserError` naming file and line of the first row that can't be used."
-    for kind, value, known in (("order of candidates", order, ("alphabetical", "source")),
-                               ("choice for symbols", symbols or "update", ("update", "keep"))):
-        if value not in known: raise unknown_name(kind, value, known)
+    if symbols not in (None, "update", "keep"): raise unknown_name("choice for symbols", symbols, ("update", "keep"))
     table = genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     options = {k: v for k, v in (("window", window), ("biotypes", biotypes)) if v is not None}
-    raw = raw_source(source, labelled, genes=table, **options, **build)
+    raw = raw_source(source, genes=table, **options, **build)
     rows, lost = _lifted([*map(whole_row, raw.to_dict("records"))], assembly or "GRCh38", chain)
-    if not labelled: rows = [{**row, "causal_gene": None} for row in rows]
     if window is not None and "_built" not in raw and all(row["candidates"] for row in rows):
         raise UserError("Every locus comes with its candidates, so window has no effect: "
                         "leave it out, or give chrom and pos without candidates.")
     fill_candidates(rows, of_biotypes(table, biotypes or ("protein_coding",)), window or 500_000)
     if biotypes is not None: rows = only_biotypes(rows, table, biotypes)
     kept = symbols == "keep" or str(source) in ("bundled", "v1", "caldera")
-    renamed = [] if kept else _rename(rows, Names(table), labelled)
-    loci = _finished(rows, [c for c in raw if c in MORE_COLUMNS], order, labelled)
+    renamed = [] if kept else _rename(rows, Names(table))
+    loci = _finished(rows, [c for c in raw if c in MORE_COLUMNS], order)
     no_validation = "symbol_gene_string" in raw and not (loci.split == "validation").any()
     loci.attrs.update(renamed=renamed, lost=lost, lacks_validation=no_validation)
     return loci
@@ -72,14 +68,14 @@ SOURCES["v1"] = lambda **build: read_table(BUNDLED/"loci_v1.parquet")   # of the
 SOURCES["caldera"] = lambda **build: read_table(BUNDLED/"caldera.parquet")   # an outside test, by scripts/caldera.py
 SOURCES["open-targets"] = lambda **build: read_gold_loci(**build)
 
-def raw_source(source, labelled:bool=True, **build)->pd.DataFrame:
+def raw_source(source, **build)->pd.DataFrame:
     "The rows of any source, with `_where`, in the columns of a loci file, not yet checked."
     if isinstance(source, pd.DataFrame):
         return source if "_where" in source else source.assign(_where=[f"row {n + 1}" for n in range(len(source))])
-    if isinstance(source, dict): return _columns(read_pairs(**source), "the pairs of files", labelled)
+    if isinstance(source, dict): return _columns(read_pairs(**source), "the pairs of files")
     if isinstance(source, (list, tuple)):
         if not source: raise UserError("No source is given: name at least one, or `bundled`.")
-        parts = [raw_source(s, labelled, **build) for s in source]
+        parts = [raw_source(s, **build) for s in source]
         if len(parts) == 1: return parts[0]
         own = ["split", "region_id", "locus_id"]
         return pd.concat([part.drop(columns=own, errors="ignore") for part in parts], ignore_index=True)
@@ -88,7 +84,7 @@ def raw_source(source, labelled:bool=True, **build)->pd.DataFrame:
     if is_gold(name): return read_gold_loci(name, **build)
     hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not re.search(TABLES, name)
     is_hub = Path(name).is_dir() or hub_id and not Path(name).exists()
-    return _columns(read_hub(name) if is_hub else read_table(name), name, labelled)
+    return _columns(read_hub(name) if is_hub else read_table(name), name)
 
 # %% ../nbs/12_sources.ipynb #5685d682
 GOLD_COLUMNS = {  # source column -> ours
@@ -111,18 +107,17 @@ def is_gold(source)->bool:
     return set(GOLD_COLUMNS) <= set(first.rstrip("\r\n").split("\t")) or '"gold_standard_info":{' in first
 
 # %% ../nbs/12_sources.ipynb #f381732a
-def _columns(raw:pd.DataFrame, name:str, labelled:bool)->pd.DataFrame:
+def _columns(raw:pd.DataFrame, name:str)->pd.DataFrame:
     "Columns of the first run's layout under our names, its gene strings parsed; a missing column is a `UserError`."
     if "symbol_gene_string" in raw:
         raw = raw.assign(candidates=[parse_gene_string(t, w) for t, w in zip(raw.symbol_gene_string, raw["_where"])])
         new_names = {"description": "trait", "symbol": "causal_gene"}
         raw = raw.rename(columns={old: new for old, new in new_names.items() if new not in raw})
-    needed = ["trait", "causal_gene"] if labelled else ["trait"]
-    missing = [c for c in needed if c not in raw]
+    missing = [c for c in ("trait", "causal_gene") if c not in raw]
     if "candidates" not in raw and not {"chrom", "pos"} <= set(raw): missing.append("candidates")
     if missing:
         raise UserError(f"{name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: a loci file has "
-                        f"{', '.join(needed)}, and candidates or chrom and pos; name its columns so.")
+                        "trait, causal_gene, and candidates or chrom and pos; name its columns so.")
     return raw
 
 # %% ../nbs/12_sources.ipynb #deea27e1
@@ -195,7 +190,7 @@ def whole_row(row:dict)->dict:
     return {**{c: text(c) for c in LOCUS_COLUMNS}, **more, "split": SPLIT_NAMES.get(text("split")), "pos": pos,
             "chrom": chrom, "candidates": candidates, "distances": distances or None, "_where": where}
 
-def check_row(row:dict, where:str, labelled:bool=True, listed:bool=True)->list[str]:
+def check_row(row:dict, where:str, listed:bool=True)->list[str]:
     "The candidates of a usable row (the causal gene among them if `listed`); `UserError` with the place for another."
     candidates, gene = parse_list(row.get("candidates")), str(row.get("causal_gene") or "").strip()
     twice = next((c for c in candidates if candidates.count(c) > 1), None)
@@ -204,8 +199,8 @@ def check_row(row:dict, where:str, labelled:bool=True, listed:bool=True)->list[s
         raise UserError(f"{where}: {len(candidates)} candidate genes leave nothing to rank; "
                         "give at least 2, separated by commas.")
     if twice: raise UserError(f"{where}: the candidate {twice} is listed twice; remove one.")
-    if labelled and not gene: raise UserError(f"{where}: the causal gene is empty; name it.")
-    if labelled and listed and gene not in candidates:
+    if not gene: raise UserError(f"{where}: the causal gene is empty; name it.")
+    if listed and gene not in candidates:
         raise UserError(f"{where}: the causal gene {gene} is not one of its {len(candidates)} candidates; "
                         "add it or correct the symbol.")
     return candidates
@@ -244,11 +239,11 @@ def _lifted(rows:list[dict], assembly:str, path)->tuple[list[dict], list[dict]]:
     if lost: _log.warning("%d of %d positions were lost on the way to GRCh38 %s", len(lost), len(rows), first)
     return kept, lost
 
-def _rename(rows:list[dict], names:Names, labelled:bool)->list[dict]:
+def _rename(rows:list[dict], names:Names)->list[dict]:
     "Rename old symbols in place; what was changed, as rows of `RENAME_COLUMNS`."
     renamed = []
     for row in rows:
-        check_row(row, row["_where"], labelled, listed=False)
+        check_row(row, row["_where"], listed=False)
         renamed += [dict(zip(RENAME_COLUMNS, change)) for change in rename_row(row, names, row["_where"])]
         known = lambda gene: next((s for s in names.resolve(gene, row["chrom"])[0] if s in row["candidates"]), gene)
         if "causal_genes" in row: row["causal_genes"] = [*map(known, row["causal_genes"])]   # by today's names too
@@ -258,8 +253,7 @@ def _rename(rows:list[dict], names:Names, labelled:bool)->list[dict]:
     return renamed
 
 # %% ../nbs/12_sources.ipynb #89bb8918
-def _take(row:dict, at):
-    "Keep the candidates and distances at these places, in this order."
+def _take(row:dict, at):   # keep the candidates and distances at these places, in this order
     for c in ("candidates", "distances"): row[c] = row[c] and [row[c][i] for i in at]
 
 def only_biotypes(rows:list[dict], genes:pd.DataFrame, biotypes)->list[dict]:
@@ -269,10 +263,10 @@ def only_biotypes(rows:list[dict], genes:pd.DataFrame, biotypes)->list[dict]:
     for row in rows: _take(row, [i for i, c in enumerate(row["candidates"]) if c not in drop])
     return [row for row in rows if row["causal_gene"] not in drop and len(row["candidates"]) > 1]
 
-def _finished(rows:list[dict], more:list[str], order:str, labelled:bool)->pd.DataFrame:
+def _finished(rows:list[dict], more:list[str], order:str)->pd.DataFrame:
     "Rows checked, candidates in order, ids and regions filled in; columns `LOCUS_COLUMNS`, `split` and `more`."
     for n, row in enumerate(rows, 1):
-        genes = check_row(row, row["_where"], labelled)
+        genes = check_row(row, row["_where"])
         if order == "alphabetical": _take(row, sorted(range(len(genes)), key=genes.__getitem__))
         row["locus_id"] = row["locus_id"] or f"locus_{n:04d}"
         if "causal_genes" in more:   # those that are candidates, the causal gene among them
@@ -321,8 +315,7 @@ def clean_trait(name:str)->str:
 GENERIC = {"measurement", "levels", "level", "disease", "disorder", "of", "in", "and", "acid", "l", "d"}  # say little
 
 @lru_cache(maxsize=1)
-def _families()->list:
-    "(family, words of its traits) in the order of families.tsv; the first that fits counts."
+def _families()->list:   # (family, words of its traits) in the order of families.tsv; the first that fits counts
     return pd.read_csv(BUNDLED/"families.tsv", sep="\t").to_numpy().tolist()
 
 def trait_family(trait:str)->str:
@@ -392,8 +385,7 @@ def read_gold(path)->pd.DataFrame:
     return rows.drop(columns=["reported_trait", "set_label", "trait_id"])
 
 # %% ../nbs/12_sources.ipynb #f04a60d1
-def _plain(text:str)->str:
-    "Lower case, letters and digits only, one blank between words."
+def _plain(text:str)->str:   # lower case, letters and digits only, one blank between words
     return " ".join(re.findall(r"[a-z0-9]+", str(text).lower()))
 
 def names_gene(trait:str, symbol:str, description:str="", synonyms=())->str|None:

@@ -26,8 +26,7 @@ from .profile import PILOT
 log = logging.getLogger(__name__)
 
 # %% ../nbs/33_trainers.ipynb #0e60b49f
-def _split(values, n:int)->list:
-    "A list over completions as a list over groups."
+def _split(values, n:int)->list:   # a list over completions as a list over groups
     return [values[i:i + n] for i in range(0, len(values), n)]
 
 def _columns(generated, n:int)->list[tuple]:
@@ -36,8 +35,7 @@ def _columns(generated, n:int)->list[tuple]:
     per_completion = lambda c: isinstance(c, list) and len(c) == groups * n
     return list(zip(*(_split(c, n) if per_completion(c) else [c] * groups for c in generated)))
 
-def _joined(groups:list[tuple])->tuple:
-    "The groups' tuples as `_generate` would have given them together."
+def _joined(groups:list[tuple])->tuple:   # the groups' tuples as `_generate` would have given them together
     return tuple([x for part in column for x in part] if isinstance(column[0], list) and column[0] else column[0]
                  for column in zip(*groups))
 
@@ -211,8 +209,7 @@ def logged(base):   # a GRPOTrainer class with `phases` and `_sizes`
                 self._logs |= {c: deque() for c in ("prompt", "completion", "advantages")}
                 self._logs["rewards"] = defaultdict(deque)
 
-        def log(self, logs, start_time=None):
-            "As in trl, without printing the answers as well."
+        def log(self, logs, start_time=None):   # as in trl, without printing the answers as well
             if self.validating: self.model.eval()
             if not self.validating: logs.update(self.phases.row(sum(self._metrics["train"].get("step_time", []))))
             else:
@@ -331,8 +328,7 @@ def grpo_trainer():
         _ready, _quiet, _sizes = None, False, ()   # sampled before; whether scores go unlogged; validation batches
         opening = ""                               # `<think>`, where prompts end with it
 
-        def _generate(self, prompts):
-            "Sample, timed and within the time limit; or hand over what was sampled before."
+        def _generate(self, prompts):   # sample, timed and within the time limit; or hand over what was sampled before
             ready, self._ready, began = self._ready, None, time.perf_counter()
             if ready is not None: return ready
             with deadline(self.timeout, f"Sampling the answers of step {self.state.global_step + 1}"):
@@ -365,8 +361,7 @@ def shared_prompt_trainer():
     class SharedPromptGRPOTrainer(grpo_trainer()):
         unwrapped, seen = True, None   # `seen`: states of the step's tokens below the lowest trained layer
 
-        def _prepare_inputs(self, generation_batch):
-            "As in trl, but the completions of a group stay together."
+        def _prepare_inputs(self, generation_batch):   # as in trl, but the completions of a group stay together
             if self.validating: return super()._prepare_inputs(generation_batch)
             each = self.args.steps_per_generation
             if self._step % (each * self.num_iterations) == 0 or self._buffered_inputs is None:
