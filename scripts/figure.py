@@ -34,8 +34,8 @@ def base(found:dict, name:str)->str: return report.shown(found[MAIN, name]["metr
 def knowing(found:dict)->str:
     "The model that knows genes, in one sentence and one on whether it reads the trait."
     main = found[MAIN, START]
-    told = [report.Numbers(f).get("metrics.trait_discrimination") or {} for f in found["runs"]]
-    pairs = [t[MAIN] for t in told if MAIN in t]
+    told = [r for f in found["runs"] for r in report.Numbers(f)("metrics.runs") if r["name"] == MAIN]
+    pairs = [r["trait_discrimination"] for r in told if r.get("trait_discrimination")]
     first = (f"On {main['n']} held-out loci ({main['n_clusters']} regions, one vote each; {counted(found)}), with Qwen2.5-Coder-1.5B on two processor cores, {effect(found)}; "
              f"the nearest gene scores {base(found, 'nearest gene')}, a prior over genes {base(found, 'gene prior')}.")
     if len(pairs) != 1: return first
@@ -59,15 +59,17 @@ def chart(found:dict)->figures.Chart:
         pool, top = found[pair], [found[pair]["metrics"]["top_1"][f"{side}{end}"] for end in ("", "_ci_low", "_ci_high")]
         return {"name": name, "kind": kind, "n": pool["n"], "n_clusters": pool["n_clusters"], "top_k": {"1": dict(zip(("accuracy", "ci_low", "ci_high"), top))},
                 **{f"mrr_over_chance{end}": pool["metrics"]["mrr_over_chance"][f"{side}{end}"] for end in ("", "_ci_low", "_ci_high")}}
-    runs = [entry("zero-shot", "arm", (MAIN, "zero-shot"), "b"), entry(START, "arm", (MAIN, START), "b"), entry(MAIN, "arm", (MAIN, START), "a"), *(entry(b, "baseline", (MAIN, b), "b") for b in BESIDE)]
+    untrained = [entry("zero-shot", "arm", (MAIN, "zero-shot"), "b")] if (MAIN, "zero-shot") in found else []
+    runs = [*untrained, entry(START, "arm", (MAIN, START), "b"), entry(MAIN, "arm", (MAIN, START), "a"), *(entry(b, "baseline", (MAIN, b), "b") for b in BESIDE)]
     drawn = figures.main_comparison(runs, ("mrr_over_chance", "top_1"), "figure")
-    drawn.caption = f"Recorded, each region with one vote, mean over {len(found[MAIN, START]['seeds'])} seeds. {drawn.caption}"
+    drawn.caption = f"Recorded, each region with one vote, {counted(found)}. {drawn.caption}"
     return drawn
 
 
 def main()->int:
-    found, readme = pooled(), ROOT/"README.md"
-    text = re.sub(r"(<!-- recorded -->\n).*?(\n<!-- end -->)", lambda m: m[1] + sentence(found) + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
+    readme, found = ROOT/"README.md", pooled("desktop")
+    said = f"{knowing(found)}\n\n{knowing_nothing(pooled('laptop-long'))}"
+    text = re.sub(r"(<!-- recorded -->\n).*?(\n<!-- end -->)", lambda m: m[1] + said + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
     if "--check" in sys.argv: return int(text != readme.read_text(encoding="utf-8"))
     readme.write_text(text, encoding="utf-8")
     print(*figures.save_chart(chart(found), ROOT/"results").values(), sep="\n")
