@@ -26,14 +26,8 @@ from .profile import checks_profile
 from .statistics import cluster_interval
 
 # %% ../nbs/52_baselines.ipynb #c16b2ee1
-def random_order(loci, **kwargs)->list:
-    "No knowledge at all: every candidate the same."
-    return [np.zeros(len(c)) for c in loci.candidates]
-
-def list_order(loci, **kwargs)->list:
-    "The candidates as they stand in the prompt."
-    return [-np.arange(len(c)) for c in loci.candidates]
-
+def random_order(loci, **kwargs)->list: return [np.zeros(len(c)) for c in loci.candidates]   # all the same
+def list_order(loci, **kwargs)->list: return [-np.arange(len(c)) for c in loci.candidates]   # as in the prompt
 def nearest_gene(loci, **kwargs)->list:
     "The closer to the lead variant the better; genes that hold it tie."
     if "distances" not in loci: raise UserError("The baseline 'nearest gene' needs the loci table with its distances.")
@@ -100,10 +94,7 @@ def _minilm():
     return AutoTokenizer.from_pretrained(folder), model.eval()
 
 # %% ../nbs/52_baselines.ipynb #2d034a2b
-def embed(
-    texts:list[str],
-    batch_size:int=64,     # texts at a time
-)->np.ndarray:             # (texts, 384), each of length 1
+def embed(texts:list[str], batch_size:int=64)->np.ndarray:   # (texts, 384), each of length 1
     "Sentence embeddings by all-MiniLM-L6-v2: the normalised mean of the last layer over the tokens, as its card says."
     import torch
     tokenizer, model = _minilm()
@@ -112,8 +103,8 @@ def embed(
     with torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             rows = order[start:start + batch_size]
-            part = [texts[i] for i in rows]
-            batch = tokenizer(part, padding=True, truncation=True, max_length=256, return_tensors="pt")
+            cut = dict(padding=True, truncation=True, max_length=256, return_tensors="pt")
+            batch = tokenizer([texts[i] for i in rows], **cut)
             mask = batch["attention_mask"][:, :, None]
             mean = (model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
             out[rows] = torch.nn.functional.normalize(mean, dim=1).numpy()
@@ -127,12 +118,7 @@ def meaning_similarity(loci, genes=None, **kwargs)->list:
     return _picked(alike.astype(float), names, traits, loci)
 
 # %% ../nbs/52_baselines.ipynb #9b8daf32
-def gene_prior(
-    loci,              # `candidates`
-    training=None,     # training loci, with `candidates` and `causal_gene`
-    genes=None,        # as for TF-IDF
-    **kwargs,
-)->list:
+def gene_prior(loci, training=None, genes=None, **kwargs)->list:
     "Logistic regression on symbol and description (TF-IDF, balanced classes) of the training loci; blind to the trait."
     if training is None or not len(training): raise UserError("The baseline 'gene prior' needs training loci.")
     genes = load_genes() if genes is None else genes
@@ -160,11 +146,8 @@ def check_baselines(profile):
         if name not in BASELINES: raise unknown_name("baseline in `evaluation.baselines`", name, BASELINES)
 
 # %% ../nbs/52_baselines.ipynb #8b3935c0
-def available(
-    loci,              # the loci table
-    training=None,     # training loci
-)->tuple[list[str], dict[str, str]]:    # names of `BASELINES` that can be scored; name -> why not, of the others
-    "Which baselines these loci allow on this machine."
+def available(loci, training=None)->tuple[list[str], dict[str, str]]:
+    "Which `BASELINES` these loci and training loci allow on this machine; name -> why not, of the others."
     missing = {}
     located = "distances" in loci and loci.distances.notna().all()
     if not located: missing["nearest gene"] = "the loci table has no distances"
@@ -187,11 +170,7 @@ def list_values(genes, candidates)->np.ndarray:
     return -np.array([places.get(g, len(places)) for g in candidates], dtype=float)
 
 # %% ../nbs/52_baselines.ipynb #1f5ff18f
-def value_scores(
-    values,                  # arrays, one a locus: a value of each candidate, the higher the better
-    loci,                    # table with candidates and causal_gene
-    k=(1, 3, 5, 7),
-):                           # table of the metrics, indexed as `loci`
+def value_scores(values, loci, k=(1, 3, 5, 7))->pd.DataFrame:   # a value of each candidate, one array a locus
     "Expected scores of rankings by value, ties in every order; lists are complete, so raw and completed are the same."
     from generank.scoring import OVER_CHANCE, credits, over_chance, right_places, tied_ranks   # takes scipy, as `fuse`
     right = right_places(loci)
@@ -203,18 +182,15 @@ def value_scores(
     over = over_chance(table.mrr, loci.candidates.map(len).to_numpy(), np.array(list(map(len, right))))
     return table.assign(**dict.fromkeys(OVER_CHANCE, over)).set_index(loci.index)
 
-def baseline_scores(name:str, loci, k=(1, 3, 5, 7), **kwargs):
+def baseline_scores(name:str, loci, k=(1, 3, 5, 7), **kwargs)->pd.DataFrame:
     "Expected scores of a baseline of `BASELINES`, indexed as `loci`; `kwargs` are passed to it."
     if name not in BASELINES: raise unknown_name("baseline", name, BASELINES)
     return value_scores(BASELINES[name](loci, **kwargs), loci, k)
 
 def combined_scores(
-    pair,                    # two names, each a baseline or a run
-    loci,                    # as for `baseline_scores`
-    answers:dict,            # run -> its responses, as `read_responses` gives them
-    k=(1, 3, 5, 7),
-    **kwargs,                # passed to the baselines
-):                           # table of the metrics, indexed as `loci`; several answers to a locus are averaged
+    pair, loci, answers:dict,   # names of baselines or runs; as in `baseline_scores`; run -> what `read_responses` gave
+    k=(1, 3, 5, 7), **kwargs,   # passed to the baselines
+)->pd.DataFrame:                # indexed as `loci`; several answers to a locus are averaged
     "Scores of two rankings fused (see `generank.baselines.fuse`)."
     samples = []
     for n in pair:
@@ -235,18 +211,13 @@ def softmax_within(values, locus)->np.ndarray:
     lifted = np.exp(values - values.groupby(locus).transform("max"))
     return (lifted / lifted.groupby(locus).transform("sum")).to_numpy()
 
-def fit_choice(
-    x,                # features, one row a gene
-    causal,           # whether the gene is its locus's causal one
-    locus,            # the locus of each gene
-    ridge:float=1.0,  # penalty on the squared weights of the standardised features
-)->dict:              # center, scale and weights of the features
-    "Fit a conditional logit: the log of the causal gene's share within its locus is maximised."
+def fit_choice(x, causal, locus)->dict:   # features, a row a gene; whether it is its locus's causal one; its locus
+    "Fit a conditional logit with a ridge penalty of 1/2 on the weights of the standardised features."
     center, scale = x.mean(0), np.maximum(x.std(0), 1e-9)
     z = (x - center) / scale
     def loss(w):
         p = softmax_within(z @ w, locus)
-        return -np.log(p[causal]).sum() + ridge / 2 * w @ w, z.T @ (p - causal) + ridge * w
+        return -np.log(p[causal]).sum() + w @ w / 2, z.T @ (p - causal) + w
     weights = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x
     return {"center": center.round(9).tolist(), "scale": scale.round(9).tolist(), "weights": weights.round(9).tolist()}
 
@@ -256,14 +227,8 @@ def choice_probability(x, locus, fit:dict)->np.ndarray:
     return softmax_within((np.asarray(x, dtype=float) - center) / scale @ weights, locus)
 
 # %% ../nbs/52_baselines.ipynb #7c1d2e21
-def reliability(
-    stated,          # probability of the first gene, one value a locus
-    right,           # whether it was the causal one
-    region,          # what is resampled for the interval
-    bins:int=5,      # equally many loci in each
-    draws:int=2000,
-)->dict:             # bins (stated, observed, n), ece (mean gap, weighted by n) and its 95 % interval
-    "Stated against observed, and the expected calibration error (Naeini, Cooper and Hauskrecht 2015)."
+def reliability(stated, right, region, bins:int=5, draws:int=2000)->dict:   # of the first gene, one value a locus
+    "Stated against observed in bins of equal size, and the expected calibration error (Naeini et al. 2015)."
     table = pd.DataFrame({"stated": np.asarray(stated, float), "observed": np.asarray(right, float), "n": 1})
     code, names = pd.factorize(np.asarray(region))
     of = table.stated.rank(method="first").sub(1).mul(bins).floordiv(len(table)).astype(int)
@@ -284,8 +249,7 @@ METHODS = {"nearest gene": ["near"], "gene prior": ["gene_prior"], "text similar
            "likelihood and combination": PLACE + GENE + SCORES}
 
 def measure(
-    rows:pd.DataFrame,              # of `gene_rows`, with what a model said
-    loci:pd.DataFrame,              # their loci: `causal_gene`, `region_id`, `split`
+    rows:pd.DataFrame, loci:pd.DataFrame,   # of `gene_rows`, with what a model said; causal_gene, region_id, split
     pool=("train", "validation"),   # splits to fit on: none that the model was trained on
 )->dict:                            # method -> its fit, rates on validation (cross-fitted) and test loci, reliability
     "Fit and measure every method whose features these rows have."

@@ -6,13 +6,12 @@
 __all__ = ['SLOPES', 'VOTES', 'smoothed_shares', 'sharpened', 'fit_slope', 'brier', 'bins_of', 'reliability', 'coverage_curve',
            'calibration_error', 'calibration_test', 'calibrate', 'calibration_chart', 'votes_chart', 'first_choices',
            'vote_shares', 'Means', 'agreement', 'same_first', 'confidence', 'named_anywhere', 'mentions', 'elsewhere',
-           'reasoning_check', 'perturbation_result', 'robustness', 'trait_discrimination', 'read_layers',
-           'layer_summary', 'layer_chart']
+           'reasoning_check', 'perturbation_result', 'robustness', 'trait_discrimination', 'layer_summary',
+           'layer_chart']
 
 # %% ../nbs/54_robustness.ipynb #e0368792
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from .baselines import list_values
 from .core import UserError
 from .figures import COLOURS, GREY, Chart, canvas, draw_points, interval_text, looks, styled
 from .parsing import parse_answer
+from .scoring import over_chance
 from .statistics import bootstrap_means, cluster_interval, percentile_interval, sign_flip_p
 
 # %% ../nbs/54_robustness.ipynb #526c58b1
@@ -38,11 +38,8 @@ def sharpened(shares, slope:float)->np.ndarray:
     powers = np.exp(logs - logs.max())
     return powers / powers.sum()
 
-def fit_slope(
-    shares,        # one array a locus: `smoothed_shares`
-    truth,         # place of the true candidate in each
-)->float:          # the slope of greatest likelihood, in `SLOPES`
-    "Fit the one-parameter conditional logistic regression of the truth on log shares."
+def fit_slope(shares, truth)->float:   # `smoothed_shares` of each locus, place of its true candidate
+    "The slope of greatest likelihood, in `SLOPES`: the conditional logistic regression of the truth on log shares."
     if not len(shares): raise UserError("There are no loci to fit the calibration on.")
     logs = [np.log(s) for s in shares]
     def loss(slope): return sum(np.logaddexp.reduce(slope * l) - slope * l[t] for l, t in zip(logs, truth))
@@ -87,12 +84,8 @@ def calibration_error(probability, right, bins:int=10)->np.ndarray:
     np.add.at(sums, where, np.subtract(np.asarray(right, dtype=float).T, np.asarray(probability, dtype=float)).T)
     return np.abs(sums).sum(0) / len(where)
 
-def calibration_test(
-    probability, right,    # one a locus
-    bins:int=10,           # at most
-    draws:int=10_000, seed:int=1,
-)->dict:                   # value, expected (mean under perfect calibration), high (its 95 % quantile), p (one-sided)
-    "The expected calibration error beside its distribution under perfect calibration."
+def calibration_test(probability, right, bins:int=10, draws:int=10_000, seed:int=1)->dict:
+    "The calibration error beside its mean (expected), 95 % quantile and one-sided p under perfect calibration."
     p, rng, found = np.asarray(probability, dtype=float), np.random.default_rng(seed), []
     for start in range(0, draws, 1000):
         found.append(calibration_error(p, rng.random((len(p), min(1000, draws - start))) < p[:, None], bins))
@@ -129,12 +122,8 @@ def calibrate(
 
 # %% ../nbs/54_robustness.ipynb #150d9a37
 @styled
-def calibration_chart(
-    result:dict,       # as `calibrate` gives it
-    arm:str="",        # whose answers, for the words
-    name:str="calibration",
-)->Chart:
-    "Reliability diagram (left), and accuracy against coverage (right)."
+def calibration_chart(result:dict, arm:str="", name:str="calibration")->Chart:
+    "Reliability diagram (left), and accuracy against coverage (right), of what `calibrate` gave."
     kinds = {k: label for k, label in (("raw", "share of votes"), ("fitted", "after fitting")) if k in result}
     bins = {k: pd.DataFrame(result[k]["bins"]).assign(panel="reliability", series=label) for k, label in kinds.items()}
     curve = pd.DataFrame(result["coverage"]).assign(panel="coverage", series="share of votes")
@@ -161,25 +150,20 @@ def _calibration_words(result, kinds, arm)->tuple[str, str]:
     told = [f"{label}: Brier score {interval_text(*(result[k]['brier'][c] for c in ('value', 'ci_low', 'ci_high')))}, "
             f"calibration error {result[k]['ece']['value']:.3f} ({result[k]['ece']['expected']:.3f} expected of a "
             f"calibrated model, {sign(result[k]['ece']['p'])})" for k, label in kinds.items()]
-    told = "; ".join(told)
+    told, everyone = "; ".join(told), f"Accuracy on all loci {result['accuracy']:.2f}."
     silent = f" (further loci without any vote: {result['without_vote']})" if result["without_vote"] else ""
     fitted = f" Fitted on {result['n_validation']} validation loci." if result["n_validation"] else ""
     caption = (f"{f'{arm}: ' if arm else ''}{result['n']} held-out loci in {result['n_clusters']} clusters, "
                f"{result['votes']} answers each{silent}. {told[0].upper()}{told[1:]}.{fitted} "
                "Bars and band: 95 % cluster-robust intervals; the dotted line is perfect calibration.")
-    return caption, (f"Reliability diagram and accuracy against coverage. {told}. "
-                     f"Accuracy on all loci {result['accuracy']:.2f}.")
+    return caption, f"Reliability diagram and accuracy against coverage. {told}. {everyone}"
 
 # %% ../nbs/54_robustness.ipynb #a8e41b95
 VOTES = {"majority": "majority vote", "borda": "Borda count", "rrf": "reciprocal rank fusion",
          "pass": "any first gene right (pass@n)"}
 
 @styled
-def votes_chart(
-    curve:pd.DataFrame,    # as `generank.inference.sample_curve` gives it
-    arm:str="",            # whose answers, for the words
-    name:str="votes",
-)->Chart:
+def votes_chart(curve:pd.DataFrame, arm:str, name:str)->Chart:   # of `sample_curve`
     "Top-1 accuracy of votes over m samples, by their number (left) and by tokens a locus (right)."
     drawn, last = [w for w in VOTES if w in curve], curve.iloc[-1]
     figure, axes = canvas(8.2, 3.7, 2, sharey=True)
@@ -192,16 +176,12 @@ def votes_chart(
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     told = "; ".join(f"{VOTES[w]} {curve[w].iloc[0]:.2f} with one sample and {last[w]:.2f} with {int(last.samples)}"
                      for w in drawn)
-    caption = (f"{f'{arm}: ' if arm else ''}{told}. Means over all choices of so many samples, at most 50 of them; "
-               "without intervals.")
-    alt = f"Top-1 accuracy against the number of samples and against tokens. {told}."
-    return Chart(name, figure, curve, caption, alt)
+    caption = f"{arm}: {told}. Means over all choices of so many samples, at most 50 of them; without intervals."
+    return Chart(name, figure, curve, caption, f"Top-1 accuracy against the number of samples and tokens. {told}.")
 
 # %% ../nbs/54_robustness.ipynb #7f625c07
-def first_choices(
-    answers:pd.DataFrame,    # responses: locus_id, candidates, causal_gene, sample, completion
-)->pd.DataFrame:             # the same with `first` (None where no candidate is listed), `genes` and `reasoning`
-    "Parse answers, and name the candidate that each puts first."
+def first_choices(answers:pd.DataFrame)->pd.DataFrame:
+    "Parse responses: the same table with `first` (None where no candidate is listed), `genes` and `reasoning`."
     parsed = [parse_answer(text, list(c)) for text, c in zip(answers.completion, answers.candidates)]
     first = [next((g for g in a.genes if g in set(c)), None) for a, c in zip(parsed, answers.candidates)]
     return answers.assign(first=pd.Series(first, index=answers.index, dtype=object),
@@ -262,18 +242,15 @@ def mentions(text:str, gene:str)->bool:
     return re.search(rf"(?<![\w-]){re.escape(gene)}(?![\w-])", text, re.I) is not None
 
 # %% ../nbs/54_robustness.ipynb #8e195da4
-def elsewhere(
-    there:pd.DataFrame, here:pd.DataFrame,    # scores of other loci, and of the held-out ones; each with its `cluster`
-    draws:int, seed:int,
-)->dict:                                      # there, here, and the difference there - here (no pairs: loci differ)
-    "Is the arm better on loci of another split? Completed reciprocal ranks less those of a random order."
-    chance = lambda candidates: float(np.mean(1 / np.arange(1, len(candidates) + 1)))
-    values = [s.mrr_completed - s.candidates.map(chance) for s in (there, here)]
-    parts = [Means(s.cluster, draws, seed)(v) for v, s in zip(values, (there, here))]
-    one, two = (bootstrap_means(v.to_numpy(), s.cluster.to_numpy(), draws, seed + i)[:, 0]
-                for i, (v, s) in enumerate(zip(values, (there, here))))
+def elsewhere(there:pd.DataFrame, here:pd.DataFrame, draws:int, seed:int)->dict:
+    "Is the arm better on loci of another split (scores with `cluster`)? Over chance; `difference`: there - here."
+    parts, means = [], []
+    for i, scores in enumerate((there, here)):   # no pairs: loci differ
+        over = pd.Series(over_chance(scores.mrr_completed, scores.candidates.map(len).to_numpy()), scores.index)
+        parts.append(Means(scores.cluster, draws, seed)(over))
+        means.append(bootstrap_means(over.to_numpy(), scores.cluster.to_numpy(), draws, seed + i)[:, 0])
     n = min(p["n_clusters"] for p in parts)
-    low, high = (None, None) if n < 2 else percentile_interval(one - two, n).tolist()
+    low, high = (None, None) if n < 2 else percentile_interval(means[0] - means[1], n).tolist()
     difference = {"value": parts[0]["value"] - parts[1]["value"], "ci_low": low, "ci_high": high}
     return {"there": parts[0], "here": parts[1], "difference": difference}
 
@@ -292,15 +269,10 @@ def reasoning_check(choices:pd.DataFrame, mean:Means)->dict|None:
 
 # %% ../nbs/54_robustness.ipynb #edacf7f1
 def perturbation_result(
-    probe:dict,              # as in the profile
-    choices:pd.DataFrame,    # its answers, as of `first_choices`
-    own:pd.DataFrame,        # the arm's own answers
-    others:list,             # (probe, choices) of all probes
-    scores,                  # function of answers: `generank.evaluation.score_responses` with the run's settings
-    held_out:str,            # the split of the arm's own answers
-    mean:Means,
+    probe:dict, choices:pd.DataFrame, own:pd.DataFrame,   # its answers and the arm's own, as of `first_choices`
+    others:list, scores, held_out:str, mean:Means,        # (probe, choices) of all probes; as for `robustness`
 )->dict:
-    "What one probe says."
+    "What one probe of the profile says."
     asked = ("arm", "samples", "temperature", "perturbation", "split")
     same = lambda **change: next((c for p, c in others if all(p[x] == {**probe, **change}[x] for x in asked)), None)
     kind, out = probe["perturbation"], {x: probe[x] for x in ("arm", "perturbation", "samples", "temperature", "split")}
@@ -314,9 +286,8 @@ def perturbation_result(
         return out | {"elsewhere": elsewhere(scores(choices), scores(own), mean.draws, mean.seed)}
     if kind == "no-causal-gene":
         reference = same(perturbation="none")
-        if probe["samples"] == 1 or reference is None:
-            return out | {"not_said": "confidence needs several sampled answers, and a probe with the perturbation "
-                                      "`none` sampled alike"}
+        if probe["samples"] == 1 or reference is None: return out | {
+            "not_said": "confidence needs several sampled answers, and a probe with perturbation `none` sampled alike"}
         a = confidence(reference)
         b = confidence(choices).reindex(a.index)
         return out | {"confidence": {"with": mean(a, True), "without": mean(b, True), "difference": mean(b - a)}}
@@ -355,10 +326,9 @@ def _sampled(choices, validation, mean:Means)->dict:
 def robustness(
     probes:list[tuple],          # (probe of the profile, its answers)
     answers:dict,                # arm -> its own answers
-    scores,                      # as for `perturbation_result`
+    scores,                      # function of answers: `generank.scoring.score_responses` with the run's settings
     held_out:str,                # the split of the arms' own answers
-    cluster_by:str="region_id",
-    draws:int=10_000, seed:int=1,
+    cluster_by:str="region_id", draws:int=10_000, seed:int=1,
 )->dict:                         # "perturbations": name -> result; "reasoning": arm -> result, null without reasoning
     "What the probes and the reasoning say: `evaluation/robustness.json`."
     own = {arm: first_choices(a) for arm, a in answers.items()}
@@ -392,11 +362,6 @@ def trait_discrimination(
     return {"value": float(sides.win.mean()), "ci_low": low, "ci_high": high, "n_pairs": len(sides), "n_regions": n}
 
 # %% ../nbs/54_robustness.ipynb #9800be6a
-def read_layers(run_dir, arms)->dict:
-    "Arm -> table of the inference stage (`probes/<arm>/representations.parquet`), for arms whose layers were read."
-    files = {arm: Path(run_dir)/"probes"/arm/"representations.parquet" for arm in arms}
-    return {arm: pd.read_parquet(file) for arm, file in files.items() if file.exists()}
-
 def layer_summary(
     tables:dict,         # arm -> rows locus_id, region_id, layer, auc, causal, others; the first arm is the reference
     draws:int=10_000, seed:int=1,
@@ -410,8 +375,7 @@ def layer_summary(
             raise UserError(f"The layers of {arm} and {reference} are of different loci: repeat the inference stage.")
     regions = tables[reference].drop_duplicates("locus_id").set_index("locus_id").region_id.loc[index].to_numpy()
     n, out = len(pd.unique(regions)), {}
-    def ends(values, prefix=""):
-        "The interval of each column."
+    def ends(values, prefix=""):   # the interval of each column
         found = percentile_interval(bootstrap_means(values, regions, draws, seed), n).T.tolist()
         return [dict(zip((f"{prefix}ci_low", f"{prefix}ci_high"), end if n > 1 else (None, None))) for end in found]
     for arm, a in auc.items():
@@ -425,10 +389,7 @@ def layer_summary(
 
 # %% ../nbs/54_robustness.ipynb #6104bcec
 @styled
-def layer_chart(
-    summary:dict,      # as `layer_summary` gives it
-    name:str="layers",
-)->Chart:
+def layer_chart(summary:dict)->Chart:   # of `layer_summary`
     "Area under the ROC curve over the layers, a line for each arm."
     tables = [pd.DataFrame(found["layers"]).assign(arm=arm) for arm, found in summary["arms"].items()]
     table, look = pd.concat(tables, ignore_index=True), looks([{"name": a} for a in summary["arms"]])
@@ -446,5 +407,5 @@ def layer_chart(
                f"bootstrap intervals over {summary['n_clusters']} regions, each layer by itself.")
     told = "; ".join(f"{arm} {interval_text(*(f['mean'][c] for c in ('auc', 'ci_low', 'ci_high')))}"
                      for arm, f in summary["arms"].items())
-    return Chart(name, figure, table[["arm", *(c for c in table if c != "arm")]], caption,
+    return Chart("layers", figure, table[["arm", *(c for c in table if c != "arm")]], caption,
                  f"AUC of the causal gene by layer; mean over the layers: {told}.")
