@@ -6,8 +6,8 @@
 __all__ = ['PACKAGE', 'REPOSITORY', 'log', 'STAGES', 'STOPPED', 'FULL', 'NOTES', 'Stage', 'find_notebooks', 'RunFailed',
            'Interrupted', 'file_problem', 'Stop', 'run_cells', 'prepare', 'kernel_manager', 'failure', 'tidy',
            'execute', 'scrub', 'duration', 'describe', 'Display', 'pass_on', 'watching', 'code_hash',
-           'imported_modules', 'all_modules', 'code_parts', 'find_files', 'file_hashes', 'git_state', 'packages',
-           'hardware', 'gpu_joules', 'Meter', 'read_manifest', 'now', 'dataset_identity', 'bill', 'write_manifest']
+           'imported_modules', 'all_modules', 'code_parts', 'file_hashes', 'git_state', 'packages', 'hardware',
+           'gpu_joules', 'kwh_since', 'read_manifest', 'now', 'dataset_identity', 'bill', 'write_manifest']
 
 # %% ../nbs/60_execution.ipynb #02ffe7a2
 import ast, errno, json, logging, os, platform, re, signal, subprocess, sys, tempfile, threading, time
@@ -111,11 +111,6 @@ class Stop:
             os.kill(os.getpid(), signal.SIGTERM)
         if self.asked and time.monotonic() - self.asked > self.grace: self.kill()
 
-    def end(self):
-        "Stop for good, from another thread: the kernel is ended now, and none is started for this stop any more."
-        self.asked = self.asked or time.monotonic()
-        self.kill()
-
     def kill(self):
         "End the kernel and its children."
         with suppress(ProcessLookupError, PermissionError):
@@ -157,7 +152,7 @@ def kernel_manager(stop:Stop, output, sockets, threads:int=None):
             env = os.environ | thread_settings(threads)
             await super().start_kernel(**{"env": env, **kwargs}, stdout=output, stderr=output)
             stop.kernel = self.provisioner.pid
-            if stop.asked: stop.kill()   # while it was started
+            if stop.asked: stop.kill()   # asked while it was started
     return Manager
 
 # %% ../nbs/60_execution.ipynb #933a99ce
@@ -174,9 +169,8 @@ def failure(error:BaseException, name:str, stop:Stop)->BaseException:
     full = next((code for code in FULL if os.strerror(code) in error.evalue), None)
     if full: return OSError(full, os.strerror(full))
     lines = [s for s in map(str.strip, error.source.splitlines()) if s and not s.startswith(("#", "import ", "from "))]
-    line = lines[0] if lines else ""
-    first = (error.evalue.splitlines() or [""])[0][:300]
-    return RunFailed(f"Cell [{error.exec_count}] of {name} (`{line[:80]}`) failed: {error.ename}: {first}")
+    said = f"{error.ename}: {error.evalue.partition(chr(10))[0][:300]}"
+    return RunFailed(f"Cell [{error.exec_count}] of {name} (`{(lines or [''])[0][:80]}`) failed: {said}")
 
 def tidy(notebook:Path, run_dir:Path):
     "Take this machine's paths out of an executed notebook."
@@ -201,7 +195,6 @@ def execute(
     name, room = os.path.relpath(output), tempfile.TemporaryDirectory(prefix="generank-", ignore_cleanup_errors=True)
     with room as folder, open(f"{folder}/printed", "w+") as printed:
         try:
-            if stop.asked: raise Interrupted(STOPPED)
             output.parent.mkdir(parents=True, exist_ok=True)
             papermill.execute_notebook(
                 prepare(notebook), name, parameters, kernel_name="python3", language="python", progress_bar=False,
@@ -326,8 +319,6 @@ def code_hash(source:str)->str:
     return sha256_json(ast.unparse(tree))
 
 # %% ../nbs/60_execution.ipynb #ab891d34
-def _source(module:str)->str: return (PACKAGE/f"{module}.py").read_text(encoding="utf-8")
-
 @lru_cache(maxsize=None)
 def imported_modules(source:str)->frozenset[str]:
     "Our own modules that some code imports."
@@ -335,40 +326,39 @@ def imported_modules(source:str)->frozenset[str]:
     except SyntaxError: return frozenset()
     dotted = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
     for n in (n for n in nodes if isinstance(n, ast.ImportFrom)):
-        parent = "generank" + (f".{n.module}" if n.module else "") if n.level == 1 else n.module or ""
+        parent = ".".join(filter(None, ("generank" * n.level, n.module)))
         dotted |= {parent} | {f"{parent}.{a.name}" for a in n.names}
     names = {d.split(".")[1] for d in dotted if d.startswith("generank.")}
     return frozenset(n for n in names if (PACKAGE/f"{n}.py").is_file())
 
-def all_modules(names)->set[str]:
-    "Our modules that some modules need."
-    todo, seen = {n for n in names if (PACKAGE/f"{n}.py").is_file()}, set()
+def all_modules(names)->dict[str, str]:
+    "Sources of some modules of ours, and of those that they import."
+    todo, sources = set(names), {}
     while todo:
-        seen.add(name := todo.pop())
-        todo |= imported_modules(_source(name)) - seen
-    return seen
+        sources[name] = (PACKAGE/f"{(name := todo.pop())}.py").read_text(encoding="utf-8")
+        todo |= imported_modules(sources[name]) - set(sources)
+    return sources
 
 # %% ../nbs/60_execution.ipynb #090773c6
 def code_parts(notebook, modules=None)->dict[str, str]:
     "Hashes of the code that a run executes, of our `modules` behind it (None: those it imports) and their tables."
     cells = [c for c in run_cells(read_json(notebook)["cells"]) if c["cell_type"] == "code"]
     code = "\n\n".join("".join(c["source"]) for c in cells)
-    needed = all_modules(imported_modules(code) if modules is None else modules) - {"profile"}   # settings are compared
-    sources = {m: _source(m) for m in sorted(needed)}
+    sources = all_modules(imported_modules(code) if modules is None else modules)
+    sources.pop("profile", None)   # settings are compared
     tables = [p for p in sorted((PACKAGE/"data").glob("*.parquet")) if any(p.name in s for s in sources.values())]
-    return {"the notebook": code_hash(code), **{f"generank.{m}": code_hash(s) for m, s in sources.items()},
+    return {"the notebook": code_hash(code), **{f"generank.{m}": code_hash(sources[m]) for m in sorted(sources)},
             **{f"generank/data/{p.name}": sha256_file(p) for p in tables}}
 
 # %% ../nbs/60_execution.ipynb #71171b46
-def find_files(folder, patterns)->list[str]:
-    "Files of a folder that match, without checkpoints, hidden ones and TensorBoard's (whose names hold the machine's)."
-    files = (p for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file())
-    found = {p.relative_to(folder).as_posix() for p in files}
-    return sorted(f for f in found if not re.search(r"(^|/)(\.|checkpoint|tensorboard/)", f))
-
 def file_hashes(folder, patterns)->dict[str, str]:
-    "sha256 of each file that `find_files` finds."
-    return {f: sha256_file(Path(folder)/f) for f in find_files(folder, patterns)}
+    """sha256 of a folder's files that match.
+
+    Checkpoints, hidden files and TensorBoard's (whose names hold the machine's) are left out."""
+    files = (p for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file())
+    found = {p.relative_to(folder).as_posix(): p for p in files}
+    return {f: sha256_file(found[f]) for f in sorted(found)
+            if not re.search(r"(^|/)(\.|checkpoint|tensorboard/)", f)}
 
 # %% ../nbs/60_execution.ipynb #144c5e35
 def _output(*command)->str|None:
@@ -426,28 +416,22 @@ def gpu_joules(nvml=None)->float|None:
     finally: nvml.nvmlShutdown()
     return sum(readings) / 1000 if readings else None
 
-class Meter:
-    "Measures what the cards take while it is entered: `kwh`, None where that is not known."
-    def __init__(self, nvml=None): self.nvml, self.kwh = nvml, None
-    def __enter__(self):
-        self.before = gpu_joules(self.nvml)
-        return self
-    def __exit__(self, *_):
-        after = gpu_joules(self.nvml)
-        if None not in (self.before, after) and after >= self.before: self.kwh = (after - self.before) / 3.6e6
+def kwh_since(before:float|None, nvml=None)->float|None:
+    "What the cards have taken since `gpu_joules` said `before`; None where that is not known."
+    after = gpu_joules(nvml)
+    return None if None in (before, after) or after < before else (after - before) / 3.6e6
 
 # %% ../nbs/60_execution.ipynb #3bf5ce6b
 def read_manifest(run_dir)->dict:
     "The manifest of a run folder; an empty one where there is none yet."
     path = Path(run_dir)/"manifest.json"
     found = check_schema(read_json(path), path) if path.exists() else {"stages": {}}
-    units = stages.values() if isinstance(stages := found.get("stages"), dict) else [None]
-    parts = [u["made_from"].get(k) for u in units if isinstance(u, dict) and isinstance(u.get("made_from"), dict)
-             for k in ("parameters", "code", "files")]
-    whole = all(isinstance(u, dict) and isinstance(u.get("artefacts"), dict) and u.get("status") for u in units)
-    if not whole or len(parts) < 3 * len(units) or not all(isinstance(p, dict) for p in parts):
-        raise UserError(f"{path} is no manifest of a run: restore it, or start over with --clean.")
-    return found
+    try:
+        parts = [part for u in found["stages"].values() for part in (u["status"] and u["artefacts"],
+                 *map(u["made_from"].__getitem__, ("parameters", "code", "files")))]
+    except (AttributeError, KeyError, TypeError): parts = [None]
+    if all(isinstance(p, dict) for p in parts): return found
+    raise UserError(f"{path} is no manifest of a run: restore it, or start over with --clean.")
 
 def now()->str:
     "The time in UTC, to the second."
@@ -474,10 +458,9 @@ def bill(run_dir, manifest:dict, config:dict)->dict:
     "Seconds, kWh and money (the machine's and a server's) of the work that a run did itself; None where unknown."
     done, price = [s for s in manifest["stages"].values() if "copied_from" not in s], config["cost"]["price_per_hour"]
     seconds, energy = sum(s.get("seconds", 0) for s in done), [s.get("gpu_kwh") for s in done]
-    machine = None if price is None else round(price * seconds / 3600, 4)
-    kwh = round(sum(energy), 6) if energy and None not in energy else None
-    return {**config["cost"], "seconds": round(seconds, 1), "machine": machine, "server": _served(run_dir, config),
-            "gpu_kwh": kwh}
+    return {**config["cost"], "seconds": round(seconds, 1), "server": _served(run_dir, config),
+            "machine": None if price is None else round(price * seconds / 3600, 4),
+            "gpu_kwh": round(sum(energy), 6) if energy and None not in energy else None}
 
 # %% ../nbs/60_execution.ipynb #a2ee6259
 NOTES = ["Tests (cells tagged `test`) and examples were dropped from the executed notebooks.",

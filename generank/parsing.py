@@ -7,7 +7,7 @@ __all__ = ['log', 'PROBLEMS', 'CUT_OFF', 'RUN_COLUMNS', 'FIRST_RUN_COLUMNS', 'An
            'read_responses', 'read_models']
 
 # %% ../nbs/21_parsing.ipynb #a0000003
-import gzip, io, logging, re
+import io, logging, re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, unknown_name
+from .core import UserError, first_line, unknown_name
+from .tables import decoded, opened
 
 log = logging.getLogger(__name__)
 
@@ -218,21 +219,10 @@ def _untangle(inside:str, names:dict)->list[str]:
 
 # %% ../nbs/21_parsing.ipynb #05f85b52
 _PLAIN = re.compile(rf"\s*+\[?\s*+({_ONE}(?:\s*+,\s*+{_ONE})*+)\s*+,?\s*+\]?\s*+")
-_TIDY_LINE = re.compile(rf"^ *+(?:\d{{1,2}}[.)]|[-*•]) ++[*`]*+((?=[A-Za-z]){_ONE})[*`]*+"
-                        r"(?: ?\([^()\n\r]*+\))? *+$", re.M)
-
-def _tidy_lines(inside:str, names:dict)->list[str]:
-    "The candidates of two or more numbered or bulleted lines, each a candidate and perhaps a note; empty otherwise."
-    text = inside.strip()
-    lines = text.count("\n") + 1
-    if lines < 2: return []
-    found = [_known(word, names) for word in _TIDY_LINE.findall(text)]
-    return found if len(found) == lines and all(found) else []
-
 def _listed(inside:str, names:dict)->list[str]:
     "The symbols between the tags, repeated ones included."
     plain = _PLAIN.fullmatch(inside)
-    if not plain: return _tidy_lines(inside, names) or _untangle(inside, names)
+    if not plain: return _untangle(inside, names)
     words = [w.strip() for w in plain[1].split(",")]
     if len(words) == 1 and words[0].lower() in _NOT_SYMBOLS and not _known(words[0], names): return []
     return [_known(w, names) or w for w in words]
@@ -302,29 +292,20 @@ def _read_table(path)->pd.DataFrame:
     path = Path(path)
     if not path.exists(): raise UserError(f"{path} does not exist.")
     kind = "parquet" if path.suffix in (".parquet", ".pq") else "CSV"
-    text = _decoded(path) if kind == "CSV" else ""
-    separator = max(",\t;", key=text.lstrip().partition("\n")[0].count)
-    if separator != ",": log.warning("%s was read with %r between its columns.", path, separator)
     try:
         if kind == "parquet": return pd.read_parquet(path)
-        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=object, keep_default_na=False)
-    except (ValueError, OSError) as e:
-        raise UserError(f"{path} can't be read as {kind}: {str(e).splitlines()[0]}") from None
+        text, encoding = decoded(opened(path).read())
+        if encoding != "utf-8-sig": log.warning("%s is not UTF-8 and was read as %s.", path, encoding.upper())
+        separator = max(",\t;", key=text.lstrip().partition("\n")[0].count)
+        if separator != ",": log.warning("%s was read with %r between its columns.", path, separator)
+        content = io.StringIO(text if text.strip() else "")
+        frame = pd.read_csv(content, sep=separator, dtype=object, keep_default_na=False)
+    except pd.errors.EmptyDataError: raise UserError(f"{path} is empty: it holds no responses.") from None
+    except (ValueError, OSError, EOFError) as e:
+        raise UserError(f"{path} can't be read as {kind}: {first_line(e)}") from None
     if isinstance(frame.index, pd.RangeIndex): return frame
     if frame.index.nlevels == 1: return frame.rename_axis("Unnamed: 0").reset_index()   # row numbers without a heading
     raise UserError(f"{path} has more cells in its rows than in its header: put text with a {separator!r} in quotes.")
-
-def _decoded(path)->str:
-    "The text of a file, which may be gzipped; a sentence tells where it was not UTF-8."
-    try: raw = (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes())
-    except (OSError, EOFError) as e: raise UserError(f"{path} can't be read: {e}") from None
-    if not raw.strip(): raise UserError(f"{path} is empty: it holds no responses.")
-    wide = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le" if raw[1:2] == b"\0" else ""
-    try: return raw.decode("utf-8-sig") if not wide else raw.decode(wide)
-    except UnicodeDecodeError: wide = "latin-1"
-    finally:
-        if wide: log.warning("%s is not UTF-8 and was read as %s.", path, wide.upper())
-    return raw.decode(wide)
 
 def _row_numbers(frame)->dict:
     "Of a first-run file: its innermost unnamed column of whole numbers, else the rows' places; whether it has one."

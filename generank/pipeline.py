@@ -20,9 +20,9 @@ from . import baselines, prompts, rewards   # each checks its own names in a pro
 from .checkpoints import MARK
 from .core import UserError, atomic_path, differences, first_line, flatten, read_json, read_yaml
 from .core import printable, project_root, sha256_file, sha256_json, write_yaml
-from .execution import REPOSITORY, STAGES, STOPPED, Display, Interrupted, Meter, RunFailed, Stop
-from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks
-from .execution import hardware, log, now, read_manifest, scrub, watching, write_manifest
+from .execution import REPOSITORY, STAGES, STOPPED, Display, Interrupted, RunFailed, Stop
+from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks, gpu_joules
+from .execution import hardware, kwh_since, log, now, read_manifest, scrub, watching, write_manifest
 from .models import trained_weights
 from .profile import read_overrides, resolve
 
@@ -264,11 +264,11 @@ def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=N
     "Do one execution and keep its record."
     for unit in group: begin(run, unit)
     write_manifest(run.dir, run.manifest, run.config)
-    start, status, meter, name = time.monotonic(), "interrupted", Meter(), STAGES[group[0].stage].notebook
+    start, joules, status, name = time.monotonic(), gpu_joules(), "interrupted", STAGES[group[0].stage].notebook
     parameters = {"profile": run.profile, "run_dir": os.path.relpath(run.dir, project_root()),
                   "arms": [u.arm for u in group if u.arm], "overrides": run.overrides}
     try:
-        with display.stage(_title(group)), watching(run.dir, display, stop), meter:
+        with display.stage(_title(group)), watching(run.dir, display, stop):
             if group[0].stage == "report": _report(run.dir, render)
             else: execute(run.notebooks/f"{name}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir,
                           stop, cell_timeout, run.config["threads"])
@@ -277,7 +277,7 @@ def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=N
     except Exception as e:
         status = "interrupted" if isinstance(e, Interrupted) else "failed"
         raise
-    finally: end(run, group, status, time.monotonic() - start, meter.kwh)
+    finally: end(run, group, status, time.monotonic() - start, kwh_since(joules))
 
 # %% ../nbs/63_pipeline.ipynb #5fc6e685
 @contextmanager

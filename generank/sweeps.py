@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN', 'commands', 'Settings', 'Gpu', 'Hours', 'Secrets',
            'Price', 'Named', 'Point', 'axis', 'points', 'checked_points', 'read_sweep', 'save_plan', 'results',
-           'save_results', 'Processes', 'Command', 'Jobs', 'choose_executor', 'slurm_settings', 'sweep', 'download',
-           'command', 'run_arguments', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'option', 'download_command',
+           'save_results', 'Command', 'Executor', 'choose_executor', 'slurm_settings', 'sweep', 'download', 'command',
+           'run_arguments', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'option', 'download_command',
            'run_command', 'infer_command', 'fetch_command', 'sweep_command']
 
 # %% ../nbs/65_sweeps.ipynb #1ded883c
-import itertools, json, os, re, signal, subprocess, sys, threading, time
+import itertools, json, os, re, subprocess, sys, threading
 from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from typing import Annotated
 import typer
 
 from .core import UserError, atomic_path, first_line, parse_yaml, read_json, read_yaml, unknown_name, write_yaml
+from .execution import REPOSITORY, STOPPED, Display, Interrupted, RunFailed, Stop
 
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
 
@@ -101,94 +103,77 @@ def save_results(folder)->Path:
     return path
 
 # %% ../nbs/65_sweeps.ipynb #56c43bfa
-class Processes:
-    "Runs commands to their end as processes of this machine, several side by side, until it is stopped."
-    def __init__(self): self.running, self.lock, self.stopped = set(), threading.Lock(), False
-
-    def call(self, command:list[str], log:Path|None, environment:dict)->int:
-        "Run a command to its end; its exit code, 1 where all were stopped. Its stderr goes to `log` (None: to ours)."
-        with self.lock:
-            if self.stopped: return 1
-            work = self.start(command, log, environment)
-            self.running.add(work)
-        try: return self.wait(work, log)
-        finally:
-            with self.lock: self.running.discard(work)
-
-    def stop(self):
-        "Ask all to stop, as Ctrl-C does; they save what they have."
-        with self.lock:
-            self.stopped = True
-            for work in self.running: self.end(work)
-
-    def start(self, command:list[str], log:Path|None, environment:dict):
-        with open(log or os.devnull, "wb") as output:
-            return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=output if log else None,
-                                    env={**os.environ, **environment})
-    def wait(self, work, log)->int: return work.wait()
-    def end(self, work): work.send_signal(signal.SIGTERM)
-
-# %% ../nbs/65_sweeps.ipynb #541c3a25
 class Command:
-    "A command as submitit's job."
+    "A command with its log (None: our stderr) and what its environment has besides; submitit takes it as a job."
     def __init__(self, *job): self.job = job   # command, log, environment
+
+    def start(self)->subprocess.Popen:
+        command, log, environment = self.job
+        with open(log or os.devnull, "wb") as output:
+            self.child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=output if log else None,
+                                          env={**os.environ, **environment})
+        return self.child
 
     def __call__(self)->int:
         "Run it to its end on the node; its exit code. A job that is cancelled lets it save first."
-        self.child = Processes().start(*self.job)
-        try: return self.child.wait()
-        except KeyboardInterrupt: return self._end()
+        try: return self.start().wait()
+        except KeyboardInterrupt: return self.end()
 
-    def _end(self)->int:
-        self.child.send_signal(signal.SIGTERM)
+    def end(self)->int:
+        self.child.terminate()
         return self.child.wait()
 
     def checkpoint(self):
         "What submitit queues in its place: the same command, which resumes."
         from submitit.helpers import DelayedSubmission
-        self._end()
+        self.end()
         return DelayedSubmission(Command(*self.job))
 
-# %% ../nbs/65_sweeps.ipynb #34e28589
-class Jobs(Processes):
-    "Runs commands as jobs of a cluster, by submitit."
-    def __init__(self, folder, cluster:str="slurm", settings:dict=None, every:float=5.0):
-        "Submitit's files go to `folder`, seen by all nodes; `cluster` may be local; `every`: seconds between looks."
-        import submitit
-        super().__init__()
-        self.every = every
-        try: self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        except RuntimeError:
-            raise UserError("Slurm is not on this machine (srun and sbatch are not found): start the sweep on a node "
-                            "that submits jobs, or leave --executor out.") from None
-        fit = {k: v for k, v in (settings or {}).items() if cluster == "slurm" or not k.startswith("slurm_")}
-        try: self.executor.update_parameters(**fit)
-        except AssertionError as e: raise UserError(f"--slurm: {e}.") from None
+# %% ../nbs/65_sweeps.ipynb #541c3a25
+class Executor:
+    "Runs commands to their end, several side by side: as processes here, or as a cluster's jobs by submitit."
+    def __init__(self, queue=None):   # submitit's executor
+        self.queue, self.running, self.lock, self.stopped = queue, [], threading.Lock(), False
 
-    def start(self, *job): return self.executor.submit(Command(job[0], str(Path(job[1]).resolve()), job[2]))
-    def end(self, work): work.cancel()
-
-    def wait(self, work, log:Path)->int:
-        "The exit code of a job's command; 1 where the job itself failed."
-        while not work.done(): time.sleep(self.every)
+    def call(self, command:list[str], log:Path|None, environment:dict)->int:
+        "The exit code of a command; 1 where all were stopped, or where its job failed, which goes to its log."
+        job = Command(command, log and str(log.resolve()), environment)
+        with self.lock:
+            if self.stopped: return 1
+            self.running.append(work := self.queue.submit(job) if self.queue else job.start())
+        if not self.queue: return work.wait()
         if (failed := work.exception()) is None: return work.result()
         with open(log, "a", encoding="utf-8") as f:
             f.write(f"\nError: its job {work.job_id} ended without a result ({type(failed).__name__}); "
                     f"submitit's log is {work.paths.stderr}.\n")
         return 1
 
+    def stop(self):
+        "Ask all to stop, as Ctrl-C does; they save what they have."
+        with self.lock:
+            self.stopped = True
+            for work in self.running: work.cancel(check=False) if self.queue else work.terminate()
+
 # %% ../nbs/65_sweeps.ipynb #3c44c854
 EXECUTORS = ("processes", "slurm", "submitit")   # the last is submitit on this machine, to try Slurm
 
-def choose_executor(name:str, folder, slurm=())->Processes:
+def choose_executor(name:str, folder, slurm=())->Executor:
     "Where a sweep's runs do their work: one of `EXECUTORS`, the sweep's folder, texts as for `slurm_settings`."
     if name not in EXECUTORS: raise unknown_name("executor", name, EXECUTORS)
     if name == "processes":
         if slurm: raise UserError("--slurm asks a cluster for something: add --executor slurm.")
-        return Processes()
-    try: settings = slurm_settings(slurm)
+        return Executor()
+    try: from submitit import AutoExecutor
     except ImportError: raise UserError("submitit is not installed: pip install 'generank[slurm]'.") from None
-    return Jobs(Path(folder)/".submitit", *(("slurm", settings, 5.0) if name == "slurm" else ("local", settings, 0.2)))
+    asked, cluster = slurm_settings(slurm), "slurm" if name == "slurm" else "local"
+    try: queue = AutoExecutor(folder=Path(folder)/".submitit", cluster=cluster)
+    except RuntimeError:
+        raise UserError("Slurm is not on this machine (srun and sbatch are not found): start the sweep on a node "
+                        "that submits jobs, or leave --executor out.") from None
+    fit = {k: v for k, v in asked.items() if cluster == "slurm" or not k.startswith("slurm_")}
+    try: queue.update_parameters(**fit)
+    except AssertionError as e: raise UserError(f"--slurm: {e}.") from None
+    return Executor(queue)
 
 def slurm_settings(given=())->dict:
     "Parameters of submitit's AutoExecutor, out of texts such as `partition=gpu`; Slurm's own get the prefix slurm_."
@@ -211,10 +196,9 @@ def _one(point, profile, overrides, folder, jobs, cell_timeout, executor, displa
              "--reuse", os.path.relpath(folder), *(a for s in [*overrides, *point.settings()] for a in ("-p", s))]
     if cell_timeout: asked += ["--cell-timeout", str(cell_timeout)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    here = type(executor) is Processes
     shared = {"GENERANK_WITH_PARENT": "1"}
-    if here and jobs > 1: shared["OMP_NUM_THREADS"] = str(max(1, cores // jobs))
-    log = None if here and jobs == 1 else folder/f"{point.name}.log"
+    if jobs > 1 and not executor.queue: shared["OMP_NUM_THREADS"] = str(max(1, cores // jobs))
+    log = folder/f"{point.name}.log" if jobs > 1 or executor.queue else None
     code = executor.call(asked, log, shared)
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log and log.exists() else []
     if log: log.unlink(missing_ok=True)
@@ -226,23 +210,12 @@ def _one(point, profile, overrides, folder, jobs, cell_timeout, executor, displa
 
 def _run_all(grid, jobs, executor, one)->dict:
     "Do `one` for all runs, `jobs` at a time; the failed ones with why. Ctrl-C and SIGTERM stop all of them."
-    from generank.execution import STOPPED, Interrupted
-    failed = {}
-    def work(i, point):
-        reason = one(point, f"{i}/{len(grid)}")
-        if reason: failed[point.name] = reason
-    def interrupt(*_): raise KeyboardInterrupt
-    main = threading.current_thread() is threading.main_thread()
-    before = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
-    try:
-        with ThreadPoolExecutor(jobs) as pool:
-            try: list(pool.map(work, range(1, len(grid) + 1), grid))
-            except KeyboardInterrupt:
-                executor.stop()
-                raise Interrupted(f"{STOPPED}\nContinue with the same command and --resume.") from None
-    finally:
-        for s, handler in before.items(): signal.signal(s, handler)
-    return failed
+    with Stop(), ThreadPoolExecutor(jobs) as pool:
+        try: reasons = list(pool.map(one, grid, (f"{i}/{len(grid)}" for i in range(1, len(grid) + 1))))
+        except KeyboardInterrupt:
+            executor.stop()
+            raise Interrupted(f"{STOPPED}\nContinue with the same command and --resume.") from None
+    return {point.name: reason for point, reason in zip(grid, reasons) if reason}
 
 # %% ../nbs/65_sweeps.ipynb #461bf724
 def sweep(
@@ -255,7 +228,7 @@ def sweep(
     executor:str="processes", slurm=(),    # a name of `EXECUTORS`; texts such as "partition=gpu"
 )->Path:                  # the table of results, `sweep.csv`
     "Run every combination of some settings. All settings are checked before the first run starts."
-    from generank.pipeline import Display, RunFailed, check_folder, empty, locked
+    from generank.pipeline import check_folder, empty, locked
     display, grid = display or Display(), checked_points(profile, sweeps, overrides)
     folder = Path(out or f"runs/{Path(profile).stem}-sweep")
     check_folder(folder, resume, clean, "sweep", "sweep.yaml")
@@ -288,9 +261,6 @@ def _modal():
         raise UserError("Modal's package is not installed: pip install 'generank[modal]', then modal setup.") from None
     return modal
 
-def _place()->Path:
-    "The volume's folder; `GENERANK_PLACE` names another."
-    return Path(os.environ.get("GENERANK_PLACE", PLACE))
 
 def _volume(): return _modal().Volume.from_name(NAME)
 
@@ -307,9 +277,9 @@ def download(name:str, revision:str=None)->str:
 
 def command(kind:str, out:str, *arguments:str)->str:
     "`generank KIND --out OUT ...` in the volume's folder; OUT. A failure is a RuntimeError; its error is in the log."
-    (_place()/out).parent.mkdir(parents=True, exist_ok=True)
-    asked = [kind, "--out", out, *arguments]
-    try: code = subprocess.run([*GENERANK, *asked], cwd=_place()).returncode
+    asked, place = [kind, "--out", out, *arguments], Path(os.environ.get("GENERANK_PLACE", PLACE))   # for tests
+    (place/out).parent.mkdir(parents=True, exist_ok=True)
+    try: code = subprocess.run([*GENERANK, *asked], cwd=place).returncode
     finally: _commit()
     if code: raise RuntimeError(f"generank {' '.join(asked)} ended with exit code {code}; its error is in the log")
     return out
@@ -331,14 +301,14 @@ def fetch(volume, path:str, out)->list[Path]:
 # %% ../nbs/65_sweeps.ipynb #022a8d42
 def image(gpu:bool=True):
     "The container's image: Debian, the locks, for a card the extra `gpu` too, and this clone."
-    from generank.machines import REPOSITORY, settings_ini
-    locks = REPOSITORY/"requirements"
+    locks, wanted = REPOSITORY/"requirements", ConfigParser(delimiters=["="], interpolation=None)
+    wanted.read(REPOSITORY/"settings.ini", encoding="utf-8")
     if not (locks/"cpu.txt").exists():
         raise UserError(f"{REPOSITORY} holds no locks (requirements/cpu.txt): install generank from a clone.")
     made = _modal().Image.debian_slim(python_version="3.11").apt_install("git", "gcc", "g++")
     made = made.pip_install_from_requirements(str(locks/"cpu.txt"))
     made = made.pip_install_from_requirements(str(locks/"model.txt"), extra_options="--no-deps")
-    if gpu: made = made.pip_install(*settings_ini()["gpu_requirements"].split())
+    if gpu: made = made.pip_install(*wanted["DEFAULT"]["gpu_requirements"].split())
     made = made.env({"HF_HOME": f"{PLACE}/models", "GENERANK_CACHE": f"{PLACE}/models/generank",
                      "TOKENIZERS_PARALLELISM": "false"})
     made = made.add_local_dir(REPOSITORY, SOURCE, copy=True, ignore=NOT_TAKEN)

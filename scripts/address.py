@@ -7,7 +7,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from generank.core import UserError, write_text  # noqa: E402
-from generank.machines import COLAB_NOTEBOOKS, first_cell  # noqa: E402
+
+COLAB_NOTEBOOKS = ("00_tour", "13_data", "34_grpo", "42_inference", "55_evaluation")
+CELL = '''#| hide
+import subprocess, sys
+if "google.colab" in sys.modules:   # elsewhere the library is installed already
+    address = {address!r}
+    if not address: raise RuntimeError("This notebook has no address to install generank from: set `address`.")
+    subprocess.run(["sh", "-c", 'test -d /content/generank || git clone "$0" /content/generank', address], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "/content/generank[gpu]"], check=True)
+    sys.path.insert(0, "/content/generank")
+    from generank.machines import prepare
+    print(prepare())'''
+
+
+def first_cell(address:str=None)->str:
+    "The first code cell of a notebook, with the repository's address; None: `git_url` of settings.ini."
+    if address is None: address = re.search(r"^git_url *=[ \t]*(.*)$", (ROOT/"settings.ini").read_text(encoding="utf-8"), re.M)[1].strip()
+    return CELL.format(address=address)
 
 
 def write_first_cells(

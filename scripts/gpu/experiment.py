@@ -95,12 +95,12 @@ def several(plans, options)->dict[str, int]:
 
 def take_home(folder:Path, file:Path):
     "The small files of a run as one archive, without this machine's paths."
-    from generank.execution import find_files
+    from generank.execution import file_hashes
     sys.path.append(str(ROOT/"scripts"))
     from record import RECORDED
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w:gz") as archive:
-        for name in find_files(folder, [*RECORDED, "models/*/README.md", "models/*/settings.json"]):
+        for name in file_hashes(folder, [*RECORDED, "models/*/README.md", "models/*/settings.json"]):
             content = (folder/name).read_bytes()
             if name.endswith((".json", ".jsonl", ".yaml", ".md", ".csv", ".svg")): content = content.replace(str(work()).encode(), b"<work>")
             entry = tarfile.TarInfo(name)
