@@ -160,16 +160,14 @@ def evaluate(
     k=(1, 3, 5, 7),            # list lengths of top-k accuracy
     cluster_by:str=None,       # column of what is not independent; None: `region_id`, or `causal_gene` (first run)
     scoring:str=None,          # "strict" or "lenient"; None: strict, and lenient for the first run's files
-    draws:int=10_000,          # bootstrap draws
-    seed:int=1,                # of the bootstrap
+    draws:int=10_000, seed:int=1,   # of the bootstrap
     primary:str=None,          # metric of the primary comparisons; None: mrr_over_chance, mrr without candidates
     estimand:str=None,         # one of `ESTIMANDS`; None: by region over chance, by locus otherwise
     pairs=None,                # pairs (a, b) to compare, as a - b; None: all, in the order given
     family=None,               # pairs over which Holm adjusts; None: all pairs
     loci:pd.DataFrame=None,    # loci table: adds parts of the results, and distances
     baselines=(),              # names in `BASELINES`, scored on the same loci
-    genes:pd.DataFrame=None,   # gene descriptions for TF-IDF and the gene prior; None: the bundled ones
-    training:pd.DataFrame=None,  # training loci, for the gene prior
+    genes=None, training=None,   # tables of gene descriptions (None: the bundled ones) and of training loci for these
     margin:float=None,         # equivalence margin, declared beforehand; None: no test of equivalence
     controls:dict=None,        # "a, condition" -> responses of the same loci under a condition, held against `a`
     combinations=(),           # pairs of names (runs or baselines) whose rankings are fused, held against either
@@ -267,8 +265,7 @@ def pool_pairs(
     split:str=None,            # "validation" or "test": refuse a run whose responses are of another
     k=(1, 3, 5, 7), draws:int=10_000, seed:int=1,
     loci=None, genes=None,     # for baselines, where the run folder holds no data/loci.parquet
-    metrics=None,              # some of `metric_names(k)`; None: all
-    estimand:str="locus_mean", # or "region_mean": the mean of each region first
+    metrics=None, estimand:str="locus_mean",   # some of `metric_names(k)`, None: all; one of `ESTIMANDS`
     margin:float=None,         # of equivalence; None: no such test
 )->dict:                       # (a, b) -> {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
     "Comparisons for each training seed and pooled over seeds, with seed and locus variance apart."
@@ -286,9 +283,8 @@ def pool_pairs(
         measured = {}
         for m in metrics or metric_names(k):
             if values[0][a, m].isna().any(): continue
-            one, two = (np.column_stack([v[run, m] for v in values]) for run in (a, b))
+            one, two, clusters = *(np.column_stack([v[run, m] for v in values]) for run in (a, b)), first.clusters
             flips = 10 * draws if m in ("mrr", *OVER_CHANCE) else draws   # Holm multiplies the primary test's own error
-            clusters = first.clusters
             if estimand == "region_mean":
                 one, two, clusters = *(means_by_cluster(v, clusters) for v in (one, two)), pd.unique(clusters)
             measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips, margin, m in OVER_CHANCE)
@@ -307,7 +303,9 @@ def _recorded_scores(folder, names, split, k, loci, genes)->tuple:
             raise UserError(f"{f} holds responses for the {recorded} split, not the {split} split.")
     if len(folders) > 1: check_parts(folders)
     baselines, arms = ([n for n in names if (n in BASELINES) == baseline] for baseline in (True, False))
-    if loci is None and baselines: loci = _recorded_loci(folders[0], configs[0])
+    own, bundled = folders[0]/"data"/"loci.parquet", (configs[0].get("data") or {}).get("source") == "bundled"
+    if loci is None and baselines and (own.exists() or bundled):   # its own table, else the one that it was made from
+        loci = pd.read_parquet(own if own.exists() else BUNDLED/"loci.parquet")
     files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
     cluster_by = (configs[0].get("evaluation") or {}).get("cluster_by")
@@ -339,12 +337,6 @@ def check_parts(folders):
 def training_loci(loci)->pd.DataFrame:
     "The rows of a loci table's training split; none where the table has no splits."
     return loci[loci.split == "train"] if "split" in loci else loci.iloc[:0]
-
-def _recorded_loci(folder, config):
-    "A recorded run's loci: its own table, else the bundled one if it was made from that, else None."
-    own, bundled = Path(folder)/"data"/"loci.parquet", (config.get("data") or {}).get("source") == "bundled"
-    if not own.exists() and not bundled: return None
-    return pd.read_parquet(own if own.exists() else BUNDLED/"loci.parquet")
 
 # %% ../nbs/55_evaluation.ipynb #979eb9b4
 def run_stage(
