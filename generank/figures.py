@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, for_spreadsheets, write_json, write_text
+from .core import UserError, atomic_path, for_spreadsheets, read_json, write_json, write_text
 from .data import to_frame
+from .genes import BUNDLED
 from .rewards import WINDOW, watched, window_of
 from .scoring import OVER_CHANCE
 
@@ -68,7 +69,6 @@ def canvas(width:float, height:float, columns:int=1, rows:int=1, **kwargs)->tupl
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **kwargs)
 
-# %% ../nbs/53_figures.ipynb #53c996d7
 def save_chart(chart:Chart, folder)->dict[str, Path]:    # file ending -> path
     "Write a chart as `<name>.svg`, `.png`, `.csv` and `.json` (caption and alt text), each whole or not at all."
     paths = {ending: Path(folder)/f"{chart.name}.{ending}" for ending in ("svg", "png", "csv", "json")}
@@ -91,7 +91,6 @@ def counted(n:int, one:str, many:str=None)->str:
     "A number with its noun."
     return f"{n} {one if n == 1 else many or one + 's'}"
 
-# %% ../nbs/53_figures.ipynb #52608763
 def looks(runs:list[dict])->dict[str, dict]:   # name -> color, marker and face colour for matplotlib
     "How each run (with `name` and `kind`) is drawn, in every figure the same."
     arms = [r["name"] for r in runs if r.get("kind", "arm") == "arm"]
@@ -110,8 +109,7 @@ def draw_points(axis, x, y, low, high, look:dict, vertical:bool=False, **kwargs)
     kwargs = {"linestyle": "none", "markersize": 6, "elinewidth": 1.4, "capsize": 2.5, **bar, **look, **kwargs}
     return axis.errorbar(x, y, **kwargs)
 
-def _name_rows(axis, labels, **kwargs):
-    "Name the rows of a chart, the first on top; `kwargs` of `Axes.set`."
+def _name_rows(axis, labels, **kwargs):   # name the rows of a chart, the first on top; `kwargs` of `Axes.set`
     axis.set(yticks=range(len(labels)), yticklabels=labels, **{"ylim": (len(labels) - 0.5, -0.5), **kwargs})
     axis.grid(axis="y", visible=False)
 
@@ -301,7 +299,6 @@ SIGNS = {"monitor/one_gene": "one gene", "monitor/alphabetical": "alphabetical",
          "completions/clipped_ratio": "longest allowed", "groups/without_variance": "groups of equal reward",
          "monitor/validation_gap": "reward above validation"}
 
-# %% ../nbs/53_figures.ipynb #e8441892
 @styled
 def monitor_signs(rows:list[dict], arm:str="", name:str="monitor")->Chart:
     "Signs of a gamed reward over the steps of one arm's training (rows of its `metrics.jsonl`)."
@@ -368,20 +365,7 @@ def locus_chart(
     return Chart("locus", figure, genes[["symbol", "start", "end", "strand"]], words, words)
 
 # %% ../nbs/53_figures.ipynb #5979adec
-TRAIT_CLASSES = {   # class -> words, the first class that fits
-    "cancer": "cancer carcinoma leukemia leukaemia lymphoma melanoma neoplasm tumor tumour glioma myeloma",
-    "heart and vessels": "blood.pressure hypertension coronary cardi heart stroke atrial thrombo vascular venous",
-    "lipids, sugar, weight": "cholesterol triglyceride lipid lipoprotein diabetes glucose insulin body.mass obes bmi "
-                             "waist hba1c hemoglobin.a1c",
-    "immunity": "arthritis asthma crohn colitis bowel lupus psoria sclerosis allerg eczema dermatitis infection celiac "
-                "immun spondyl thyroid type.1",
-    "brain and mind": "alzheimer parkinson schizophrenia bipolar depress migraine epilep autis neuro sleep smoking "
-                      "alcohol cognit",
-    "blood cells": "platelet erythrocyte hemoglobin leukocyte lymphocyte neutrophil monocyte eosinophil corpuscular "
-                   "hematocrit blood.cell",
-    "bone and body": "bone height osteo fracture hair skin eye pigment bald glaucoma macular",
-    "other diseases": "disease disorder syndrome itis osis emia pathy failure",
-}
+TRAIT_CLASSES = read_json(BUNDLED/"trait_classes.json")   # class -> words, the first class that fits
 _METABOLITES = "metabolites and other measurements"
 
 def trait_class(trait:str)->str:   # a key of `TRAIT_CLASSES`, or metabolites for measured substances

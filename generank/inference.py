@@ -101,8 +101,7 @@ def _answering(backend:str, model:dict, adapter, temperature:float, batch_size:i
     own = {"vllm": {"vllm": vllm}, "openai": {"endpoint": endpoint}}.get(name, {"batch_size": batch_size})
     return partial(BACKENDS.get(name, _not_recorded), model=model, adapter=adapter, temperature=temperature, **own)
 
-def _not_recorded(asked, **_):
-    "The backend `recorded`: what is missing stays so."
+def _not_recorded(asked, **_):   # the backend `recorded`: what is missing stays so
     missing = [f"locus {q['locus_id']}, sample {s}" for q in asked for s in q["missing"]]
     raise UserError(f"{len(missing)} of {sum(len(q['keys']) for q in asked)} answers are not in the store, the first "
                     f"of them to {missing[0]}: with these settings the model was not asked; choose another "
@@ -202,16 +201,14 @@ def continuations(asked:list[dict], rows:dict)->list[dict]:
             cut.append({**q, "samples": [s], "prompt": [*q["prompt"], *after]})
     return cut
 
-def _report(lost:list[str], failed:str):
-    "Name the answers that can't be had: as an error, or as warnings."
+def _report(lost:list[str], failed:str):   # name the answers that can't be had: as an error, or as warnings
     if lost and failed == "stop":
         first = "; ".join(lost[:3] + ["..."] * (len(lost) > 3))
         raise UserError(f"{len(lost)} answers failed ({first}). All others are kept: "
                         "the same command asks for the failed ones only; inference.failed=keep goes on without them.")
     for what in lost: log.warning("failed: %s", what)
 
-def _table(asked, closing, rows:dict)->pd.DataFrame:
-    "The answers to questions and what closes them, as a table."
+def _table(asked, closing, rows:dict)->pd.DataFrame:   # the answers to questions and what closes them, as a table
     closed, table = {(q["locus_id"], s): key for q in closing for s, key in q["keys"].items()}, []
     for q, s, key in ((q, s, key) for q in asked for s, key in q["keys"].items()):
         said = rows.get(key, {"completion": "", "finish_reason": "failed", "n_tokens": 0})
@@ -228,8 +225,7 @@ def _table(asked, closing, rows:dict)->pd.DataFrame:
 # %% ../nbs/42_inference.ipynb #b099f2dc
 VOTES = ("majority", "borda", "rrf")
 
-def _vote_scores(lists, candidates, how:str)->dict[str,float]:
-    "Each candidate's score by one of `VOTES`."
+def _vote_scores(lists, candidates, how:str)->dict[str,float]:   # each candidate's score by one of `VOTES`
     ranks = {g: [l.index(g) + 1 for l in lists if g in l] for g in candidates}
     if how == "rrf": return {g: sum(1 / (60 + r) for r in ranks[g]) for g in candidates}
     borda = {g: sum(len(candidates) - r for r in ranks[g]) for g in candidates}

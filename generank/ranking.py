@@ -86,7 +86,6 @@ def asked_of(of:pd.DataFrame, samples:int)->list[tuple[str, str]]:
     return [(content_id(trait, genes, k), trait) for k in range(samples)] + \
            [(content_id(t, genes), t) for t in other_traits(trait)]
 
-# %% ../nbs/56_ranking.ipynb #7c1d2e33
 def _features(answers:list, genes, others:list)->dict:
     """For each gene: mean of 1/place in the answers' lists (0 where it is left out), share of the lists that it leads,
     and, where the answers have scores, mean log-probability and its difference from that for other traits."""
@@ -386,7 +385,6 @@ def best_arm(runs="runs")->Path|None:
             return run/"models"/max(trained, key=lambda r: r["mrr"])["name"]
     return None
 
-# %% ../nbs/56_ranking.ipynb #7c1d2e83
 def choose_model(profile=None, adapter=None, model=None, param=(), runs="runs")->tuple[dict, Path|None, str]:
     "Resolved configuration, adapter, and a sentence that says what answers and why."
     why, over = "as asked", []

@@ -70,8 +70,7 @@ def coverage_curve(sure, right, clusters)->list[dict]:
     return [{"at_least": float(level), "coverage": float((sure >= level).mean()), "n": int((sure >= level).sum()),
              **_accuracy(sure >= level, right, clusters)} for level in np.unique(sure)[::-1]]
 
-def _accuracy(rows, right, clusters)->dict:
-    "Accuracy of some loci with its cluster-robust interval."
+def _accuracy(rows, right, clusters)->dict:   # accuracy of some loci with its cluster-robust interval
     hits = np.asarray(right, dtype=float)[rows]
     low, high = cluster_interval(hits, np.asarray(clusters)[rows])
     return {"accuracy": float(hits.mean()), "ci_low": float(low), "ci_high": float(high)}
@@ -143,9 +142,7 @@ def calibration_chart(result:dict, arm:str="", name:str="calibration")->Chart:
     table = pd.concat([*bins.values(), curve], ignore_index=True)
     return Chart(name, figure, table, *_calibration_words(result, kinds, arm))
 
-# %% ../nbs/54_robustness.ipynb #e4d4c002
-def _calibration_words(result, kinds, arm)->tuple[str, str]:
-    "Caption and alt text of the calibration chart."
+def _calibration_words(result, kinds, arm)->tuple[str, str]:   # caption and alt text of the calibration chart
     sign = lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     told = [f"{label}: Brier score {interval_text(*(result[k]['brier'][c] for c in ('value', 'ci_low', 'ci_high')))}, "
             f"calibration error {result[k]['ece']['value']:.3f} ({result[k]['ece']['expected']:.3f} expected of a "

@@ -183,14 +183,12 @@ class Resampled:
         first = np.flatnonzero(~pd.Series(by).duplicated().to_numpy())
         means = pd.DataFrame(means_by_cluster(self.values, by), np.asarray(by)[first], self.values.columns)
         return Resampled(means, self.clusters[first], self.draws, self.seed)
-    def known(self, run:str, metric:str)->bool:
-        "Whether a run's metric is known for every locus."
+    def known(self, run:str, metric:str)->bool:   # whether a run's metric is known for every locus
         return (run, metric) in self._place and not np.isnan(self.column(run, metric)).any()
     def column(self, run:str, metric:str, minus:str=None)->np.ndarray:
         "A run's values of a metric, one a locus, or their difference to the run `minus`."
         return self._columns[self._place[run, metric]] - (self.column(minus, metric) if minus else 0)
-    def means(self, run:str, metric:str, minus:str=None)->np.ndarray:
-        "The mean of such a column in each draw."
+    def means(self, run:str, metric:str, minus:str=None)->np.ndarray:   # the mean of such a column in each draw
         return self._draws[self._place[run, metric]] - (self.means(minus, metric) if minus else 0)
     def estimate(self, run:str, metric:str, minus:str=None)->tuple[float, tuple[float, float]]:
         "The mean of a metric, or its paired difference to `minus`, with its 95 % whole-cluster bootstrap interval."

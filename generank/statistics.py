@@ -72,8 +72,7 @@ def batched(sums:np.ndarray, most:int=BATCHES)->np.ndarray:
     if len(sums) <= most: return sums
     return cluster_sums(sums, np.random.default_rng(0).permutation(len(sums)) % most)[0]
 
-def _counts(clusters:int, draws:int, rng)->np.ndarray:
-    "How often each cluster stands in each draw, draws x clusters."
+def _counts(clusters:int, draws:int, rng)->np.ndarray:   # how often each cluster stands in each draw, draws x clusters
     picked = rng.integers(0, clusters, (draws, clusters)) + clusters * np.arange(draws)[:, None]
     return np.bincount(picked.ravel(), minlength=draws * clusters).reshape(draws, clusters).astype(float)
 
@@ -128,7 +127,6 @@ def _exact_flip_p(sums:np.ndarray, observed:float)->float:
     total = np.arange(len(chance)) - len(chance) // 2
     return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
 
-# %% ../nbs/50_statistics.ipynb #d107ccdc
 def mcnemar_p(only_a:int, only_b:int)->float:
     "Exact two-sided McNemar test (iid) of the loci that a alone, and b alone, gets right."
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
@@ -200,8 +198,7 @@ def power(effect, se:float, df:float)->np.ndarray:   # true differences, standar
     return below(-t) + 1 - below(t)
 
 @lru_cache
-def _multiple(df:float)->float:
-    "How many standard errors a difference must have to be found with power 0.8."
+def _multiple(df:float)->float:   # how many standard errors a difference must have to be found with power 0.8
     return brentq(lambda effect: 0.8 - float(power(effect, 1, df)), 0, 100, xtol=1e-12)
 
 def detectable(se:float, df:float)->float:   # of a paired difference, with regions - 1; NaN without a standard error

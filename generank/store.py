@@ -118,7 +118,6 @@ def lora_rank(adapter)->int:
     raise UserError(f"The adapter {adapter} has rank {rank}, and vLLM takes 512 at most: merge it (generank export "
                     "--to merged) and give the merged folder as model.name.")
 
-# %% ../nbs/40_store.ipynb #27f7eb08
 def answer_key(identity:dict, adapter:str|None, prompt:list, decoding:dict, sample:int)->str:
     "Key of the `sample`-th answer to chat messages: `model_identity`, `adapter_hash`, temperature, length and seed."
     return sha256_json([_RULES, identity, adapter, sha256_json(prompt), decoding, sample])[:32]
