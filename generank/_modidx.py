@@ -1000,6 +1000,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.sweeps.map_sweep': ('sweeps.html#map_sweep', 'generank/sweeps.py'),
                                  'generank.sweeps.option': ('sweeps.html#option', 'generank/sweeps.py'),
                                  'generank.sweeps.points': ('sweeps.html#points', 'generank/sweeps.py'),
+                                 'generank.sweeps.pooled_folds': ('sweeps.html#pooled_folds', 'generank/sweeps.py'),
                                  'generank.sweeps.read_sweep': ('sweeps.html#read_sweep', 'generank/sweeps.py'),
                                  'generank.sweeps.results': ('sweeps.html#results', 'generank/sweeps.py'),
                                  'generank.sweeps.run_arguments': ('sweeps.html#run_arguments', 'generank/sweeps.py'),
