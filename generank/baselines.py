@@ -126,7 +126,7 @@ def gene_prior(loci, training=None, genes=None, **kwargs)->list:
     value = dict(zip(names, model.decision_function(_about(names, genes)).round(9)))
     return [np.array([value[g] for g in c]) for c in loci.candidates]
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _fitted_prior(about:tuple, causal:tuple):
     "The model of the gene prior, fitted once for training loci that several runs share."
     from sklearn.linear_model import LogisticRegression

@@ -9,7 +9,7 @@ __all__ = ['log', 'OUTTYPES', 'PUBLISHED', 'base_model', 'check_name', 'next_tok
 
 # %% ../nbs/43_export.ipynb #7a35f6ed
 import logging, os, shutil, subprocess, sys, tempfile
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -25,7 +25,7 @@ from .store import adapter_hash, model_identity
 
 log = logging.getLogger(__name__)
 
-def _card(name:str)->str: return (files("generank")/"templates"/"hub"/f"{name}.md").read_text(encoding="utf-8")
+_CARDS = resources.files("generank")/"templates"/"hub"
 
 # %% ../nbs/43_export.ipynb #e22880b5
 def base_model(adapter, model:str=None)->dict:
@@ -205,7 +205,7 @@ def hub_card(adapter, base:dict, name:str)->str:
         style = as_style(asked["style"])
     lines = written.read_text(encoding="utf-8").splitlines() if written.exists() else []
     facts = [line for line in lines if line.startswith("- ")]
-    return _card("model").format(
+    return (_CARDS/"model.md").read_text(encoding="utf-8").format(
         base=hub_name(base["name"]), licence=licence_of(base["name"]), title=name.split("/")[-1],
         built="**Built with Llama.** " * is_llama(base["name"]), revision=model_identity(base)["revision"],
         adapter=adapter_hash(adapter), training="\n".join(facts) or "Nothing is recorded beside the adapter.",
@@ -268,11 +268,12 @@ def dataset_card(loci:pd.DataFrame, title:str, options:dict)->str:
             lines = ("A burden test that finds nothing is no negative: the absence of a burden hit says nothing of a "
                      "gene. Class `null`: the source names no evidence.\n\n## Lines of the sources\n"
                      f"{markdown_table(table)}\n")
-    return _card("dataset").format(title=title, fingerprint=table_fingerprint(loci), attribution="\n".join(sources),
-                       files="\n".join(f"  - {{split: {s}, path: data/{s}.parquet}}" for s in splits),
-                       lines=lines, options=", ".join(f"{k} = {v}" for k, v in options.items()) or "the bundled table",
-                       facts=markdown_table(describe_loci(loci).astype(object).reset_index(names="fact")),
-                       audit=markdown_table(check_loci(loci)))
+    return (_CARDS/"dataset.md").read_text(encoding="utf-8").format(
+        title=title, fingerprint=table_fingerprint(loci), attribution="\n".join(sources), lines=lines,
+        files="\n".join(f"  - {{split: {s}, path: data/{s}.parquet}}" for s in splits),
+        options=", ".join(f"{k} = {v}" for k, v in options.items()) or "the bundled table",
+        facts=markdown_table(describe_loci(loci).astype(object).reset_index(names="fact")),
+        audit=markdown_table(check_loci(loci)))
 
 def write_dataset(folder, title:str="Loci with a known causal gene", **options)->Path:
     "Write a data set as the Hub lays it out: a card, and a parquet file a split; `options` are those of `load_table`."

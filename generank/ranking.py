@@ -12,6 +12,7 @@ __all__ = ['TRAIT_CODE', 'CALL', 'COMBINED', 'GENE_COLUMNS', 'STANDING', 'typed_
 # %% ../nbs/56_ranking.ipynb #5ab98676
 import html, json, os, re, sys, time, webbrowser
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -314,7 +315,8 @@ def show(r:Ranking, console=None, genes:int=5, loci:int=10):
 
 def page_data(r:Ranking)->dict:
     "What the page draws, as plain data."
-    def plain(v): return printable(v) if isinstance(v, str) else None if pd.isna(v) else getattr(v, "item", lambda: v)()
+    shown = cache(printable)   # the same texts come again and again
+    def plain(v): return shown(v) if isinstance(v, str) else None if pd.isna(v) else getattr(v, "item", lambda: v)()
     def records(t): return [[plain(v) for v in row] for row in t.itertuples(index=False)]
     tables = {i: records(t.drop(columns=["locus_id", "trait"])) for i, t in r.genes.groupby("locus_id", sort=False)}
     return {"columns": [str(c) for c in r.genes if c not in ("locus_id", "trait")],
