@@ -354,7 +354,8 @@ def recorded(n:Numbers, root=None)->tuple:
     tables = [table([row(pair, p) for pair, p in found.items() if len(p["seeds"]) == size],
                     "One training each" if size == 1 else f"Pooled over {size} trainings") for size in sizes]
     return (f"These runs are **recorded** in `results/` and not part of this one: {first['n']} held-out loci in "
-            f"{first['n_clusters']} regions, the same model and data. Holm's adjustment goes over all they declared.",
+            f"{first['n_clusters']} regions, the same model and data. Holm's adjustment goes over all they declared. "
+            f"In a seed marked so, more than {CUT_OFF:.0%} of an arm's lists ran into the token limit.",
             *tables, _families(runs), other_traits(runs, main))
 
 # %% ../nbs/62_sections.ipynb #2dc17975
