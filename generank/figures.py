@@ -115,10 +115,9 @@ def _name_rows(axis, labels, **kwargs):   # name the rows of a chart, the first 
 
 # %% ../nbs/53_figures.ipynb #9f37ef63
 CHANCE = {"mrr_over_chance": 0, "likelihood_over_chance": 0, "trait_discrimination": 0.5}
-METRIC_NAMES = {"trait_discrimination": "Trait discrimination", "mrr_over_chance": "MRR over chance",
-                "likelihood_over_chance": "MRR over chance, by likelihood",
-                "mrr": "MRR", "mrr_completed": "MRR, lists completed", "ndcg": "NDCG",
-                "ndcg_completed": "NDCG, lists completed", "rank_completed": "Expected rank",
+METRIC_NAMES = {"trait_discrimination": "Trait discrimination", "mrr_over_chance": "MRR over chance", "mrr": "MRR",
+                "likelihood_over_chance": "MRR over chance, by likelihood", "mrr_completed": "MRR, lists completed",
+                "ndcg": "NDCG", "ndcg_completed": "NDCG, lists completed", "rank_completed": "Expected rank",
                 **{f"top_{k}": f"Top-{k} accuracy" for k in (1, 3, 5, 7)}}
 
 _INTERVALS = "Bars are cluster-robust 95 % intervals"   # how they are computed: `generank.statistics`
@@ -193,9 +192,9 @@ def paired_differences(
     name:str="paired_differences", xlabel:str="Difference", note:str="",   # a further sentence of the caption
 )->Chart:
     "Forest plot of paired differences; rows of one contrast stand on one line, a marker for each metric."
+    drawn = ("difference", "ci_low", "ci_high", "cluster_p", "holm_p")
     table = pd.DataFrame([{"label": r.get("label") or f"{r['a']} − {r['b']}", "metric": r.get("metric", "mrr"),
-                           **{c: r.get(c) for c in ("difference", "ci_low", "ci_high", "cluster_p", "holm_p")}}
-                          for r in rows])
+                           **{c: r.get(c) for c in drawn}} for r in rows])
     if table.empty: raise UserError("There is no paired difference to draw: name at least two runs.")
     labels, metrics = list(dict.fromkeys(table.label)), list(dict.fromkeys(table.metric))
     look, titles = looks([{"name": m} for m in metrics]), [METRIC_NAMES.get(m, m) for m in metrics]

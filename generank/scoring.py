@@ -270,9 +270,8 @@ def comparison(resampled:Resampled, a:str, b:str, metric:str, margin:float=None,
     only_a, only_b = int((difference > 1e-9).sum()), int((difference < -1e-9).sum())
     hits = metric.startswith("top_") and np.isin([one, two], (0, 1)).all()
     low, high = without_each(difference, resampled.clusters)
-    return {"a": a, "b": b, "metric": metric, "estimand": estimand,
+    return {"a": a, "b": b, "metric": metric, "estimand": estimand, "without_one_low": low, "without_one_high": high,
             **_entry("difference", *resampled.estimate(a, metric, minus=b), ""),
-            "without_one_low": low, "without_one_high": high,
             "only_a": only_a, "only_b": only_b, "mcnemar_p": mcnemar_p(only_a, only_b) if hits else None,
             "cluster_p": sign_flip_p(difference, resampled.clusters, resampled.draws, resampled.seed), "holm_p": None,
             **sensitivity(difference, resampled.clusters, margin),
@@ -332,12 +331,12 @@ def pooled_difference(
         constant = side.flat[0] in (0, 1) and (side == side.flat[0]).all()
         if constant and not signed: ends[i] = cluster_interval(side[:, 0], clusters)
     low, high = two_level_interval(d, clusters, draws, seed)
+    without = dict(zip(("without_one_low", "without_one_high"), without_each(pooled, clusters)))
     seeds = [{"seed": label, "a": float(x), "b": float(y), **_entry("difference", x - y, ends[i], ""),
               "cluster_p": sign_flip_p(d[:, i], clusters, draws, seed)}
              for i, (label, x, y) in enumerate(zip(labels, one.mean(0), two.mean(0)))]
-    return {"per_seed": seeds, **_entry("difference", d.mean(), ends[-3], ""),
+    return {"per_seed": seeds, **_entry("difference", d.mean(), ends[-3], ""), **without,
             "two_level_ci_low": low, "two_level_ci_high": high, "cluster_p": sign_flip_p(pooled, clusters, flips, seed),
-            **dict(zip(("without_one_low", "without_one_high"), without_each(pooled, clusters))),
             **(sensitivity(pooled, clusters, margin) if margin else {}), "locus_se": cluster_se(pooled, clusters),
             "seed_sd": float(d.mean(0).std(ddof=1)) if d.shape[1] > 1 else None,
             **_entry("a", one.mean(), ends[-2]), **_entry("b", two.mean(), ends[-1])}

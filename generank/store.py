@@ -94,9 +94,9 @@ def model_identity(model:dict)->dict:   # as `load_model` takes it; name, revisi
         revision = sha256_json({k: asdict(s) for k, s in STYLES.items()})
     elif Path(name).is_dir(): name, revision = "folder", _folder_hash(name)
     else: revision = _hub_commit(name, revision)
+    thinking = {} if model.get("thinking") is None else {"thinking": model["thinking"]}
     return {"name": name, "revision": revision, "dtype": model.get("dtype", "auto"),
-            "quantization": model.get("quantization"),
-            **({} if model.get("thinking") is None else {"thinking": model["thinking"]})}
+            "quantization": model.get("quantization"), **thinking}
 
 def adapter_hash(adapter)->str|None:
     "Identity of a trained arm's folder: an adapter's weights and settings without paths, or a whole model's files."
@@ -127,6 +127,6 @@ def spent(records, input_price:float=0.0, output_price:float=0.0)->dict:
     "Tokens and money behind a store's records, by prices per million tokens; `uncounted` have no `n_tokens`."
     records = list(records)
     prompt, answer = (sum(r.get(k) or 0 for r in records) for k in ("prompt_tokens", "n_tokens"))
-    return {"answers": len(records), "prompt_tokens": prompt, "answer_tokens": answer,
-            "uncounted": sum(r.get("n_tokens") is None for r in records),
-            "cost": (prompt * input_price + answer * output_price) / 1e6}
+    told = {"answers": len(records), "prompt_tokens": prompt, "answer_tokens": answer}
+    return told | {"uncounted": sum(r.get("n_tokens") is None for r in records),
+                   "cost": (prompt * input_price + answer * output_price) / 1e6}
