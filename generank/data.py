@@ -57,7 +57,7 @@ def load_table(
 )->pd.DataFrame:            # `LOCUS_COLUMNS`, `split`, and those of `MORE_COLUMNS` that the source has
     "Loci with a split as one table; `load_loci` gives the same as a DatasetDict."
     known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters}
-    known -= {"reading", "build", "order", "labelled"}
+    known -= {"reading", "build", "order"}
     for name in reading:
         if name not in known: raise unknown_name("data option", name, known)
     given = lambda **values: {k: v for k, v in values.items() if v is not None}
@@ -113,13 +113,8 @@ def merged(loci:pd.DataFrame)->pd.DataFrame:
 # %% ../nbs/13_data.ipynb #c8c45a1f
 LIMIT_SEED = 1  # of the order in which a limit takes loci
 
-def filter_loci(
-    loci:pd.DataFrame,
-    confidence=None,                # keep these, as in "High" or ("High", "Medium")
-    evidence_class=None,            # keep these, as in "drug"
-    min_candidates:int|None=None,   # fewest candidates
-    max_candidates:int|None=None,   # most candidates
-)->pd.DataFrame:                    # rows in their places
+def filter_loci(loci:pd.DataFrame, confidence=None, evidence_class=None, min_candidates:int|None=None,
+                max_candidates:int|None=None)->pd.DataFrame:   # as in "High", ("drug", "burden"), 5, 25
     "Loci that pass the filters; an unknown value, or a filter that leaves nothing, is a `UserError`."
     for column, value, usual in [("confidence", confidence, CONFIDENCES),
                                  ("evidence_class", evidence_class, EVIDENCE_CLASSES)]:
@@ -184,11 +179,8 @@ def split_loci(
 # %% ../nbs/13_data.ipynb #5d2bedb9
 HELD_OUT = {"seed": 3, "test": 0.3, "validation": 0.22}  # of the bundled split; validation is a share of the rest
 
-def held_out_split(
-    loci:pd.DataFrame,         # with `candidates`, `region_id` and `evidence_class`
-    looked_at:pd.DataFrame,    # loci whose regions never enter the test
-)->pd.DataFrame:               # with `split`, and `part` ("settings" or "calibration") for validation loci
-    "The bundled split: by whole regions, and none in the test that was looked at before."
+def held_out_split(loci:pd.DataFrame, looked_at:pd.DataFrame)->pd.DataFrame:   # the latter's regions bar the test
+    "The bundled split, by whole regions; `part` is `settings` or `calibration` for validation loci."
     seen = set(looked_at.candidates.explode())
     barred = {r for r, c in zip(loci.region_id, loci.candidates) if seen & set(c)}
     parts = split_loci(loci, **HELD_OUT, barred=barred)
@@ -196,14 +188,9 @@ def held_out_split(
     return parts.assign(part=halves.map({"train": "settings", "test": "calibration"}).reindex(parts.index))
 
 # %% ../nbs/13_data.ipynb #5264157e
-def faithful_split(
-    loci:pd.DataFrame,         # every row of the source, in its order
-    test:float=0.33,           # share of rows, from the end of the file
-    min_candidates:int=5,      # applied after the split, as there
-    max_candidates:int=25,
-    validation:float=0.1,      # share of training, from its end
-)->pd.DataFrame:               # the rows that are left, with `split`
-    "The first run's split in file order. Regions, traits and questions may stand in several splits."
+def faithful_split(loci:pd.DataFrame, test:float=0.33, min_candidates:int=5, max_candidates:int=25,
+                   validation:float=0.1)->pd.DataFrame:   # shares of rows, then of training, from the end
+    "The first run's split in file order, then its filter. Regions, traits and questions may stand in several splits."
     cut = int((1 - test) * len(loci) + 1e-9)
     candidates, halves = loci.candidates.map(sorted).map(tuple), ["train"] * cut + ["test"] * (len(loci) - cut)
     loci = loci.assign(split=halves, _list=candidates)
@@ -246,11 +233,10 @@ def clustered_z(deviations, clusters)->float:
     error = np.sqrt((sums ** 2).sum() * len(sums) / max(len(sums) - 1, 1))
     return float(sums.sum() / error) if error > 0 else 0.0
 
-def order_bias(
-    candidates,     # lists of symbols, in the order to be judged
-    genes,          # causal gene of each
-)->dict:            # times in the first place and expected ones, mean relative place (0 first, 1 last), z of both
-    "Whether the causal gene's place in its list is what chance would make it; the usual place and its share."
+def order_bias(candidates, genes)->dict:   # lists of symbols in the order to be judged; causal gene of each
+    """Whether the causal gene's place in its list is what chance would make it; the usual place and its share.
+
+    Times in the first place and expected ones, mean relative place (0 first, 1 last), z of both."""
     n = np.array([len(c) for c in candidates])
     place = np.array([list(c).index(g) for c, g in zip(candidates, genes)])
     first, relative = (place == 0) - 1 / n, place / (n - 1) - 0.5
@@ -261,10 +247,8 @@ def order_bias(
             "usual": int(usual[times.argmax()]) + 1, "usual_share": float(times.max() / len(n))}
 
 # %% ../nbs/13_data.ipynb #f11b8cbc
-def trait_pairs(
-    loci:pd.DataFrame,   # held-out loci
-)->pd.DataFrame:         # one row a pair: gene_a, trait_a, gene_b, trait_b, and the fixed list with its place
-    "Unordered pairs of causal genes of different traits that stand in one candidate list, each once."
+def trait_pairs(loci:pd.DataFrame)->pd.DataFrame:   # gene_a, trait_a, gene_b, trait_b, the fixed list and its place
+    "Unordered pairs of causal genes of different traits that stand in one candidate list of held-out loci, each once."
     rows, found = loci.to_dict("records"), {}
     named = [list(r["causal_genes"]) if "causal_genes" in r else [r["causal_gene"]] for r in rows]
     traits = {}   # gene -> every trait that it is labelled for
@@ -286,8 +270,7 @@ def trait_pairs(
 # %% ../nbs/13_data.ipynb #687f4abb
 MHC = ("6", 25_000_000, 34_000_000)  # extended major histocompatibility complex, GRCh38: long haplotypes
 
-def _several(loci, key, value):
-    "Values of `key` that stand with several values of `value`."
+def _several(loci, key, value):   # values of `key` that stand with several values of `value`
     return loci[loci[value].notna()].groupby(key)[value].nunique().loc[lambda n: n > 1].index.tolist()
 
 def faults(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
@@ -390,13 +373,10 @@ def loci_card(loci:pd.DataFrame, **facts)->dict:
                        for s, part in ((s, loci[loci.split == s]) for s in SPLITS)}}
 
 # %% ../nbs/13_data.ipynb #4010afc5
-def build_bundled(
-    gold_standards=None,   # folder of the three raw files; fetched by pinned address and hash where absent
-    genes=None,            # gene table, or the path of one (GTF, GFF3, parquet); the bundled one by default
-    out=None,              # folder for the tables; the package's own data folder by default
-    **kw,                  # of `build_loci`, as in window=250_000, biotypes=("protein_coding", "other")
-)->Path:                   # the folder
-    "Build loci.parquet and its card (`generank data build`); scripts/gene_tables.py makes the tables of genes."
+def build_bundled(gold_standards=None, genes=None, out=None, **kw)->Path:   # `kw`: of `build_loci`
+    """Build loci.parquet and its card (`generank data build`); scripts/gene_tables.py makes the tables of genes.
+
+    From a folder of the three raw files, else fetched; `out`: the folder, by default the package's own."""
     out, table = Path(out or BUNDLED), genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     with tempfile.TemporaryDirectory() as folder: loci = build_loci(gold_files(folder, gold_standards), table, **kw)
     fate = loci.attrs.pop("fate")
@@ -425,10 +405,8 @@ def simple_baselines(loci:pd.DataFrame)->dict:
     return {"random_top1": float(np.mean(1 / n)), "random_mrr": float(np.mean(harmonic[n - 1] / n)),
             "nearest_top1": nearest}
 
-def describe_loci(
-    source="bundled",   # "bundled", a file, a table from `read_loci` or a DatasetDict
-)->pd.DataFrame:        # one column a split and one for all, one row a fact
-    "Size, diversity, evidence and simple baselines of each split."
+def describe_loci(source="bundled")->pd.DataFrame:   # anything that `to_frame` takes
+    "Size, diversity, evidence and simple baselines: one column a split and one for all, one row a fact."
     def facts(part):
         shares = {f"share {c}": float((part.evidence_class == c).mean()) for c in EVIDENCE_CLASSES}
         baselines = {k.replace("_", " "): v for k, v in simple_baselines(part).items()}
@@ -440,11 +418,8 @@ def describe_loci(
     return pd.DataFrame({name: facts(part) for name, part in parts.items() if len(part)})
 
 # %% ../nbs/13_data.ipynb #336eb507
-def run_stage(
-    run_dir,        # the run's folder
-    config:dict,    # the resolved profile; its part `data` has `source`, `limit` and further options of `load_table`
-)->Path:            # data/loci.parquet of the run
-    "Write data/loci.parquet (all used rows with `split`, after limits) and data/card.json."
+def run_stage(run_dir, config:dict)->Path:   # the run's folder and resolved profile, whose `data` goes to `load_table`
+    "Write data/loci.parquet (all used rows with `split`, after limits) and data/card.json; the former's path."
     asked = {k: v for k, v in (config.get("data") or {}).items() if v is not None}
     options = {"source": "bundled", "limit": None, **asked}
     loci = load_table(**options)

@@ -7,8 +7,8 @@ __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GE
            'MISSING', 'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome',
            'of_biotypes', 'overlaps', 'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes',
            'read_annotation', 'load_synonyms', 'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row',
-           'assembly_name', 'read_chain', 'chromosome_lengths', 'lift_position', 'lift_rows', 'write_parquet',
-           'table_fingerprint', 'load_interest']
+           'assembly_name', 'read_chain', 'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint',
+           'load_interest']
 
 # %% ../nbs/10_genes.ipynb #930ef024
 import gzip, re, zlib
@@ -27,10 +27,10 @@ BUNDLED = Path(str(files("generank")/"data"))  # the tables that come with the p
 GENE_COLUMNS = ["symbol", "ensembl_id", "chrom", "start", "end", "strand", "description", "biotype"]
 CHROMOSOMES = [*map(str, range(1, 23)), "X", "Y", "MT"]
 
-def load_genes(
-    path=None,       # None: the bundled table; else a parquet file with the same columns, or a GTF or GFF3 (also .gz)
-)->pd.DataFrame:     # columns `GENE_COLUMNS`, one row a gene
-    "The gene table: positions on GRCh38, 1-based, ends included; biotype is 'protein_coding' or 'other'."
+def load_genes(path=None)->pd.DataFrame:   # None: the bundled table; else parquet, GTF or GFF3 (also .gz)
+    """The gene table, `GENE_COLUMNS`, one row a gene.
+
+    Positions are on GRCh38, 1-based, ends included; biotype is 'protein_coding' or 'other'."""
     path = Path(path or BUNDLED/"genes.parquet")
     if not path.exists(): raise UserError(f"{path} does not exist: give a GTF, GFF3 or parquet file.")
     return _read_genes(path, path.stat().st_mtime_ns).copy()
@@ -84,13 +84,8 @@ def of_biotypes(genes:pd.DataFrame, biotypes)->pd.DataFrame:
     return genes[genes.biotype.isin(biotypes)].reset_index(drop=True)
 
 # %% ../nbs/10_genes.ipynb #c6eff1c3
-def overlaps(
-    chrom,                 # chromosome of each variant, as in the gene table
-    pos,                   # position of each variant, 1-based
-    genes:pd.DataFrame,    # gene table
-    window:int=500_000,    # bp to either side
-)->pd.DataFrame:           # one row a pair: variant (row in `chrom`), gene (row in `genes`), distance (bp, 0 inside)
-    "All pairs of a variant and a gene that overlaps the variant's window, with the distance to the gene's body."
+def overlaps(chrom, pos, genes:pd.DataFrame, window:int=500_000)->pd.DataFrame:   # of variants; bp to either side
+    "Pairs of a variant and a gene in its window: variant and gene (their rows), distance (bp to its body, 0 inside)."
     chrom, pos = np.asarray(chrom, dtype=object), np.asarray(pos, dtype="int64")
     found = [pd.DataFrame({"variant": [], "gene": [], "distance": []}, dtype="int64")]
     for c in pd.unique(chrom):
@@ -151,9 +146,7 @@ def sort_genes(genes:pd.DataFrame)->pd.DataFrame:
     genes = genes.assign(_chrom=genes.chrom.map(CHROMOSOMES.index))
     return genes.sort_values(["_chrom", "start", "ensembl_id"], kind="stable", ignore_index=True)[GENE_COLUMNS]
 
-def read_annotation(
-    path,            # a GTF or GFF3 of GENCODE or Ensembl on GRCh38, plain or .gz
-)->pd.DataFrame:     # columns `GENE_COLUMNS`
+def read_annotation(path)->pd.DataFrame:   # a GTF or GFF3 of GENCODE or Ensembl on GRCh38, plain or .gz
     "The gene table of an annotation file; genes without a name and those outside the chromosomes are left out."
     rows = []
     for n, (chrom, _, _, start, end, _, strand, _, text) in annotation_lines(path):
@@ -189,10 +182,8 @@ DATE_FORMS = [r"(?P<number>\d{1,2})[-./ ]{1,2}(?P<month>[a-zä]{3,9})\.?([-./ ]\
               r"(?P<month>\d{1,2})/(?P<number>\d{1,2})/(\d{4}|\d{2})",                      # 3/1/2001
               r"(?P<number>\d{1,2})\.(?P<month>\d{1,2})\.(\d{4}|\d{2})?"]                  # 01.03.2001
 
-def date_genes(
-    name:str,         # a cell, as in `DATE_FORMS`, or a date's serial number
-)->list[str]|None:    # the genes it can stand for (`DATES`: month and number give the symbols); None: no date
-    "The genes whose symbol a spreadsheet may have turned into this date."
+def date_genes(name:str)->list[str]|None:   # a cell, as in `DATE_FORMS`, or a date's serial number; None: no date
+    "The genes (`DATES`) whose symbol a spreadsheet may have turned into this date."
     plain = name.strip().lower()
     if re.fullmatch(r"[345]\d{4}(\.0)?", plain):   # days since 1899-12-30, as of 1982 to 2064
         day = pd.Timestamp("1899-12-30") + pd.Timedelta(days=float(plain))
@@ -224,8 +215,7 @@ class Names:
         if name.upper() in self.folded: return [self.folded[name.upper()]], "letter case"
         return [], "unknown"
 
-    def _on(self, chrom, symbols):
-        "Those of several symbols that lie on the chromosome; all of them where none does."
+    def _on(self, chrom, symbols):   # those of several symbols that lie on the chromosome; all of them where none does
         return [s for s in symbols if (s, chrom) in self.places] or symbols
 
 # %% ../nbs/10_genes.ipynb #fb7801a7
@@ -257,7 +247,7 @@ def todays_names(given:list[str], names:Names, chrom:str|None=None)->tuple[list[
 RENAME_COLUMNS = ["where", "column", "given", "became", "why"]
 
 def rename_row(row:dict, names:Names, where:str)->list[tuple]:   # a locus; rows of `RENAME_COLUMNS`
-    "Replace old names in one locus, in place; a causal gene (None: not known) that can't be restored is a `UserError`."
+    "Replace old names in one locus, in place; a causal gene that can't be restored is a `UserError`."
     changes, kept, chrom = [], {}, row.get("chrom")
     for given, distance in zip(row["candidates"], row.get("distances") or [None] * len(row["candidates"])):
         found, why = names.resolve(given, chrom)
@@ -268,7 +258,7 @@ def rename_row(row:dict, names:Names, where:str)->list[tuple]:   # a locus; rows
         if dropped or name != given: changes.append((where, "candidates", given, said, why))
     row["candidates"] = list(kept)
     if row.get("distances"): row["distances"] = list(kept.values())
-    if (gene := row["causal_gene"]) is None: return changes
+    gene = row["causal_gene"]
     found, why = names.resolve(gene, chrom)
     if sum(s in kept for s in found) == 1: found = [s for s in found if s in kept]
     if why == "date" and len(found) != 1:
@@ -313,19 +303,6 @@ def lift_position(chain, chrom:str, pos:int)->tuple|str:
     if len(found) > 1: return "in several places of the new assembly"
     try: return chromosome(found[0][0]), int(found[0][1])
     except UserError: return f"on {found[0][0]} in the new assembly"
-
-def lift_rows(rows:pd.DataFrame, path)->tuple[pd.DataFrame, pd.DataFrame]:   # with `_where`; a chain file
-    "Rows on the new assembly (those without a place too), and the lost: where, chrom, pos, why; not all may be lost."
-    chain, placed = read_chain(path), rows.chrom.notna() & rows.pos.notna()
-    found = [lift_position(chain, c, int(p)) if there else (c, p) for c, p, there in zip(rows.chrom, rows.pos, placed)]
-    failed = np.array([isinstance(f, str) for f in found], dtype=bool)
-    lost = rows[failed][["_where", "chrom", "pos"]].rename(columns={"_where": "where"})
-    lost["why"] = [f for f in found if isinstance(f, str)]
-    if len(lost) and len(lost) == placed.sum():
-        raise UserError(f"{path} lifts none of the {len(lost)} positions (the first: {lost['where'].iloc[0]}, "
-                        f"{lost.why.iloc[0]}); is it a chain from GRCh37 to GRCh38?")
-    lifted = [f for f in found if not isinstance(f, str)]
-    return rows[~failed].assign(chrom=[c for c, _ in lifted], pos=pd.array([p for _, p in lifted], dtype="Int64")), lost
 
 # %% ../nbs/10_genes.ipynb #65e48ea2
 def write_parquet(table:pd.DataFrame, path):

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .checkpoints import (arm_card, check_versions, metrics_callback, newest_checkpoint, read_metrics,
                                   save_boundary, versions)
@@ -110,7 +111,6 @@ BACKENDS = {
 
 def training_backend(config:dict)->tuple[str, str]:
     "Where a training samples, and why; what can't run here is a `UserError`."
-    import torch
     name, cuda = config["grpo"].get("backend", "auto"), torch.cuda.is_available()
     if name == "auto":
         if not cuda: return "shared", "there is no CUDA card"
@@ -158,7 +158,6 @@ def check_sharding(config):
 # %% ../nbs/34_grpo.ipynb #103c41ff
 def _common_arguments(config, out_dir)->dict:
     "Settings that warm start and GRPO share, and that a profile's `trl` may override."
-    import torch
     cpu, seed, number = not torch.cuda.is_available(), config["seed"], choose_dtype(config["model"]["dtype"])
     if cpu and number == "float16":
         raise UserError("`model.dtype: float16` trains on a CUDA card only: choose auto, bfloat16 or float32 here.")
@@ -168,9 +167,7 @@ def _common_arguments(config, out_dir)->dict:
                 logging_steps=1, save_strategy="steps", save_steps=10, save_total_limit=2, report_to=trackers(config),
                 disable_tqdm=True, gradient_checkpointing=False)
 
-def _grpo_arguments(config, out_dir):
-    "trl's `GRPOConfig` of a profile, with everything that this library sets."
-    import torch
+def _grpo_arguments(config, out_dir):   # trl's `GRPOConfig` of a profile, with everything that this library sets
     from trl import GRPOConfig
     grpo, settings = config["grpo"], config["grpo"]["trl"]
     for name in settings:
@@ -192,8 +189,7 @@ def _grpo_arguments(config, out_dir):
     return one_card(made)
 
 # %% ../nbs/34_grpo.ipynb #07ba85cf
-def _plan(arguments, loci:int)->tuple[int, int]:
-    "Optimizer steps of a training, and the rows that they use."
+def _plan(arguments, loci:int)->tuple[int, int]:   # optimizer steps of a training, and the rows that they use
     batch, each = arguments.generation_batch_size // arguments.num_generations, arguments.gradient_accumulation_steps
     reused = arguments.steps_per_generation * arguments.num_iterations
     epochs = arguments.num_train_epochs * loci / batch * reused / each
@@ -226,8 +222,7 @@ def _rewards(config)->tuple[list, list]:
     return [*functions, *watched], [*weights, *[0.0] * len(watched)]
 
 # %% ../nbs/34_grpo.ipynb #f747344a
-def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):
-    "The trainer of a GRPO arm."
+def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):   # the trainer of a GRPO arm
     from transformers import EarlyStoppingCallback
     grpo, name, seed, select = config["grpo"], config["arm"]["name"], config["seed"], config["grpo"].get("select")
     arguments, shown = _grpo_arguments(config, out_dir), grpo.get("genes_per_prompt")
@@ -277,8 +272,7 @@ def _warm_start(config, loci, validation, *rest):
     return _supervised(config, rows, *rest, max_steps=s["steps"], learning_rate=s["learning_rate"],
                        gradient_accumulation_steps=each)
 
-def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):
-    "The trainer of supervised fine-tuning."
+def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):   # the trainer of supervised fine-tuning
     a, genes = _grpo_arguments(config, out_dir), config["grpo"].get("genes_per_prompt")
     steps, _ = _plan(a, len(loci))
     each = max(1, a.gradient_accumulation_steps * a.per_device_train_batch_size // a.num_generations)
@@ -290,7 +284,6 @@ def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):
 # %% ../nbs/34_grpo.ipynb #bee22f99
 def _policy(config, start_from):
     "The model with what is to be trained: a new LoRA, the one to start from, or with `grpo.lora: null` all weights."
-    import torch
     from peft import LoraConfig, get_peft_model
     grpo, wanted = config["grpo"], config["model"]
     if config["arm"]["training"] == "grpo" and training_backend(config)[0] == "unsloth":
@@ -352,8 +345,7 @@ def _stoppable(trainer):
     finally:
         for s, handler in before.items(): signal.signal(s, handler)
 
-def _run(trainer, config):
-    "Train, from the newest whole checkpoint where there is one; an interrupt saves first."
+def _run(trainer, config):   # train, from the newest whole checkpoint where there is one; an interrupt saves first
     from transformers import PrinterCallback
     trainer.remove_callback(PrinterCallback)  # metrics.jsonl has it all
     resume = newest_checkpoint(trainer.args.output_dir)
@@ -383,8 +375,7 @@ def _save_trained(trainer, out_dir:Path):
         for f in sorted(files, key=lambda f: f.name.endswith("config.json")): os.replace(f, out_dir/f.name)
 
 # %% ../nbs/34_grpo.ipynb #0dc720cd
-def _summary(trainer, config, loci, out_dir:Path)->dict:
-    "What training.json says."
+def _summary(trainer, config, loci, out_dir:Path)->dict:   # what training.json says
     rows, arm, select = read_metrics(out_dir/"metrics.jsonl"), config["arm"], config["grpo"].get("select")
     is_grpo, state, chosen, reward = arm["training"] == "grpo", trainer.state, None, None
     if select and is_grpo:
@@ -442,12 +433,8 @@ def train(
     return summary
 
 # %% ../nbs/34_grpo.ipynb #67f2a302
-def run_stage(
-    run_dir,        # the run folder; training loci come from data/loci.parquet
-    config:dict,    # the resolved profile
-    arms,           # names of the arms to train
-)->list[dict]:      # the training.json of each
-    "Train the named arms of a run, each into models/<arm>."
+def run_stage(run_dir, config:dict, arms)->list[dict]:   # loci come from data/loci.parquet; the names of the arms
+    "Train the named arms of a run, each into models/<arm>; the training.json of each."
     import pandas as pd
     run_dir, by_name = Path(run_dir), {a["name"]: a for a in config["arms"]}
     table = pd.read_parquet(run_dir/"data"/"loci.parquet")

@@ -163,8 +163,7 @@ def _names(candidates:tuple[str,...])->dict[str,str]:
     "The candidates of a locus by the name as given and in upper case; cached, since a group shares its candidates."
     return {c.upper(): c for c in candidates} | {c: c for c in candidates}
 
-def _known(word:str, names:dict)->str:
-    "The candidate that `word` names in any case; empty where there is none."
+def _known(word:str, names:dict)->str:   # the candidate that `word` names in any case; empty where there is none
     return names.get(word) or names.get(word.upper(), "")
 
 def _word(word:str, names:dict)->str:
@@ -176,11 +175,6 @@ def _word(word:str, names:dict)->str:
     return "" if found[0].isalpha() and found[0].islower() else found[0]
 
 # %% ../nbs/21_parsing.ipynb #36a27b3b
-def _looks_sure(symbol:str, names:dict)->bool:
-    "Whether a word is a candidate, or written in capitals as symbols are (C9orf72 too)."
-    capitals = len(symbol) > 1 and not re.search("[a-z]", symbol.replace("orf", ""))
-    return bool(symbol) and (capitals or bool(_known(symbol, names)))
-
 def _symbols(item:str, names:dict)->list[str]:
     "The symbols in one piece of a list, as in '1. **BRCA1** (DNA repair)': mostly its first word."
     text = item.strip(_MARKS)
@@ -191,7 +185,8 @@ def _symbols(item:str, names:dict)->list[str]:
     words = [w for w in (w.strip(_MARKS) for w in text.split()) if w]
     found = [_word(w, names) for w in words]
     if len(words) == 1: return [s for s in found if s]
-    sure = [_looks_sure(s, names) for s in found]
+    # a candidate, or in capitals as symbols are (C9orf72 too)
+    sure = [_known(s, names) or len(s) > 1 and not re.search("[a-z]", s.replace("orf", "")) for s in found]
     first = sure[0] or (len(words) == 2 and len(found[0]) > 1)  # "Akirin 2" names a gene, if badly
     return found if all(sure) else found[:1] if first else []
 
@@ -212,8 +207,7 @@ def _line(line:str, names:dict)->list[str]:
     found = [s for p in pieces for s in _symbols(p, names)]
     return found if len(found) >= len(pieces) else found[:1]
 
-def _untangle(inside:str, names:dict)->list[str]:
-    "The symbols of a list that is written in any way, in order."
+def _untangle(inside:str, names:dict)->list[str]:   # the symbols of a list that is written in any way, in order
     text = re.sub("  +", " ", _SPACE.sub(" ", inside.replace("\r", "\n")))
     bracketed = _bracketed(text, names)
     text = _INLINE.sub("\n", _NOTE.sub("", bracketed[1] if bracketed else text))
@@ -225,8 +219,7 @@ def _untangle(inside:str, names:dict)->list[str]:
 _TIDY_ANSWER = re.compile(r"\s*+(?:<reasoning>([^<>\[\]]*+)</reasoning>)?\s*+"
                           rf"<genes>\s*+\[({_ONE}(?:, {_ONE})*+)\]\s*+</genes>\s*+")
 _PLAIN = re.compile(rf"\s*+\[?\s*+({_ONE}(?:\s*+,\s*+{_ONE})*+)\s*+,?\s*+\]?\s*+")
-def _listed(inside:str, names:dict)->list[str]:
-    "The symbols between the tags, repeated ones included."
+def _listed(inside:str, names:dict)->list[str]:   # the symbols between the tags, repeated ones included
     plain = _PLAIN.fullmatch(inside)
     if not plain: return _untangle(inside, names)
     words = [w.strip() for w in plain[1].split(",")]
@@ -251,11 +244,10 @@ class CutOffs:
 RUN_COLUMNS = ("locus_id", "candidates", "causal_gene", "completion")
 FIRST_RUN_COLUMNS = ("reasoning", "genes", "raw_response", "true_answer")
 
-def read_responses(
-    source,            # path of a parquet or CSV file, or a DataFrame
-    name:str=None,     # what error messages call it; the file's name where None
-)->pd.DataFrame:       # locus, sample, text, causal_gene, layout ("run" or "first run"), and the file's further columns
-    "Responses in one form, whatever the layout; `UserError` for missing columns and rows that can't be scored."
+def read_responses(source, name:str=None)->pd.DataFrame:   # a path or a DataFrame; what errors call it
+    """Responses in one form, whatever the layout; `UserError` for missing columns and rows that can't be scored.
+
+    Columns locus, sample, text, causal_gene, layout ("run" or "first run"), and the file's further ones."""
     name = name or ("the table" if isinstance(source, pd.DataFrame) else str(source))
     parts = read_models(source, name)
     if len(parts) == 1: return next(iter(parts.values()))
@@ -273,8 +265,7 @@ def read_models(source, name:str)->dict:
     return {str(m): _checked(part.reset_index(drop=True), f"{name}, model {m}") for m, part in parts}
 
 # %% ../nbs/21_parsing.ipynb #4829bc32
-def _checked(frame, name:str)->pd.DataFrame:
-    "One model's answers in one form."
+def _checked(frame, name:str)->pd.DataFrame:   # one model's answers in one form
     has = lambda columns: len(set(columns) & set(frame.columns))
     first_run = "locus_id" not in frame and has(FIRST_RUN_COLUMNS) > has(RUN_COLUMNS)
     lacks = [c for c in (FIRST_RUN_COLUMNS if first_run else RUN_COLUMNS) if c not in frame]
@@ -321,8 +312,7 @@ def _row_numbers(frame)->dict:
     return dict(locus=np.arange(len(frame)), numbered=False)
 
 # %% ../nbs/21_parsing.ipynb #5d09a34c
-def _faults(frame, first_run):
-    "What a row can have wrong, one fault after another: (which rows have it, what to say)."
+def _faults(frame, first_run):   # what a row can have wrong, one fault after another: (which rows have it, what to say)
     if not first_run: yield _blank(frame.locus_id), "it has no locus_id."
     yield _blank(frame.causal_gene), "it has no causal gene."
     yield (_blank(frame.text) if first_run else _blank(frame.text, empty=False),   # a model may answer with blanks
@@ -372,8 +362,7 @@ def _named(responses)->dict:
     return named
 
 # %% ../nbs/21_parsing.ipynb #2f834ec6
-def _check_pairing(named:dict):
-    "Raise a `UserError` unless all runs hold the same loci, so that rows can be paired."
+def _check_pairing(named:dict):   # raise a `UserError` unless all runs hold the same loci, so that rows can be paired
     (first, one), *others = named.items()
     for name, two in others:
         cannot = f"{first} and {name} can't be paired: "

@@ -29,8 +29,7 @@ log = logging.getLogger(__name__)
 # %% ../nbs/22_rewards.ipynb #f913c77e
 _parsed = lru_cache(maxsize=4096)(parse_answer)
 
-def _answers(completions, candidates=None)->list[Answer]:
-    "Parse each completion."
+def _answers(completions, candidates=None)->list[Answer]:   # parse each completion
     known = [None] * len(completions) if candidates is None else candidates
     return [_parsed(t, None if c is None else tuple(c)) for t, c in zip(answer_texts(completions), known, strict=True)]
 
@@ -85,14 +84,8 @@ def complete_list_reward(completions:list, candidates:list, **kwargs)->list[floa
     return [len(set(a.genes) & set(c)) / len(set(c)) if len(c) else 0.0 for a, c in zip(listed, candidates)]
 
 # %% ../nbs/22_rewards.ipynb #18097597
-def length_reward(
-    completions:list,           # completions: texts, or lists of messages
-    completion_ids:list=None,   # token ids of each completion, as trl gives them; None: words are counted
-    budget:int=256,             # tokens that cost nothing
-    slope:int=128,              # tokens beyond the budget over which the reward falls to 0
-    **kwargs,                   # further dataset columns, unused
-)->list[float]:                 # 1 within the budget, then falling linearly to 0
-    "A soft penalty on answers beyond a token budget."
+def length_reward(completions:list, completion_ids:list=None, budget:int=256, slope:int=128, **kwargs)->list[float]:
+    "1 within a budget of tokens (of words without ids), then falling linearly to 0 over `slope` more."
     lengths = map(len, completion_ids if completion_ids is not None else map(str.split, answer_texts(completions)))
     return [min(1.0, max(0.0, 1 - (n - budget) / max(1, slope))) for n in lengths]
 
@@ -283,11 +276,8 @@ def known_answers(gene:str, others:list[str])->list[str]:
     listed = [gene, *others], [*others[:1], gene, *others[1:]], others
     return [*map(format_answer, listed), f"I think of {gene}.", f"<genes> [{gene}, ", ""]
 
-def try_rewards(
-    spec,                                                      # what a profile's arm has under `reward`
-    gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"),   # a locus
-)->dict[str, list[float]]:                                     # reward -> its scores of `known_answers`
-    "Call an arm's rewards as trl does, on known answers; what is wrong with one is a `UserError`."
+def try_rewards(spec, gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"))->dict[str, list[float]]:
+    "Scores of `known_answers` by each reward of an arm, called as trl does; what is wrong with one is a `UserError`."
     from transformers import TrainerState
     said, tried = known_answers(gene, list(others)), {}
     n = len(said)
@@ -309,16 +299,12 @@ def try_own(specs):   # what arms have under `reward`
         if ":" in str(spec): try_rewards(spec)
 
 # %% ../nbs/22_rewards.ipynb #c2d31494
-def _in_order(genes, order)->bool:
-    "Whether a list of three genes or more follows `order`."
+def _in_order(genes, order)->bool:   # whether a list of three genes or more follows `order`
     places = [order.index(g) for g in genes if g in order]
     return len(places) >= 3 and places == sorted(places)
 
-def answer_signs(
-    text:str,             # a completion
-    candidates,           # of its locus, in the order of its prompt; None: not known
-)->dict[str, float]:      # signs of a gamed reward; those that can't be told of this answer are left out
-    "What one answer shows."
+def answer_signs(text:str, candidates)->dict[str, float]:   # in the order of the prompt; None: not known
+    "Signs of a gamed reward in one answer; those that can't be told of it are left out."
     a = _parsed(text, None if candidates is None else tuple(candidates))
     signs = {"list_length": len(a.genes), "one_gene": len(a.genes) == 1, "no_list": not a.genes,
              "truncated": "truncated" in a.problems, "duplicates": "duplicates" in a.problems,
@@ -331,14 +317,10 @@ def answer_signs(
     return {k: float(v) for k, v in signs.items()}
 
 # %% ../nbs/22_rewards.ipynb #33149e8b
-def monitor_reward(
-    completions:list,         # completions: texts, or lists of messages
-    candidates:list=None,     # candidate genes of each completion's locus, in the order of the prompt
-    log_metric=None,          # as trl gives it
-    reasoning:bool=True,      # whether the prompt asks for reasoning; if not, its absence is no sign
-    **kwargs,                 # further dataset columns, unused
-)->list[float]:               # 1 for an answer without any problem, else 0; to be given the weight 0
-    "Log what the answers of a step look like; it is no part of the reward."
+def monitor_reward(completions:list, candidates:list=None, log_metric=None, reasoning:bool=True, **kwargs)->list[float]:
+    """Log what the answers of a step look like: 1 for one without any problem, else 0, to be given the weight 0.
+
+    `reasoning`: whether the prompt asks for it; if not, its absence is no sign."""
     known = [None] * len(completions) if candidates is None else candidates
     signs = [answer_signs(t, c) for t, c in zip(answer_texts(completions), known, strict=True)]
     left_out = {"clean"} if reasoning else {"clean", "empty_reasoning"}

@@ -15,6 +15,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import fmean
 
+import torch
+
 from .checkpoints import completions_page, restore_rng_state, resumable, rng_state
 from .core import Progress, UserError, atomic_path, flatten, stable_seed, write_text
 from .groups import group_logps, sample_groups
@@ -24,8 +26,7 @@ from .profile import PILOT
 log = logging.getLogger(__name__)
 
 # %% ../nbs/33_trainers.ipynb #0e60b49f
-def _split(values, n:int)->list:
-    "A list over completions as a list over groups."
+def _split(values, n:int)->list:   # a list over completions as a list over groups
     return [values[i:i + n] for i in range(0, len(values), n)]
 
 def _columns(generated, n:int)->list[tuple]:
@@ -34,8 +35,7 @@ def _columns(generated, n:int)->list[tuple]:
     per_completion = lambda c: isinstance(c, list) and len(c) == groups * n
     return list(zip(*(_split(c, n) if per_completion(c) else [c] * groups for c in generated)))
 
-def _joined(groups:list[tuple])->tuple:
-    "The groups' tuples as `_generate` would have given them together."
+def _joined(groups:list[tuple])->tuple:   # the groups' tuples as `_generate` would have given them together
     return tuple([x for part in column for x in part] if isinstance(column[0], list) and column[0] else column[0]
                  for column in zip(*groups))
 
@@ -61,7 +61,6 @@ def dynamic_sampling(trainer, inputs:list[dict])->tuple:   # rows of this proces
     """Sample groups until they vary, at most `trainer.max_resamples` times anew; all processes sample equally often.
 
     Returns the rows, those of groups without variance replaced, and what was sampled for them."""
-    import torch
     n, rank, processes = trainer.num_generations, trainer.accelerator.process_index, trainer.accelerator.num_processes
     rows, replaced = _split(inputs, n), 0
     want, made = list(range(len(rows))), [None] * len(rows)
@@ -103,7 +102,6 @@ def asked_once(trainer, rows, seed:int, what:str)->list[tuple]:   # rows: one a 
     """Ask about each locus once, as a training step would, and leave no trace in the trainer.
 
     Returns locus_id, rewards, token ids and texts of a group of completions, the same on all processes."""
-    import torch
     from accelerate.utils import gather_object
     n, processes, rank = trainer.num_generations, trainer.accelerator.num_processes, trainer.accelerator.process_index
     share, step = -(-len(rows) // processes), max(1, trainer.args.per_device_train_batch_size // n)
@@ -161,7 +159,6 @@ def pilot(trainer, rows, limits:dict, name:str, seed:int)->dict:   # rows: one a
 # %% ../nbs/33_trainers.ipynb #2846c3e9
 def peak_memory()->float:
     "Most memory held so far, in GB: of the graphics card where there is one, else of this process."
-    import torch
     if torch.cuda.is_available(): return torch.cuda.max_memory_allocated() / 1e9
     import psutil
     if sys.platform == "win32": return psutil.Process().memory_info().peak_wset / 1e9
@@ -212,8 +209,7 @@ def logged(base):   # a GRPOTrainer class with `phases` and `_sizes`
                 self._logs |= {c: deque() for c in ("prompt", "completion", "advantages")}
                 self._logs["rewards"] = defaultdict(deque)
 
-        def log(self, logs, start_time=None):
-            "As in trl, without printing the answers as well."
+        def log(self, logs, start_time=None):   # as in trl, without printing the answers as well
             if self.validating: self.model.eval()
             if not self.validating: logs.update(self.phases.row(sum(self._metrics["train"].get("step_time", []))))
             else:
@@ -259,7 +255,6 @@ LOWER = {  # settings to lower when the memory is too small, in order, by an arm
 @contextmanager
 def memory_advice(config:dict):
     "Turn running out of memory into a `UserError` that names the settings of the resolved profile to lower, in order."
-    import torch
     try: yield
     except (MemoryError, RuntimeError) as e:
         signs, kinds = ("out of memory", "not enough memory", "allocate memory"), (MemoryError, torch.OutOfMemoryError)
@@ -276,7 +271,6 @@ APART = 0.15   # nats a token: sampler and trainer are other models
 
 def compare_sampler(trainer, prompt, answer, sampled)->float:   # token ids, token ids, log-probabilities
     "Mean difference of the sampler's log-probabilities of one answer from the trainer's; a large one is a `UserError`."
-    import torch
     ids = torch.tensor([[*prompt, *answer]], device=trainer.accelerator.device)
     with torch.no_grad():
         own = trainer._get_per_token_logps_and_entropies(trainer.model, ids, torch.ones_like(ids), len(answer))[0]
@@ -334,8 +328,7 @@ def grpo_trainer():
         _ready, _quiet, _sizes = None, False, ()   # sampled before; whether scores go unlogged; validation batches
         opening = ""                               # `<think>`, where prompts end with it
 
-        def _generate(self, prompts):
-            "Sample, timed and within the time limit; or hand over what was sampled before."
+        def _generate(self, prompts):   # sample, timed and within the time limit; or hand over what was sampled before
             ready, self._ready, began = self._ready, None, time.perf_counter()
             if ready is not None: return ready
             with deadline(self.timeout, f"Sampling the answers of step {self.state.global_step + 1}"):
@@ -363,14 +356,12 @@ def grpo_trainer():
 # %% ../nbs/33_trainers.ipynb #a9cad4c4
 def shared_prompt_trainer():
     "The trainer of `grpo_trainer` with the prompt worked through once per group, in sampling and in training."
-    import torch
     from trl.trainer.utils import split_tensor_dict
 
     class SharedPromptGRPOTrainer(grpo_trainer()):
         unwrapped, seen = True, None   # `seen`: states of the step's tokens below the lowest trained layer
 
-        def _prepare_inputs(self, generation_batch):
-            "As in trl, but the completions of a group stay together."
+        def _prepare_inputs(self, generation_batch):   # as in trl, but the completions of a group stay together
             if self.validating: return super()._prepare_inputs(generation_batch)
             each = self.args.steps_per_generation
             if self._step % (each * self.num_iterations) == 0 or self._buffered_inputs is None:

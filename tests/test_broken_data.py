@@ -85,7 +85,6 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "no source": ({}, [], "No source is given: name at least one, or `bundled`"),
     "folder without a data set": ({}, lambda: Path("nothing").mkdir() or load_table("nothing"), "The data set nothing can't be read ("),
     "unknown split of a data set": ({"odd/data/holdout-00000-of-00001.parquet": parquet(trait=["asthma"], causal_gene=["IL4"], candidates=["IL4,IL13"])}, "odd", "odd: Unknown split 'holdout': "),
-    "unknown order": ({"loci.csv": GOOD}, lambda: read_loci("loci.csv", order="random"), "Unknown order of candidates 'random': "),
     "unknown choice for symbols": ({"loci.csv": GOOD}, ("loci.csv", dict(symbols="updat")), "Unknown choice for symbols 'updat': did you mean 'update'?"),
     "window for given candidates": ({"loci.csv": GOOD}, ("loci.csv", dict(window=1000)), "Every locus comes with its candidates, so window has no effect: leave it out"),
     "chain for GRCh38": ({"loci.csv": POSITION, "a.chain": "x"}, ("loci.csv", dict(chain="a.chain")), "a.chain is given, but the positions are said to be on GRCh38: add"),
