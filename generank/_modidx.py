@@ -14,7 +14,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.backends._is_ready': ('backends.html#_is_ready', 'generank/backends.py'),
                                    'generank.backends._last_words': ('backends.html#_last_words', 'generank/backends.py'),
                                    'generank.backends._lora_request': ('backends.html#_lora_request', 'generank/backends.py'),
-                                   'generank.backends._paged_cache': ('backends.html#_paged_cache', 'generank/backends.py'),
                                    'generank.backends._patience': ('backends.html#_patience', 'generank/backends.py'),
                                    'generank.backends._read_answer': ('backends.html#_read_answer', 'generank/backends.py'),
                                    'generank.backends._received': ('backends.html#_received', 'generank/backends.py'),

@@ -343,8 +343,6 @@ def run_stage(
 )->Evaluation:       # what metrics.json holds
     "Evaluate a run: `evaluation/metrics.json`, `comparisons.json` and `figures/*.{svg,png,csv,json}`."
     out, s = Path(run_dir)/"evaluation", DEFAULTS | config["evaluation"]
-    for name in s:
-        if name not in DEFAULTS: raise unknown_name("evaluation parameter", name, DEFAULTS)
     loci, files, training = _inputs(run_dir, s["split"], config["arms"])
     baselines, missing = _baselines(s, loci, training)
     asked = perturbed_answers(run_dir, config)
