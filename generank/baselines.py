@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 
 from .core import UserError, sha256_file, unknown_name
 from .genes import load_genes, load_interest
@@ -247,6 +246,7 @@ def fit_choice(
     def loss(w):
         p = softmax_within(z @ w, locus)
         return -np.log(p[causal]).sum() + ridge / 2 * w @ w, z.T @ (p - causal) + ridge * w
+    from scipy.optimize import minimize
     weights = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x
     return {"center": center.round(9).tolist(), "scale": scale.round(9).tolist(), "weights": weights.round(9).tolist()}
 
