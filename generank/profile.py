@@ -309,8 +309,7 @@ def read_overrides(given)->dict:
     return found
 
 # %% ../nbs/02_profile.ipynb #218bb1f0
-def _inner(annotation):
-    "The `Part` inside an annotation such as `list[Arm]` or `Model`; None where there is none."
+def _inner(annotation):   # the `Part` inside an annotation such as `list[Arm]` or `Model`; None where there is none
     if isinstance(annotation, type) and issubclass(annotation, Part): return annotation
     return next((part for a in typing.get_args(annotation) if (part := _inner(a))), None)
 
@@ -327,16 +326,14 @@ def checked(part:type[Part], content, where:str="")->Part:
     if first["type"] == "model_type": raise UserError(f"`{path or 'a profile'}` must be a mapping, not {given!r}.")
     raise UserError(f"`{path}` can't be {given!r}: {what[:1].lower()}{what[1:]}.")
 
-def _check_foreign(profile):
-    "Names in `grpo.trl` and `grpo.lora` that the classes they go to don't know."
+def _check_foreign(profile):   # names in `grpo.trl` and `grpo.lora` that the classes they go to don't know
     for section, (goes_to, *_) in FOREIGN.items():
         for key in getattr(profile.grpo, section) or ():
             kind = f"setting of `grpo.{section}` (it goes to {goes_to.split('.')[-1]})"
             if key not in foreign_fields(section): raise unknown_name(kind, key, foreign_fields(section))
 
 # %% ../nbs/02_profile.ipynb #64f8faf4
-def _check_arms(profile:Profile):
-    "Arms that contradict themselves or start from nothing."
+def _check_arms(profile:Profile):   # arms that contradict themselves or start from nothing
     earlier, names = [], [a.name for a in profile.arms]
     for a in profile.arms:
         arm, is_trained = f"Arm {a.name!r}", a.training != "none"
@@ -371,8 +368,7 @@ def _check_choices(profile:Profile):
     if i.split != e.split:
         raise UserError(f"`inference.split` is {i.split!r} but `evaluation.split` is {e.split!r}: give both the same.")
 
-def _check_perturbations(profile:Profile):
-    "Perturbations of no arm, with a name that is taken, or that give nothing."
+def _check_perturbations(profile:Profile):   # perturbations of no arm, with a name that is taken, or that give nothing
     names, arms = [p.name for p in profile.perturbations], [a.name for a in profile.arms]
     split = profile.inference.split
     held = [p for p in profile.perturbations if p.arm and (p.split or split) == split]

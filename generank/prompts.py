@@ -135,8 +135,7 @@ def without_reasoning(style)->Style:
         raise UserError(f"The perturbation 'no-reasoning' needs a prompt style with reasoning; {name!r} asks for none.")
     return Style("", s.genes[:1].upper() + s.genes[1:], s.listed)
 
-def _trait_alone(trait:str)->list[dict]:
-    "A question that names no candidates."
+def _trait_alone(trait:str)->list[dict]:   # a question that names no candidates
     ask = ("No candidate genes are given. List the three most likely causal genes at a locus of this trait, "
            "most likely first: <genes> [GENE1, GENE2, ...] </genes>")
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"GWAS trait: {_as_text(trait)}\n{ask}"}]
@@ -201,16 +200,12 @@ def _by_gene(loci, start:float)->np.ndarray:
     return np.searchsorted(share, (start + np.arange(len(loci))) / len(loci) * share[-1], side="right")
 
 class Stream:
-    "Prompts without end: pass after pass over the loci, each with its own order of loci and of candidates."
-    def __init__(self,
-        loci,                   # training loci: rows with locus_id, trait, candidates, causal_gene
-        seed:int,               # decides the order of loci and candidates
-        style="answer",         # prompt style: a name, or a `Style`
-        descriptions=True,      # gene descriptions in the prompt
-        genes:int=None,         # candidates shown in a prompt, the causal gene among them; None: all
-        places:dict=None,       # locus_id -> number: each pass takes low numbers first; None: all in random order
-        weights:str=None,       # "gene": each causal gene as often as another; None: each locus
-    ):
+    """Prompts without end: pass after pass over the loci, each with its own order of loci and of candidates.
+
+    `genes`: candidates shown, the causal one among them (None: all); `places`: locus_id -> number, low ones come first;
+    `weights`: "gene" takes each causal gene as often as another."""
+    def __init__(self, loci, seed:int, style="answer", descriptions=True, genes:int=None, places:dict=None,
+                 weights:str=None):
         self.loci, self.seed, self.style, self.descriptions, self.genes = list(loci), seed, style, descriptions, genes
         def order(epoch):
             rng = np.random.default_rng(stable_seed("locus order", seed, epoch))
@@ -228,32 +223,19 @@ class Stream:
                 **({"causal_genes": list(locus["causal_genes"])} if "causal_genes" in locus else {})}
 
 # %% ../nbs/20_prompts.ipynb #80ac0d42
-def grpo_rows(
-    loci,             # training loci
-    count:int,        # rows wanted: loci are passed over as often as needed
-    seed:int,         # decides the order of loci and candidates
-    **asked,          # style, descriptions, genes, places and weights, as for `Stream`
-):                    # a datasets.Dataset with prompt, answer, candidates, locus_id
-    "The first `count` rows of the stream."
+def grpo_rows(loci, count:int, seed:int, **asked):   # `asked`: as for `Stream`
+    "The first `count` rows of the stream, as a `Dataset`; loci are passed over as often as needed."
     from datasets import Dataset
     stream = Stream(loci, seed, **asked)
     return Dataset.from_list([stream[i] for i in range(count)])
 
-def validation_rows(
-    loci,             # validation loci
-    seed:int,         # decides the order of candidates
-    count:int=None,   # loci to take, a choice that the seed decides; None: all
-    **asked,          # style and descriptions, as for `Stream`
-):                    # a datasets.Dataset as from `grpo_rows`
-    "One prompt with all candidates for each validation locus, in an order that stays."
+def validation_rows(loci, seed:int, count:int=None, **asked):   # `count`: of loci, chosen by the seed; None: all
+    "One prompt with all candidates for each validation locus, in an order that stays; as from `grpo_rows`."
     return grpo_rows(loci, min(count or len(loci), len(loci)), stable_seed("validation", seed), **asked)
 
 # %% ../nbs/20_prompts.ipynb #0109b0fe
-def format_answer(
-    genes,               # symbols, best first
-    reasoning:str="",    # empty: no reasoning tags
-)->str:                  # the answer as a model is asked to give it
-    "Write a ranked list in the answer format."
+def format_answer(genes, reasoning:str="")->str:   # symbols, best first; empty: no reasoning tags
+    "Write a ranked list in the answer format, as a model is asked to."
     return (f"<reasoning> {reasoning} </reasoning>\n" if reasoning else "") + f"<genes> [{', '.join(genes)}] </genes>"
 
 # %% ../nbs/20_prompts.ipynb #494f56a5
@@ -264,28 +246,17 @@ def _with_targets(rows, style, orders)->list[dict]:
     answer = lambda genes: format_answer(genes[:style.listed], reasoning)
     return [{"prompt": row["prompt"], "targets": [*map(answer, orders(i, row))]} for i, row in enumerate(rows)]
 
-def warm_start_rows(
-    loci,                   # training loci
-    count:int,              # prompts wanted
-    lists:int,              # random lists per prompt
-    seed:int,               # decides prompts and lists
-    style="answer",         # prompt style: a name, or a `Style`
-    **asked,                # descriptions and genes, as for `Stream`
-)->list[dict]:              # rows with the prompt (messages) and `targets`, answers to learn from
-    "Prompts with random lists of their candidates: the answer's format, without labels."
+def warm_start_rows(loci, count:int, lists:int, seed:int, style="answer", **asked)->list[dict]:   # as for `Stream`
+    """Prompts with random lists of their candidates: the answer's format, without labels.
+
+    `count` rows with the prompt (messages) and `lists` `targets` each, answers to learn from."""
     def orders(i, row):
         rng = np.random.default_rng(stable_seed("warm start lists", seed, i))
         return [[row["candidates"][j] for j in rng.permutation(len(row["candidates"]))] for _ in range(lists)]
     return _with_targets(grpo_rows(loci, count, stable_seed("warm start", seed), style=style, **asked), style, orders)
 
-def sft_rows(
-    loci,                   # training loci
-    count:int,              # prompts wanted
-    seed:int,               # decides prompts and lists; the prompts are those of `grpo_rows` with this seed
-    style="answer",         # prompt style: a name, or a `Style`
-    **asked,                # descriptions and genes, as for `Stream`
-)->list[dict]:              # rows with the prompt (messages) and `targets`, one answer to learn from
-    "Prompts with the right answer: the causal gene first, then others."
+def sft_rows(loci, count:int, seed:int, style="answer", **asked)->list[dict]:   # as for `Stream`
+    "The prompts of `grpo_rows` with the right answer as `targets`: the causal gene first, then others."
     def orders(i, row):
         others = [c for c in row["candidates"] if c != row["answer"]]
         order = np.random.default_rng(stable_seed("supervised lists", seed, i)).permutation(len(others))

@@ -30,13 +30,10 @@ def text_of(value)->str:
     text = "" if value is None or isinstance(value, (dict, list, tuple, np.ndarray)) else str(value).strip()
     return "" if text.casefold() in MISSING else text
 
-def position(
-    value,               # a cell, as in 55039974, "55,039,974", "112.998.590" or 5.5039974e7
-    comma:bool=False,    # whether the file has decimal commas
-    scale:int=1,         # bp a unit, 10**6 where the header says Mb
-    most:int=250_000_000, on:str="every chromosome",   # the last position, and what it ends
-)->int:                  # in bp, from 1
-    "A position that is given to the base pair; `Rejected` for any other."
+def position(value, comma:bool=False, scale:int=1, most:int=250_000_000, on:str="every chromosome")->int:
+    """A position in bp, from 1, that is given to the base pair; `Rejected` for any other.
+
+    As in 55039974, "55,039,974", "112.998.590" or 5.5039974e7; `scale` is 10**6 for Mb, `most` the last position."""
     text = re.sub(r"[\s'’_]", "", str(value))
     if re.fullmatch(r"\d{1,3}(\.\d{3}){2,}(,0+)?", text): text = text.split(",")[0].replace(".", "")
     elif re.fullmatch(r"\d{1,3}(,\d{3}){%d,}(\.0+)?" % (1 + comma), text): text = text.replace(",", "")
@@ -88,12 +85,8 @@ def parse_gene_string(text, where:str)->list[str]:
         raise UserError(f"{where}: {rest[:40]!r} stands outside the braces of the gene string; write {{A}},{{B}}.")
     return [a.strip() for a in re.findall(r"[{(]([^{}()]*)[)}]", text) if a.strip()]
 
-def near(
-    rows:pd.DataFrame,     # with `chrom` and `pos`
-    genes:pd.DataFrame,    # gene table, already of the wanted biotypes
-    window:int=500_000,    # bp to either side of the lead variant
-)->pd.DataFrame:           # the same rows with `candidates` (alphabetical) and `distances` (bp, 0 inside the gene)
-    "Candidate genes of every row, each symbol once with the distance of its nearer gene."
+def near(rows:pd.DataFrame, genes:pd.DataFrame, window:int=500_000)->pd.DataFrame:   # bp to either side
+    "Rows with the genes near their place: `candidates` (alphabetical, each once), `distances` (bp, 0 inside the gene)."
     pairs = overlaps(rows.chrom.to_numpy(), rows.pos.to_numpy(), genes, window)
     pairs["symbol"] = genes.symbol.to_numpy()[pairs.gene]
     pairs = pairs.sort_values(["variant", "symbol", "distance"]).drop_duplicates(["variant", "symbol"])
@@ -322,8 +315,7 @@ def _looked_up(row:dict, near_it, every, coding, window:int, kind:str)->dict:
     if first < away: row["flags"].append(f"non-coding skipped: {other}, {first:,} bp away, is nearer")
     return {**row, "candidates": symbols, "distances": gaps}
 
-def _identified(row:dict)->dict:
-    "A row with an id from its trait and place, and a flag where its region is the MHC."
+def _identified(row:dict)->dict:   # a row with an id from its trait and place, and a flag where its region is the MHC
     chrom, pos = row["chrom"], row["pos"]
     if chrom == "6" and 25_000_000 < (pos or 0) < 34_000_000: row["flags"].append("MHC region: strong linkage")
     key = sha256_json([row["trait"], chrom, pos, sorted(row["given"])])[:6]
@@ -372,16 +364,14 @@ def read_loci(
     return _told(rows, found, rejected, n_rows)
 
 # %% ../nbs/11_readers.ipynb #04d9da8d
-def _each(pairs, step, bad:list)->list:
-    "What a step makes of each row; the rows that it rejects go to `bad`."
+def _each(pairs, step, bad:list)->list:   # what a step makes of each row; the rows that it rejects go to `bad`
     kept = []
     for line, row in pairs:
         try: kept.append((line, step(row)))
         except Rejected as e: bad.append((line, e.reason, e.remedy))
     return kept
 
-def _check_columns(rows:Rows, path):
-    "A file that lacks a column altogether is refused in one sentence."
+def _check_columns(rows:Rows, path):   # a file that lacks a column altogether is refused in one sentence
     columns = ", ".join([str(c) for c in rows.table][:12]) or "none"
     if not {"candidates", "pos", "start"} & set(rows.names) and not rows.names["variants"]:
         raise UserError(f"{path} lacks columns of places or candidates (it has {columns}): name them chrom and pos, "

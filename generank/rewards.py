@@ -6,7 +6,7 @@
 __all__ = ['log', 'REWARDS', 'WINDOW', 'THRESHOLDS', 'rank_reward', 'binary_reward', 'ndcg_reward', 'top_k_reward',
            'format_reward', 'no_extra_text_reward', 'only_candidates_reward', 'complete_list_reward', 'length_reward',
            'random_reward', 'format_only_reward', 'shuffled_label', 'shuffled_labels_reward', 'get_reward',
-           'own_sources', 'Configured', 'checked_scores', 'Own', 'reward_parts', 'check_rewards', 'reward_functions',
+           'own_sources', 'checked_scores', 'Reward', 'reward_parts', 'check_rewards', 'reward_functions',
            'check_batches', 'check_gold', 'known_answers', 'try_rewards', 'try_own', 'answer_signs', 'monitor_reward',
            'crossed', 'window_of', 'Watch', 'watched', 'monitor_callback']
 
@@ -29,8 +29,7 @@ log = logging.getLogger(__name__)
 # %% ../nbs/22_rewards.ipynb #f913c77e
 _parsed = lru_cache(maxsize=4096)(parse_answer)
 
-def _answers(completions, candidates=None)->list[Answer]:
-    "Parse each completion."
+def _answers(completions, candidates=None)->list[Answer]:   # parse each completion
     known = [None] * len(completions) if candidates is None else candidates
     return [_parsed(t, None if c is None else tuple(c)) for t, c in zip(answer_texts(completions), known, strict=True)]
 
@@ -85,14 +84,8 @@ def complete_list_reward(completions:list, candidates:list, **kwargs)->list[floa
     return [len(set(a.genes) & set(c)) / len(set(c)) if len(c) else 0.0 for a, c in zip(listed, candidates)]
 
 # %% ../nbs/22_rewards.ipynb #18097597
-def length_reward(
-    completions:list,           # completions: texts, or lists of messages
-    completion_ids:list=None,   # token ids of each completion, as trl gives them; None: words are counted
-    budget:int=256,             # tokens that cost nothing
-    slope:int=128,              # tokens beyond the budget over which the reward falls to 0
-    **kwargs,                   # further dataset columns, unused
-)->list[float]:                 # 1 within the budget, then falling linearly to 0
-    "A soft penalty on answers beyond a token budget."
+def length_reward(completions:list, completion_ids:list=None, budget:int=256, slope:int=128, **kwargs)->list[float]:
+    "1 within a budget of tokens (of words without ids), then falling linearly to 0 over `slope` more."
     lengths = map(len, completion_ids if completion_ids is not None else map(str.split, answer_texts(completions)))
     return [min(1.0, max(0.0, 1 - (n - budget) / max(1, slope))) for n in lengths]
 
@@ -132,9 +125,7 @@ def _own(name:str)->tuple[str, str]:
     if here not in sys.path: sys.path.append(here)
     return tuple(name.split(":", 1))
 
-def get_reward(
-    name:str,    # a key of `REWARDS`, or "module:function"
-):               # the reward function
+def get_reward(name:str):   # a key of `REWARDS`, or "module:function"
     "The reward function of that name; one that can't be found is a `UserError`."
     if name in REWARDS: return REWARDS[name]
     if not isinstance(name, str) or ":" not in name: raise unknown_name("reward", name, REWARDS)
@@ -153,24 +144,9 @@ def own_sources(spec)->dict[str, str]:   # what a profile's arm has under `rewar
         except (ImportError, AttributeError, ValueError): return None   # made in this process
     return {n: sha256_file(file) for n in names if (file := origin(n)) and Path(file).is_file()}
 
-# %% ../nbs/22_rewards.ipynb #0d535e51
-@dataclass(frozen=True)
-class Configured:
-    "A reward function with some of its parameters set."
-    function:object
-    settings:dict = field(hash=False)
-
-    def __post_init__(self): object.__setattr__(self, "__name__", self.function.__name__)
-    def __call__(self, completions, **columns)->list[float]:
-        return self.function(completions, **{**columns, **self.settings})
-
 # %% ../nbs/22_rewards.ipynb #0d535e5a
-def checked_scores(
-    name:str,          # of the reward, for the message
-    found,             # what it returned
-    texts:list[str],   # the answers that it was asked about
-)->list[float]:        # one finite number per answer
-    "A reward's result as trl needs it; anything else is a `UserError` that says what to return."
+def checked_scores(name:str, found, texts:list[str])->list[float]:   # of a reward; what it returned; the answers
+    "A reward's result as trl needs it, a finite number per answer; else a `UserError` that says what to return."
     found, n = found.tolist() if hasattr(found, "tolist") else found, len(texts)
     what = f"a list of {n} finite numbers, one per answer, 0 where an answer can't be scored"
     if not isinstance(found, (list, tuple)):
@@ -184,13 +160,13 @@ def checked_scores(
     return [float(x) for x in scores]
 
 @dataclass(frozen=True)
-class Own:
-    "A reward of the user's own, called with what it asks for, its result checked."
-    name:str
+class Reward:
+    "A reward function with some of its parameters set, called with what it asks for, its result checked."
+    name:str             # as in a profile
     function:object
     settings:dict = field(default_factory=dict, hash=False)
 
-    def __post_init__(self): object.__setattr__(self, "__name__", self.name.split(":")[1])
+    def __post_init__(self): object.__setattr__(self, "__name__", self.name.split(":")[-1])
     def __call__(self, completions, **columns)->list[float]:
         texts, known = answer_texts(completions), inspect.signature(self.function).parameters
         given = {**columns, "completions": texts, "causal_gene": columns.get("answer"), **self.settings}
@@ -217,10 +193,8 @@ def _check_settings(name:str, function, settings:dict):
     for setting in settings:
         if setting not in known: raise unknown_name(f"setting of reward {name!r}", setting, [*known, "weight"])
 
-def reward_parts(
-    spec,                             # what a profile's arm has under `reward`
-)->list[tuple[str, float, dict]]:     # name, weight and settings of each part
-    "The parts of an arm's `reward`, checked; functions of the user's own are not imported yet."
+def reward_parts(spec)->list[tuple[str, float, dict]]:   # what a profile's arm has under `reward`
+    "Name, weight and settings of each part, checked; functions of the user's own are not imported yet."
     if isinstance(spec, str): spec = {spec: 1.0}
     if not isinstance(spec, dict) or not spec:
         raise UserError(f"A reward is a name or a mapping such as {{rank: 1.0, format: 0.2}}, not {spec!r}.")
@@ -246,18 +220,15 @@ def check_rewards(profile):
         except UserError as error: raise UserError(f"Arm {arm.name!r}: {error}") from None
 
 # %% ../nbs/22_rewards.ipynb #9a352ec4
-def reward_functions(
-    spec,                              # what a profile's arm has under `reward`
-    seed:int=0,                        # for rewards with a `seed` that the profile does not set
-)->tuple[list, list[float]]:           # trl's `reward_funcs` and `reward_weights`
-    "The functions and weights that an arm is trained with."
+def reward_functions(spec, seed:int=0)->tuple[list, list[float]]:   # `seed`: where the profile sets none
+    "The functions and weights that an arm with this `reward` is trained with: trl's `reward_funcs`, `reward_weights`."
     functions, weights = [], []
     for name, weight, settings in reward_parts(spec):
         function = get_reward(name)
         _check_settings(name, function, settings)
         if "seed" in inspect.signature(function).parameters: settings.setdefault("seed", seed)
-        if name not in REWARDS: functions.append(Own(name, function, settings))
-        else: functions.append(Configured(function, settings) if settings else function)
+        own = Reward(function.__name__ if name in REWARDS else name, function, settings)
+        functions.append(own if settings or name not in REWARDS else function)
         weights.append(weight)
     return functions, weights
 
@@ -285,10 +256,7 @@ def check_batches(profile):
                         f"second to {' or '.join(map(str, groups)) or 2}.")
 
 # %% ../nbs/22_rewards.ipynb #b90860b2
-def check_gold(
-    loci,                                    # rows with `locus_id`, `candidates` and `causal_gene`
-    rewards=("rank", "binary", "ndcg"),      # rewards of the causal gene to check
-)->int:                                      # number of loci checked
+def check_gold(loci, rewards=("rank", "binary", "ndcg"))->int:   # rows of loci; how many were checked
     "Check that every locus is scorable under each reward; the first that is not raises a `UserError` naming it."
     count = 0
     for count, row in enumerate(loci, 1):
@@ -308,11 +276,8 @@ def known_answers(gene:str, others:list[str])->list[str]:
     listed = [gene, *others], [*others[:1], gene, *others[1:]], others
     return [*map(format_answer, listed), f"I think of {gene}.", f"<genes> [{gene}, ", ""]
 
-def try_rewards(
-    spec,                                                      # what a profile's arm has under `reward`
-    gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"),   # a locus
-)->dict[str, list[float]]:                                     # reward -> its scores of `known_answers`
-    "Call an arm's rewards as trl does, on known answers; what is wrong with one is a `UserError`."
+def try_rewards(spec, gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"))->dict[str, list[float]]:
+    "Scores of `known_answers` by each reward of an arm, called as trl does; what is wrong with one is a `UserError`."
     from transformers import TrainerState
     said, tried = known_answers(gene, list(others)), {}
     n = len(said)
@@ -323,7 +288,7 @@ def try_rewards(
     for function in reward_functions(spec)[0]:
         scores = function(completions=[[{"role": "assistant", "content": t}] for t in said], **columns)
         tried[getattr(function, "name", function.__name__)] = scores
-        if isinstance(function, Own) and len(set(scores)) == 1:
+        if ":" in getattr(function, "name", "") and len(set(scores)) == 1:
             log.warning("Reward %r gives all known answers %g, right and wrong ones: nothing can be learned from it.",
                         function.name, scores[0])
     return tried
@@ -334,16 +299,12 @@ def try_own(specs):   # what arms have under `reward`
         if ":" in str(spec): try_rewards(spec)
 
 # %% ../nbs/22_rewards.ipynb #c2d31494
-def _in_order(genes, order)->bool:
-    "Whether a list of three genes or more follows `order`."
+def _in_order(genes, order)->bool:   # whether a list of three genes or more follows `order`
     places = [order.index(g) for g in genes if g in order]
     return len(places) >= 3 and places == sorted(places)
 
-def answer_signs(
-    text:str,             # a completion
-    candidates,           # of its locus, in the order of its prompt; None: not known
-)->dict[str, float]:      # signs of a gamed reward; those that can't be told of this answer are left out
-    "What one answer shows."
+def answer_signs(text:str, candidates)->dict[str, float]:   # in the order of the prompt; None: not known
+    "Signs of a gamed reward in one answer; those that can't be told of it are left out."
     a = _parsed(text, None if candidates is None else tuple(candidates))
     signs = {"list_length": len(a.genes), "one_gene": len(a.genes) == 1, "no_list": not a.genes,
              "truncated": "truncated" in a.problems, "duplicates": "duplicates" in a.problems,
@@ -356,14 +317,10 @@ def answer_signs(
     return {k: float(v) for k, v in signs.items()}
 
 # %% ../nbs/22_rewards.ipynb #33149e8b
-def monitor_reward(
-    completions:list,         # completions: texts, or lists of messages
-    candidates:list=None,     # candidate genes of each completion's locus, in the order of the prompt
-    log_metric=None,          # as trl gives it
-    reasoning:bool=True,      # whether the prompt asks for reasoning; if not, its absence is no sign
-    **kwargs,                 # further dataset columns, unused
-)->list[float]:               # 1 for an answer without any problem, else 0; to be given the weight 0
-    "Log what the answers of a step look like; it is no part of the reward."
+def monitor_reward(completions:list, candidates:list=None, log_metric=None, reasoning:bool=True, **kwargs)->list[float]:
+    """Log what the answers of a step look like: 1 for one without any problem, else 0, to be given the weight 0.
+
+    `reasoning`: whether the prompt asks for it; if not, its absence is no sign."""
     known = [None] * len(completions) if candidates is None else candidates
     signs = [answer_signs(t, c) for t, c in zip(answer_texts(completions), known, strict=True)]
     left_out = {"clean"} if reasoning else {"clean", "empty_reasoning"}
@@ -393,10 +350,8 @@ THRESHOLDS = {  # column -> (the side that is bad, threshold, what it means)
 }
 
 # %% ../nbs/22_rewards.ipynb #cca6d037
-def crossed(
-    row:dict,          # values by column: a logged row, or means over several
-)->list[str]:          # columns whose threshold is crossed
-    "Which values are on the bad side of their threshold."
+def crossed(row:dict)->list[str]:   # values by column: a logged row, or means over several
+    "The columns whose values are on the bad side of their threshold."
     bad = {">": float.__gt__, "<": float.__lt__}
     return [c for c, (side, limit, _) in THRESHOLDS.items()
             if row.get(c) is not None and bad[side](float(row[c]), limit)]

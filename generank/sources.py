@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, download, sha256_file, sha256_json, unknown_name
-from .genes import BUNDLED, CHAIN, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_rows
-from .genes import load_genes, load_synonyms, of_biotypes, rename_row
+from .genes import BUNDLED, CHAIN, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_position
+from .genes import load_genes, load_synonyms, of_biotypes, read_chain, rename_row
 from .readers import near, parse_gene_string, parse_list, read_table
 
 _log = logging.getLogger(__name__)
@@ -40,30 +40,22 @@ def read_loci(
     chain=None,             # chain file that lifts GRCh37 to GRCh38; the bundled one by default
     symbols:str|None=None,  # "update" (the default) renames old symbols and dates, "keep" leaves names as they are
     order:str="alphabetical",  # of the candidates; "source" keeps the given order, for audits
-    labelled:bool=True,     # False: the causal gene is sought; none is asked for, and one that is there isn't read
     **build,                # of `build_loci`, for the gold standards
 )->pd.DataFrame:            # `LOCUS_COLUMNS` and `split` (null where the source has none)
     "Loci from any source, checked; raises `UserError` naming file and line of the first row that can't be used."
-    for kind, value, known in (("order of candidates", order, ("alphabetical", "source")),
-                               ("choice for symbols", symbols or "update", ("update", "keep"))):
-        if value not in known: raise unknown_name(kind, value, known)
+    if symbols not in (None, "update", "keep"): raise unknown_name("choice for symbols", symbols, ("update", "keep"))
     table = genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     options = {k: v for k, v in (("window", window), ("biotypes", biotypes)) if v is not None}
-    raw = raw_source(source, labelled, genes=table, **options, **build)
-    columns = [*LOCUS_COLUMNS, "split", "_where"]
-    loci = pd.DataFrame([whole_row(row) for row in raw.to_dict("records")], columns=columns, dtype=object)
-    for column in raw.columns.intersection(MORE_COLUMNS, sort=False): loci[column] = raw[column].to_numpy()
-    if "causal_genes" in loci: loci["causal_genes"] = loci.causal_genes.map(parse_list).astype(object)
-    if not labelled: loci["causal_gene"] = None
-    loci, lost = _lifted(loci, assembly or "GRCh38", chain)
-    if window is not None and "_built" not in raw and loci.candidates.map(len).all():
+    raw = raw_source(source, genes=table, **options, **build)
+    rows, lost = _lifted([*map(whole_row, raw.to_dict("records"))], assembly or "GRCh38", chain)
+    if window is not None and "_built" not in raw and all(row["candidates"] for row in rows):
         raise UserError("Every locus comes with its candidates, so window has no effect: "
                         "leave it out, or give chrom and pos without candidates.")
-    loci = fill_candidates(loci, of_biotypes(table, biotypes or ("protein_coding",)), window or 500_000)
-    if biotypes is not None: loci = only_biotypes(loci, table, biotypes)
+    fill_candidates(rows, of_biotypes(table, biotypes or ("protein_coding",)), window or 500_000)
+    if biotypes is not None: rows = only_biotypes(rows, table, biotypes)
     kept = symbols == "keep" or str(source) in ("bundled", "v1", "caldera")
-    renamed = [] if kept else _rename(loci, Names(table), labelled)
-    loci = _finished(loci, order, labelled)
+    renamed = [] if kept else _rename(rows, Names(table))
+    loci = _finished(rows, [c for c in raw if c in MORE_COLUMNS], order)
     no_validation = "symbol_gene_string" in raw and not (loci.split == "validation").any()
     loci.attrs.update(renamed=renamed, lost=lost, lacks_validation=no_validation)
     return loci
@@ -76,14 +68,14 @@ SOURCES["v1"] = lambda **build: read_table(BUNDLED/"loci_v1.parquet")   # of the
 SOURCES["caldera"] = lambda **build: read_table(BUNDLED/"caldera.parquet")   # an outside test, by scripts/caldera.py
 SOURCES["open-targets"] = lambda **build: read_gold_loci(**build)
 
-def raw_source(source, labelled:bool=True, **build)->pd.DataFrame:
+def raw_source(source, **build)->pd.DataFrame:
     "The rows of any source, with `_where`, in the columns of a loci file, not yet checked."
     if isinstance(source, pd.DataFrame):
         return source if "_where" in source else source.assign(_where=[f"row {n + 1}" for n in range(len(source))])
-    if isinstance(source, dict): return _columns(read_pairs(**source), "the pairs of files", labelled)
+    if isinstance(source, dict): return _columns(read_pairs(**source), "the pairs of files")
     if isinstance(source, (list, tuple)):
         if not source: raise UserError("No source is given: name at least one, or `bundled`.")
-        parts = [raw_source(s, labelled, **build) for s in source]
+        parts = [raw_source(s, **build) for s in source]
         if len(parts) == 1: return parts[0]
         own = ["split", "region_id", "locus_id"]
         return pd.concat([part.drop(columns=own, errors="ignore") for part in parts], ignore_index=True)
@@ -92,7 +84,7 @@ def raw_source(source, labelled:bool=True, **build)->pd.DataFrame:
     if is_gold(name): return read_gold_loci(name, **build)
     hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name) and not re.search(TABLES, name)
     is_hub = Path(name).is_dir() or hub_id and not Path(name).exists()
-    return _columns(read_hub(name) if is_hub else read_table(name), name, labelled)
+    return _columns(read_hub(name) if is_hub else read_table(name), name)
 
 # %% ../nbs/12_sources.ipynb #5685d682
 GOLD_COLUMNS = {  # source column -> ours
@@ -115,18 +107,17 @@ def is_gold(source)->bool:
     return set(GOLD_COLUMNS) <= set(first.rstrip("\r\n").split("\t")) or '"gold_standard_info":{' in first
 
 # %% ../nbs/12_sources.ipynb #f381732a
-def _columns(raw:pd.DataFrame, name:str, labelled:bool)->pd.DataFrame:
+def _columns(raw:pd.DataFrame, name:str)->pd.DataFrame:
     "Columns of the first run's layout under our names, its gene strings parsed; a missing column is a `UserError`."
     if "symbol_gene_string" in raw:
         raw = raw.assign(candidates=[parse_gene_string(t, w) for t, w in zip(raw.symbol_gene_string, raw["_where"])])
         new_names = {"description": "trait", "symbol": "causal_gene"}
         raw = raw.rename(columns={old: new for old, new in new_names.items() if new not in raw})
-    needed = ["trait", "causal_gene"] if labelled else ["trait"]
-    missing = [c for c in needed if c not in raw]
+    missing = [c for c in ("trait", "causal_gene") if c not in raw]
     if "candidates" not in raw and not {"chrom", "pos"} <= set(raw): missing.append("candidates")
     if missing:
         raise UserError(f"{name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: a loci file has "
-                        f"{', '.join(needed)}, and candidates or chrom and pos; name its columns so.")
+                        "trait, causal_gene, and candidates or chrom and pos; name its columns so.")
     return raw
 
 # %% ../nbs/12_sources.ipynb #deea27e1
@@ -195,10 +186,11 @@ def whole_row(row:dict)->dict:
         raise UserError(f"{where}: {unknown_name('split', text('split'), SPLITS)}")
     try: chrom = text("chrom") and chromosome(text("chrom").removesuffix(".0"))
     except UserError as e: raise UserError(f"{where}: {e}") from None
-    return {**{c: text(c) for c in LOCUS_COLUMNS}, "split": SPLIT_NAMES.get(text("split")), "pos": pos, "chrom": chrom,
-            "candidates": candidates, "distances": distances or None, "_where": where}
+    more = {c: parse_list(row[c]) if c == "causal_genes" else row[c] for c in MORE_COLUMNS if c in row}
+    return {**{c: text(c) for c in LOCUS_COLUMNS}, **more, "split": SPLIT_NAMES.get(text("split")), "pos": pos,
+            "chrom": chrom, "candidates": candidates, "distances": distances or None, "_where": where}
 
-def check_row(row:dict, where:str, labelled:bool=True, listed:bool=True)->list[str]:
+def check_row(row:dict, where:str, listed:bool=True)->list[str]:
     "The candidates of a usable row (the causal gene among them if `listed`); `UserError` with the place for another."
     candidates, gene = parse_list(row.get("candidates")), str(row.get("causal_gene") or "").strip()
     twice = next((c for c in candidates if candidates.count(c) > 1), None)
@@ -207,84 +199,85 @@ def check_row(row:dict, where:str, labelled:bool=True, listed:bool=True)->list[s
         raise UserError(f"{where}: {len(candidates)} candidate genes leave nothing to rank; "
                         "give at least 2, separated by commas.")
     if twice: raise UserError(f"{where}: the candidate {twice} is listed twice; remove one.")
-    if labelled and not gene: raise UserError(f"{where}: the causal gene is empty; name it.")
-    if labelled and listed and gene not in candidates:
+    if not gene: raise UserError(f"{where}: the causal gene is empty; name it.")
+    if listed and gene not in candidates:
         raise UserError(f"{where}: the causal gene {gene} is not one of its {len(candidates)} candidates; "
                         "add it or correct the symbol.")
     return candidates
 
 # %% ../nbs/12_sources.ipynb #d3da7438
-def fill_candidates(loci:pd.DataFrame, genes:pd.DataFrame, window:int)->pd.DataFrame:
-    "Candidates of rows that give a variant only; a row with neither, or far from every gene, is a `UserError`."
-    empty = loci.candidates.map(len) == 0
-    if not empty.any(): return loci
-    lost = loci[empty & (loci.chrom.isna() | loci.pos.isna())]["_where"]
-    if len(lost): raise UserError(f"{lost.iloc[0]}: no candidates and no position; give candidates, or chrom and pos.")
-    found = near(loci[empty].astype({"pos": "int64"}), genes, window)
-    for row in found[found.candidates.map(len) == 0].to_dict("records"):
-        raise UserError(f"{row['_where']}: no gene lies within {window:,} bp of {row['chrom']}:{row['pos']}; "
-                        "is the position on GRCh38?")
-    return loci.assign(candidates=found.candidates.combine_first(loci.candidates),
-                       distances=found.distances.combine_first(loci.distances))
+def fill_candidates(rows:list[dict], genes:pd.DataFrame, window:int):
+    "Give rows without candidates those near their variant; one with neither, or far from every gene, is a `UserError`."
+    empty = [row for row in rows if not row["candidates"]]
+    for row in empty:
+        if not (row["chrom"] and row["pos"]):
+            raise UserError(f"{row['_where']}: no candidates and no position; give candidates, or chrom and pos.")
+    found = near(pd.DataFrame(empty), genes, window).itertuples() if empty else ()
+    for row, given in zip(empty, found):
+        if not given.candidates:
+            raise UserError(f"{row['_where']}: no gene lies within {window:,} bp of {row['chrom']}:{row['pos']}; "
+                            "is the position on GRCh38?")
+        row.update(candidates=given.candidates, distances=given.distances)
 
 # %% ../nbs/12_sources.ipynb #12228027
-def _lifted(loci:pd.DataFrame, assembly:str, chain)->tuple[pd.DataFrame, list]:
-    "Rows on GRCh38, and what the lift-over lost."
+def _lifted(rows:list[dict], assembly:str, path)->tuple[list[dict], list[dict]]:   # a chain file
+    "Rows on GRCh38 (those without a place too), and what the lift-over lost; not all may be lost."
     if assembly_name(assembly) == "GRCh38":
-        if chain is None: return loci, []
-        raise UserError(f"{chain} is given, but the positions are said to be on GRCh38: add assembly GRCh37, "
+        if path is None: return rows, []
+        raise UserError(f"{path} is given, but the positions are said to be on GRCh38: add assembly GRCh37, "
                         "or leave the chain file out.")
-    kept, lost = lift_rows(loci, chain or CHAIN)
-    if len(lost):
-        _log.warning("%d of %d positions were lost on the way to GRCh38 (the first: %s, %s)",
-                    len(lost), len(loci), *lost.iloc[0][["where", "why"]])
-    return kept.reset_index(drop=True), lost.to_dict("records")
+    path, kept, lost = path or CHAIN, [], []
+    chain = read_chain(path)
+    for row in rows:
+        place = row["chrom"], row["pos"]
+        found = lift_position(chain, *place) if all(place) else place
+        if not isinstance(found, str): kept.append({**row, "chrom": found[0], "pos": found[1]})
+        else: lost.append({"where": row["_where"], "chrom": place[0], "pos": place[1], "why": found})
+    first = f"(the first: {lost[0]['where']}, {lost[0]['why']})" if lost else ""
+    if lost and not any(row["chrom"] and row["pos"] for row in kept):
+        raise UserError(f"{path} lifts none of the {len(lost)} positions {first}; is it a chain from GRCh37 to GRCh38?")
+    if lost: _log.warning("%d of %d positions were lost on the way to GRCh38 %s", len(lost), len(rows), first)
+    return kept, lost
 
-def _rename(loci:pd.DataFrame, names:Names, labelled:bool)->list[dict]:
+def _rename(rows:list[dict], names:Names)->list[dict]:
     "Rename old symbols in place; what was changed, as rows of `RENAME_COLUMNS`."
     renamed = []
-    for i, row in zip(loci.index, loci.to_dict("records")):
-        check_row(row, row["_where"], labelled, listed=False)
-        changes = rename_row(row, names, row["_where"])
-        for column in ("candidates", "distances", "causal_gene") if changes else (): loci.at[i, column] = row[column]
-        if "causal_genes" in loci:   # each by the names that its locus has now
-            known = lambda gene: next((s for s in names.resolve(gene, row["chrom"])[0] if s in row["candidates"]), gene)
-            loci.at[i, "causal_genes"] = [*map(known, row["causal_genes"])]
-        renamed += [dict(zip(RENAME_COLUMNS, change)) for change in changes]
+    for row in rows:
+        check_row(row, row["_where"], listed=False)
+        renamed += [dict(zip(RENAME_COLUMNS, change)) for change in rename_row(row, names, row["_where"])]
+        known = lambda gene: next((s for s in names.resolve(gene, row["chrom"])[0] if s in row["candidates"]), gene)
+        if "causal_genes" in row: row["causal_genes"] = [*map(known, row["causal_genes"])]   # by today's names too
     if renamed:
         _log.warning("%d gene names were renamed or dropped (the first: %s in %s became %s)",
                     len(renamed), *(renamed[0][k] for k in ("given", "where", "became")))
     return renamed
 
 # %% ../nbs/12_sources.ipynb #89bb8918
-def _take(loci:pd.DataFrame, places:list)->pd.DataFrame:
-    "Candidates and distances at these places of each list, in this order."
-    pick = lambda values, at: values if values is None else [values[i] for i in at]
-    return loci.assign(**{c: pd.Series([pick(v, at) for v, at in zip(loci[c], places)], loci.index, dtype=object)
-                          for c in ("candidates", "distances")})
+def _take(row:dict, at):   # keep the candidates and distances at these places, in this order
+    for c in ("candidates", "distances"): row[c] = row[c] and [row[c][i] for i in at]
 
-def only_biotypes(loci:pd.DataFrame, genes:pd.DataFrame, biotypes)->pd.DataFrame:
+def only_biotypes(rows:list[dict], genes:pd.DataFrame, biotypes)->list[dict]:
     "Drop candidates known to be of other biotypes, and the loci whose causal gene was one of them."
     drop = set(genes.symbol) - set(of_biotypes(genes, biotypes).symbol)
-    if not drop & set(loci.candidates.explode()): return loci
-    loci = _take(loci, [[i for i, c in enumerate(row) if c not in drop] for row in loci.candidates])
-    return loci[~loci.causal_gene.isin(drop) & (loci.candidates.map(len) > 1)].reset_index(drop=True)
+    if not any(drop & set(row["candidates"]) for row in rows): return rows
+    for row in rows: _take(row, [i for i, c in enumerate(row["candidates"]) if c not in drop])
+    return [row for row in rows if row["causal_gene"] not in drop and len(row["candidates"]) > 1]
 
-def _finished(loci:pd.DataFrame, order:str, labelled:bool)->pd.DataFrame:
-    "Rows checked, candidates in order, ids and regions filled in."
-    for row in loci.to_dict("records"): check_row(row, row["_where"], labelled)
-    if order == "alphabetical":
-        loci = _take(loci, [sorted(range(len(c)), key=c.__getitem__) for c in loci.candidates])
-    loci["locus_id"] = [i or f"locus_{n + 1:04d}" for n, i in enumerate(loci.locus_id)]
+def _finished(rows:list[dict], more:list[str], order:str)->pd.DataFrame:
+    "Rows checked, candidates in order, ids and regions filled in; columns `LOCUS_COLUMNS`, `split` and `more`."
+    for n, row in enumerate(rows, 1):
+        genes = check_row(row, row["_where"])
+        if order == "alphabetical": _take(row, sorted(range(len(genes)), key=genes.__getitem__))
+        row["locus_id"] = row["locus_id"] or f"locus_{n:04d}"
+        if "causal_genes" in more:   # those that are candidates, the causal gene among them
+            row["causal_genes"] = sorted({row["causal_gene"], *row["causal_genes"]} & set(genes))
+        if "blood_trait" in more: row["blood_trait"] = str(row["blood_trait"]) == "True"   # text in a CSV
+    loci = pd.DataFrame(rows, columns=[*LOCUS_COLUMNS, "split", *more, "_where"], dtype=object)
     for row in loci[loci.locus_id.duplicated()].to_dict("records"):
         raise UserError(f"{row['_where']}: the locus_id {row['locus_id']} stands in the file twice; make it unique.")
     if loci.region_id.isna().any(): loci["region_id"] = region_ids(loci)
-    if "causal_genes" in loci:   # those that are candidates, the causal gene among them
-        listed = zip(loci.causal_gene, loci.causal_genes, loci.candidates)
-        loci["causal_genes"] = [sorted({gene, *several} & set(c)) for gene, several, c in listed]
-    if "blood_trait" in loci: loci["blood_trait"] = loci.blood_trait.map(str).eq("True")   # text in a CSV
-    more = loci.columns.intersection(MORE_COLUMNS, sort=False)
-    return loci[[*LOCUS_COLUMNS, "split", *more]].astype({"pos": "Int64"})
+    types = {"pos": "Int64", "blood_trait": bool}
+    return loci.drop(columns="_where").astype({c: types[c] for c in types if c in loci})
 
 # %% ../nbs/12_sources.ipynb #0bc97b56
 def region_ids(loci:pd.DataFrame)->pd.Series:
@@ -322,8 +315,7 @@ def clean_trait(name:str)->str:
 GENERIC = {"measurement", "levels", "level", "disease", "disorder", "of", "in", "and", "acid", "l", "d"}  # say little
 
 @lru_cache(maxsize=1)
-def _families()->list:
-    "(family, words of its traits) in the order of families.tsv; the first that fits counts."
+def _families()->list:   # (family, words of its traits) in the order of families.tsv; the first that fits counts
     return pd.read_csv(BUNDLED/"families.tsv", sep="\t").to_numpy().tolist()
 
 def trait_family(trait:str)->str:
@@ -339,10 +331,7 @@ def same_trait(one:str, other:str)->bool:
     return bool(few) and len(few & more) > len(few) / 2
 
 # %% ../nbs/12_sources.ipynb #6936b5f4
-def gold_files(
-    folder,        # where a file that is not given is fetched to
-    given=None,    # a folder with the three files under any names, or one that holds them further down
-)->list[Path]:     # in the order of `GOLD_FILES`
+def gold_files(folder, given=None)->list[Path]:   # fetched into `folder`, unless `given` holds them under any names
     "The pinned gold standards, known by their sha256; `UserError` for a file that a given folder lacks."
     if given is None: return [download(GOLD_URL + name, f"{folder}/{name}", sha) for name, sha in GOLD_FILES.items()]
     there = [p for p in [Path(given), *sorted(Path(given).rglob("*"))] if p.suffix in (".tsv", ".json") and p.is_file()]
@@ -396,8 +385,7 @@ def read_gold(path)->pd.DataFrame:
     return rows.drop(columns=["reported_trait", "set_label", "trait_id"])
 
 # %% ../nbs/12_sources.ipynb #f04a60d1
-def _plain(text:str)->str:
-    "Lower case, letters and digits only, one blank between words."
+def _plain(text:str)->str:   # lower case, letters and digits only, one blank between words
     return " ".join(re.findall(r"[a-z0-9]+", str(text).lower()))
 
 def names_gene(trait:str, symbol:str, description:str="", synonyms=())->str|None:

@@ -121,8 +121,8 @@ def folders(data):
         shutil.rmtree(folder)
 
 
-@target(st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=1, max_size=5), st.sampled_from([",", "\t", ";"]), st.sampled_from(["csv", "tsv", "jsonl", "txt"]), st.booleans(), st.booleans())
-def readers(rows, separator, ending, labelled, known):
+@target(st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=1, max_size=5), st.sampled_from([",", "\t", ";"]), st.sampled_from(["csv", "tsv", "jsonl", "txt"]), st.booleans())
+def readers(rows, separator, ending, known):
     "A file of loci with random cells, below a known header or a random one."
     from generank.readers import read_loci as read_own
     from generank.sources import read_loci
@@ -131,7 +131,7 @@ def readers(rows, separator, ending, labelled, known):
     text = "\n".join(json.dumps(dict(zip(head[0] if head else map(str, range(6)), r))) for r in rows) if ending == "jsonl" else "\n".join(separator.join(r) for r in [*head, *rows])
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        for read in (lambda: read_loci(path, labelled=labelled), lambda: read_own(path)):
+        for read in (lambda: read_loci(path), lambda: read_own(path)):
             try: read()
             except UserError as e: sentence(e)
     finally: path.unlink()

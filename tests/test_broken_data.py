@@ -12,7 +12,7 @@ import pytest
 from generank.core import UserError
 from generank.data import build_bundled, check_loci, fold_split, load_table, run_stage, split_loci
 from generank.figures import dataset_chart
-from generank.genes import build_interest, candidate_genes, fetch_ideogram, ideogram_table, load_genes, read_annotation
+from generank.genes import candidate_genes, load_genes, read_annotation
 from generank.sources import GOLD_COLUMNS, build_loci, download, read_loci, read_table
 from generank.export import push
 from generank.readers import read_loci as read_any
@@ -26,13 +26,6 @@ POSITION = "trait,causal_gene,chrom,pos\nasthma,IL4,5,132680000\n"
 gold = dict.fromkeys(GOLD_COLUMNS, "") | {c: v for c, v in zip(GOLD_COLUMNS, ["asthma", "", "ENSG1", "1", "100", "", "drug", "Low", "", "set", "", "8"])}
 rows = lambda **change: pd.DataFrame([gold, gold | {next(k for k, v in GOLD_COLUMNS.items() if v == n): v for n, v in change.items()}]).to_csv(sep="\t", index=False)
 parquet = lambda **columns: pd.DataFrame(columns).to_parquet()
-TABLE = "genes/homo-sapiens-genes.tsv.gz"  # of the npm package, in p/dist/data/cache
-
-
-def program(name):
-    "The path of a file made into a program."
-    Path(name).chmod(0o755)
-    return str(Path(name).resolve())
 
 
 def packed(path, *names):
@@ -92,21 +85,14 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "no source": ({}, [], "No source is given: name at least one, or `bundled`"),
     "folder without a data set": ({}, lambda: Path("nothing").mkdir() or load_table("nothing"), "The data set nothing can't be read ("),
     "unknown split of a data set": ({"odd/data/holdout-00000-of-00001.parquet": parquet(trait=["asthma"], causal_gene=["IL4"], candidates=["IL4,IL13"])}, "odd", "odd: Unknown split 'holdout': "),
-    "unknown order": ({"loci.csv": GOOD}, lambda: read_loci("loci.csv", order="random"), "Unknown order of candidates 'random': "),
     "unknown choice for symbols": ({"loci.csv": GOOD}, ("loci.csv", dict(symbols="updat")), "Unknown choice for symbols 'updat': did you mean 'update'?"),
     "window for given candidates": ({"loci.csv": GOOD}, ("loci.csv", dict(window=1000)), "Every locus comes with its candidates, so window has no effect: leave it out"),
     "chain for GRCh38": ({"loci.csv": POSITION, "a.chain": "x"}, ("loci.csv", dict(chain="a.chain")), "a.chain is given, but the positions are said to be on GRCh38: add"),
     "missing chain file": ({"loci.csv": POSITION}, ("loci.csv", dict(assembly="GRCh37", chain="a.chain")), "a.chain does not exist: give a chain file"),
     "unknown assembly": ({"loci.csv": POSITION}, ("loci.csv", dict(assembly="hg17")), "Unknown assembly 'hg17': did you mean"),
-    "no npm": ({}, lambda: fetch_ideogram("out", npm="no-such-npm"), "no-such-npm is not installed: install Node.js"),
-    "npm without a network": ({"npm": "#!/bin/sh\necho 'npm error network' >&2; exit 1\n"}, lambda: fetch_ideogram("out", npm=program("npm")), "failed (npm error network): check the network"),
-    "no package": ({}, lambda: ideogram_table("p", TABLE), "p does not exist: give the folder or tarball of ideogram@"),
-    "another package": ({"p/package.json": "{}"}, lambda: ideogram_table("p", TABLE), f"p holds no dist/data/cache/{TABLE}: is it the npm package ideogram@"),
-    "package no tarball": ({"p.tgz": "text"}, lambda: ideogram_table("p.tgz", TABLE), "p.tgz is not a tarball: give the folder or .tgz"),
-    "package of another version": ({f"p/dist/data/cache/{TABLE}": gzip.compress(b"# none\n")}, lambda: ideogram_table("p", TABLE), f"p:dist/data/cache/{TABLE} is not the pinned file (sha256 "),
     "missing annotation": ({}, lambda: read_annotation("none.gtf"), "none.gtf does not exist: give a GTF or GFF3"),
     "annotation not UTF-8": ({"g.gtf": b"\xff\xfe"}, "genes", "g.gtf is not UTF-8 text: give a GTF or GFF3"),
-    "missing gene table": ({}, lambda: load_genes("none.parquet"), "none.parquet does not exist: build the tables with `generank data build`"),
+    "missing gene table": ({}, lambda: load_genes("none.parquet"), "none.parquet does not exist: give a GTF, GFF3 or parquet file"),
     "gene table of another kind": ({"g.txt": "x"}, "genes", "g.txt is neither a parquet file nor an annotation (.gtf or .gff3, also .gz): rename"),
     "gene table not parquet": ({"g.parquet": "x"}, "genes", "g.parquet is not a parquet file, whatever its name says: write"),
     "gene table without columns": ({"g.parquet": parquet(symbol=["A"])}, "genes", "g.parquet lacks the columns ensembl_id, chrom, start"),
@@ -115,7 +101,6 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "alternate contig": ({}, lambda: candidate_genes("chr6_GL000256v2_alt", 1), "'chr6_GL000256v2_alt' is an alternate or unplaced contig: give"),
     "position asked below 1": ({}, lambda: candidate_genes("5", 0), "Position 0 is not on a chromosome: give"),
     "window below 0": ({}, lambda: candidate_genes("5", 1, window=-1), "Window -1 is negative: give"),
-    "no order by interest": ({f"p/dist/data/cache/{TABLE}": gzip.compress(b"1\t2\t3\t4\tA\tx\n")}, lambda: build_interest("p", verify=False), "p lists its genes by place alone: it holds no order by interest"),
     "unknown biotype": ({}, lambda: candidate_genes("5", 1, biotypes="protein-coding"), "Unknown biotype 'protein-coding': did you mean 'protein_coding'?"),
     "address without a file": ({}, lambda: download(Path("none").resolve().as_uri(), "b", "0" * 64, wait=0), "can't be read (<urlopen error"),
     "address of another file": ({"a": "x"}, lambda: download(Path("a").resolve().as_uri(), "b", "0" * 64, wait=0), f"is not the pinned file (its sha256 is not {'0' * 64}): nothing was kept"),

@@ -302,7 +302,6 @@ OFFLINE = "GENERANK_OFFLINE=1 forbids a connection to"
 
 @pytest.mark.parametrize("what, words", [
     ("from generank.sources import download; download('https://example.org/x', 'x', '0' * 64)", OFFLINE),
-    ("from generank.genes import fetch_ideogram; fetch_ideogram('x', npm='true')", OFFLINE),
     ("from generank.models import load_model; load_model('someone/model')", "the Hub can't be reached and the cache holds no copy"),
     ("from generank.backends import as_server; as_server({'base_url': 'https://api.example.org/v1'})", OFFLINE),
     ("import generank.core, httpx; httpx.get('https://example.org')", OFFLINE),

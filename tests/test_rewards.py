@@ -6,9 +6,9 @@ from hypothesis import example, given, settings, strategies as st
 
 from generank.core import UserError
 from generank.data import load_loci
-from generank.parsing import PROBLEMS, _names, _tidy_lines, _untangle, parse_answer
+from generank.parsing import PROBLEMS, parse_answer
 from generank.prompts import format_answer
-from generank.rewards import REWARDS, Configured, check_gold, rank_reward, reward_functions
+from generank.rewards import REWARDS, Reward, check_gold, rank_reward, reward_functions
 
 CANDIDATES = ["A1", "B2", "C3", "HLA-B", "C9orf7", "T"]
 WRONG = ["Z9", "GENE1", "ENSG00000012345", "HLA-C", "Akirin"]
@@ -65,25 +65,6 @@ def test_every_style_reads_the_same(style, genes):
     assert parse_answer(f"<genes>\n{STYLES[style](genes)}\n</genes>", CANDIDATES).genes == tuple(genes)
 
 
-odd = st.sampled_from(["", "", "", "", " ", "  ", ".", ":", ",", " and ", "\t", "\r", "\x0b", "\u2028", "\n", "|", "[", "]", "(", ")", "1. ", "> ", "x", "Z9", "near", "A: [B2]"])
-lines = st.tuples(st.sampled_from(["1. ", "2) ", "12. ", "- ", "* ", "• ", " 3.  ", "1.", "-"]), odd, st.sampled_from(["", "**", "`", "*"]), st.sampled_from([*CANDIDATES, "c9ORF7", "b2", "Z9", "1A", "C3.x"]),
-                  st.sampled_from(["", "**", "`", "*"]), st.sampled_from(["", " ", "  "]), st.sampled_from(["", "(near)", "(a, b > c)", "(1. A1)", "([B2] and \u2028 x)", "(a (b))", "("]), odd).map("".join)
-
-
-@settings(max_examples=1000, deadline=None)
-@given(st.lists(lines, min_size=1, max_size=5).map("\n".join) | messy, st.sampled_from([CANDIDATES, [*CANDIDATES, "C3.x", "A", "Crohn's disease"], []]))
-def test_the_short_way_reads_as_the_long_way(text, candidates):
-    names = _names(tuple(candidates))
-    found = _tidy_lines(text, names)
-    assert not found or found == _untangle(text, names)
-
-
-def test_the_short_way_is_taken():
-    for style in ("numbers", "bullets"):
-        text = STYLES[style](CANDIDATES).replace(": near", " (near)")
-        assert _tidy_lines(text, _names(tuple(CANDIDATES))) == CANDIDATES
-
-
 @many
 @given(answers, st.sampled_from(CANDIDATES))
 def test_order_of_the_correctness_rewards(text, gene):
@@ -116,7 +97,7 @@ def test_rewards_pickle_under_their_names():
         assert pickle.loads(pickle.dumps(reward)) is reward and reward.__name__ == f"{name}_reward" and reward.__doc__
     assert len({f.__name__ for f in REWARDS.values()}) == len(REWARDS)
     functions, _ = reward_functions({"top_k": {"weight": 1, "k": 5}, "random": 0.1}, seed=4)
-    assert pickle.loads(pickle.dumps(functions)) == functions and [type(f) for f in functions] == [Configured, Configured]
+    assert pickle.loads(pickle.dumps(functions)) == functions and [type(f) for f in functions] == [Reward, Reward]
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda inner: st.dictionaries(st.sampled_from(["rank", "top_k", "k", "weight", "x"]), inner, max_size=3), max_leaves=4))
