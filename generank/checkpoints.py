@@ -182,11 +182,10 @@ def resumable(base):   # a transformers Trainer class; a subclass for GRPO sets 
     class Resumable(base):
         boundary = None                  # random state and GRPO state after the last finished step
         updating = stop_asked = False    # whether the weights are being changed, and whether to stop after that
-        is_grpo = unwrapped = False      # whether it is trl's GRPOTrainer, and whether its loss bypasses torch's wrapper
+        is_grpo = unwrapped = False      # whether it is trl's GRPOTrainer; whether its loss bypasses torch's wrapper
 
         def create_model_card(self, *args, **kwargs): "The card is written once, at the end of the training."
         def _save_checkpoint(self, *args): save_sealed(self, lambda: super(Resumable, self)._save_checkpoint(*args))
-
         def _load_from_checkpoint(self, checkpoint, model=None):
             super()._load_from_checkpoint(checkpoint, model)
             model = self.model if model is None else model
