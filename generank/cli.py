@@ -395,8 +395,7 @@ def web(
     param:Settings=[], port:Annotated[int, option("Port on 127.0.0.1.", min=1, max=65535)]=7860,
     open_it:Annotated[bool, option("Open the page in the browser.", "--open")]=False):
     "Rank a locus on a web page that only this machine reaches (pip install 'generank[app]')."
-    from generank.ranking import choose_model
-    from generank.web import serve
+    from generank.ranking import choose_model, serve
     serve(*choose_model(profile, adapter, model, param), port, open_it)
 
 # %% ../nbs/66_cli.ipynb #a4cb287e

@@ -393,7 +393,7 @@ def pooled_arms(
 )->dict[tuple, dict]:    # pair -> n, n_clusters, seeds and metrics, as of `pool_pairs`; declared pairs have `holm_p`
     "Paired differences of recorded arms, each pooled over the seeds that hold both."
     starts = {a["name"]: a.get("start_from") for c in runs.values() for a in c["arms"]}
-    declared = list(dict.fromkeys(tuple(p) for c in runs.values() for p in c["evaluation"].get("family", [])))
+    declared = dict.fromkeys(tuple(p) for c in runs.values() for p in c["evaluation"].get("family", []))
     if pairs is None:
         pairs = sorted(declared, key=lambda pair: pair[0] != main)
         pairs += [(main, a) for a in starts if main in starts and a != main and starts[a] and starts[a] == starts[main]]
@@ -417,8 +417,7 @@ def recorded(n:Numbers, root=None)->tuple:
     runs, main = recorded_runs(n, root), arms_of(n)[1]
     found, numbers = pooled_arms(runs, main), {f: Numbers(f) for f in runs}
     if not found or {r.resolve() for r in runs} <= {n.run_dir.resolve()}: return ()
-    def row(pair, p):
-        "A comparison with its seeds; marked where an arm's answers were cut off."
+    def row(pair, p):   # marked where an arm's answers were cut off
         over, seeds = p["metrics"]["mrr_over_chance"], figures.counted(len(p["seeds"]), "seed")
         cut = sorted({f.name for f, m in numbers.items() if any(cut_off(m, a) for a in pair)})
         return {"Recorded": f"{' − '.join(pair)}\n{seeds}: {', '.join(p['seeds'])}", "MRR over chance": stacked(over),
@@ -429,7 +428,8 @@ def recorded(n:Numbers, root=None)->tuple:
     tables = [table([row(pair, p) for pair, p in found.items() if len(p["seeds"]) == size],
                     "One training each" if size == 1 else f"Pooled over {size} trainings") for size in sizes]
     return (f"These runs are **recorded** in `results/` and not part of this one: {first['n']} held-out loci in "
-            f"{first['n_clusters']} regions, the same model and data. Holm's adjustment goes over all they declared.",
+            f"{first['n_clusters']} regions, the same model and data. Holm's adjustment goes over all they declared. "
+            f"In a seed marked so, more than {CUT_OFF:.0%} of an arm's lists ran into the token limit.",
             *tables, _families(runs), other_traits(runs, main))
 
 # %% ../nbs/61_report.ipynb #2dc17975

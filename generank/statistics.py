@@ -19,9 +19,7 @@ from scipy import special
 from .core import UserError, stable_seed
 
 # %% ../nbs/50_statistics.ipynb #c3d87d64
-def cluster_se(
-    values, clusters,  # one value a locus, and the cluster of each locus
-)->float:              # NaN with fewer than two clusters
+def cluster_se(values, clusters)->float:   # one value a locus, and its cluster; NaN with fewer than two clusters
     "Cluster-robust standard error of a mean (Liang and Zeger 1986, with the small-sample factor G/(G-1))."
     codes = pd.factorize(np.asarray(clusters))[0]
     if codes.max(initial=0) < 1: return math.nan
@@ -29,20 +27,14 @@ def cluster_se(
     fit = OLS(np.asarray(values, dtype=float), np.ones(len(codes))).fit(cov_type="cluster", cov_kwds={"groups": codes})
     return float(fit.bse[0])
 
-def wilson_interval(
-    p:float,               # observed proportion
-    n:float,               # number of independent trials, or an effective number
-    z:float=special.ndtri(0.975),
-)->tuple[float, float]:
-    "Wilson's (1927) score interval of a proportion of independent trials, 95 % unless another quantile is given."
+def wilson_interval(p:float, n:float, z:float=special.ndtri(0.975))->tuple[float, float]:
+    "Wilson's (1927) score interval of a proportion p of n independent trials, by default of 95 %."
     from statsmodels.stats.proportion import proportion_confint
     low, high = proportion_confint(p * n, n, 2 * special.ndtr(-z), method="wilson")
     return max(0.0, float(low)), min(1.0, float(high))
 
 # %% ../nbs/50_statistics.ipynb #74a85a79
-def cluster_interval(
-    values, clusters,        # one value in [0, 1] a locus, and the cluster of each locus
-)->tuple[float, float]:      # NaN with fewer than two clusters
+def cluster_interval(values, clusters)->tuple[float, float]:   # one value in [0, 1] a locus; as for `cluster_se`
     "95 % cluster-robust interval of a proportion, logit scale, t with clusters - 1 degrees of freedom."
     p, se, sizes = float(np.mean(values)), cluster_se(values, clusters), cluster_sums(values, clusters)[1]
     if len(sizes) < 2: return math.nan, math.nan
@@ -77,8 +69,7 @@ def batched(sums:np.ndarray, most:int=BATCHES)->np.ndarray:
     if len(sums) <= most: return sums
     return cluster_sums(sums, np.random.default_rng(0).permutation(len(sums)) % most)[0]
 
-def _counts(clusters:int, draws:int, rng)->np.ndarray:
-    "How often each cluster stands in each draw, draws x clusters."
+def _counts(clusters:int, draws:int, rng)->np.ndarray:   # how often each cluster stands in each draw, draws x clusters
     picked = rng.integers(0, clusters, (draws, clusters)) + clusters * np.arange(draws)[:, None]
     return np.bincount(picked.ravel(), minlength=draws * clusters).reshape(draws, clusters).astype(float)
 
@@ -87,12 +78,7 @@ def _same_counts(clusters:int, draws:int, seed:int)->np.ndarray:
     "The counts of one seed, kept, since an evaluation resamples the same clusters again and again."
     return _counts(clusters, draws, np.random.default_rng(seed))
 
-def bootstrap_means(
-    values,            # one row a locus, one column a quantity
-    clusters,          # the cluster of each locus
-    draws:int=10_000,
-    seed:int=1,
-)->np.ndarray:         # draws x columns
+def bootstrap_means(values, clusters, draws:int=10_000, seed:int=1)->np.ndarray:   # a row a locus; draws x columns
     "Means of each column over whole clusters drawn with replacement; the same seed gives the same draws."
     sums, sizes = cluster_sums(np.asarray(values, dtype=float).reshape(len(clusters), -1), clusters)
     table = batched(np.column_stack([sums, sizes]))
@@ -107,8 +93,7 @@ def bootstrap_means(
 FEW = 10   # clusters; of fewer, percentiles of the draws can't reach far enough
 
 def percentile_interval(
-    draws,                            # bootstrap means, one row a draw
-    n_clusters:int,
+    draws, n_clusters:int,            # bootstrap means, one row a draw
     bounds=(-math.inf, math.inf),     # of the quantity itself; t knows none
 )->np.ndarray:                        # lower and upper end, for each column; NaN with fewer than two clusters
     "95 % bootstrap interval, levels expanded to Student's t with clusters - 1 degrees of freedom; that t below `FEW`."
@@ -119,13 +104,8 @@ def percentile_interval(
     return np.quantile(draws, [special.ndtr(-t), special.ndtr(t)], axis=0)
 
 # %% ../nbs/50_statistics.ipynb #1c47f485
-def sign_flip_p(
-    difference,          # a's score minus b's, one a locus
-    clusters,
-    draws:int=10_000,    # random flips, where the distribution isn't exact
-    seed:int=1,
-)->float:
-    "Two-sided p of the cluster-level sign-flip permutation test of no difference."
+def sign_flip_p(difference, clusters, draws:int=10_000, seed:int=1)->float:   # a's score minus b's, one a locus
+    "Two-sided p of the cluster-level sign-flip test of no difference: exact for whole numbers, else by random flips."
     sums = batched(cluster_sums(difference, clusters)[0])
     sums = np.abs(sums[np.abs(sums) > 1e-12])
     observed, whole = abs(float(np.sum(difference))), np.round(sums).astype(int)
@@ -144,7 +124,6 @@ def _exact_flip_p(sums:np.ndarray, observed:float)->float:
     total = np.arange(len(chance)) - len(chance) // 2
     return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
 
-# %% ../nbs/50_statistics.ipynb #d107ccdc
 def mcnemar_p(only_a:int, only_b:int)->float:
     "Exact two-sided McNemar test (iid) of the loci that a alone, and b alone, gets right."
     from statsmodels.stats.contingency_tables import mcnemar
@@ -181,21 +160,17 @@ def two_level_interval(values, clusters, draws:int=10_000, seed:int=1)->tuple[fl
 # %% ../nbs/50_statistics.ipynb #784ecc47
 def two_way_interval(values, one, two, draws:int=10_000, seed:int=1)->tuple[float, float]:
     "95 % interval of a mean, the clusters `one` and the clusters `two` of the loci both drawn with replacement."
-    (of_one, n_one), (of_two, n_two) = ((codes, len(names))
-                                          for codes, names in (pd.factorize(np.asarray(of)) for of in (one, two)))
-    if min(n_one, n_two) < 2: return math.nan, math.nan
+    (of_one, names_one), (of_two, names_two) = (pd.factorize(np.asarray(of)) for of in (one, two))
+    if min(len(names_one), len(names_two)) < 2: return math.nan, math.nan
     rng, found = np.random.default_rng(seed), []
     for _ in range(0, draws, 500):   # draws at a time, to bound memory
-        weights = _counts(n_one, 500, rng)[:, of_one] * _counts(n_two, 500, rng)[:, of_two]
+        weights = _counts(len(names_one), 500, rng)[:, of_one] * _counts(len(names_two), 500, rng)[:, of_two]
         with np.errstate(invalid="ignore"): found.append(weights @ np.asarray(values, dtype=float) / weights.sum(1))
     low, high = np.nanquantile(np.concatenate(found)[:draws], [0.025, 0.975])
     return float(low), float(high)
 
 # %% ../nbs/50_statistics.ipynb #74dd4cfd
-def training_slope(
-    rows:list[dict],            # rows of `metrics.jsonl`; warm start rows and rows without the column are left out
-    column:str="reward",
-)->dict:                        # per_100_steps, ci_low, ci_high, n, lags, autocorrelation, errors (which was wider)
+def training_slope(rows:list[dict], column:str="reward")->dict:   # rows of `metrics.jsonl`, the warm start's left out
     "Least-squares slope of a training metric per 100 steps with a 95 % interval that allows for autocorrelation."
     logged = [(r["step"], r[column]) for r in rows if r.get(column) is not None and r.get("phase", "grpo") == "grpo"]
     if len(logged) < 8:
@@ -216,26 +191,18 @@ def training_slope(
             "ci_high": 100 * (slope + half), "n": n, "lags": lags, "autocorrelation": r, "errors": errors}
 
 # %% ../nbs/50_statistics.ipynb #08387034
-def power(
-    effect,                # true difference, a number or an array
-    se:float,              # standard error of the measured difference
-    df:float,              # degrees of freedom: loci - 1, or clusters - 1
-)->np.ndarray:
+def power(effect, se:float, df:float)->np.ndarray:   # true differences, standard error, clusters - 1
     "Chance that Student's two-sided t-test at level 0.05 finds a true difference (noncentral t)."
     t, shift = special.stdtrit(df, 0.975), np.abs(np.asarray(effect, dtype=float)) / se
     below = lambda x: np.nan_to_num(special.nctdtr(df, shift, x))  # NaN where it vanishes; in statsmodels too
     return below(-t) + 1 - below(t)
 
 @lru_cache
-def _multiple(df:float)->float:
-    "How many standard errors a difference must have to be found with power 0.8."
+def _multiple(df:float)->float:   # how many standard errors a difference must have to be found with power 0.8
     from scipy.optimize import brentq
     return brentq(lambda effect: 0.8 - float(power(effect, 1, df)), 0, 100, xtol=1e-12)
 
-def detectable(
-    se:float,      # standard error of a paired difference, as measured or as expected of another split
-    df:float,      # its degrees of freedom: regions - 1
-)->float:          # NaN without a standard error
+def detectable(se:float, df:float)->float:   # of a paired difference, with regions - 1; NaN without a standard error
     "The smallest true difference that is found with power 0.8 (`solve_power` is too coarse for many clusters)."
     return se * _multiple(df) if df >= 1 and not math.isnan(se) else math.nan
 
@@ -258,11 +225,7 @@ def tost_power(se:float, df:float, margin:float, true:float=0.0)->float:
     return float(np.where(reach > 0, shown, 0).mean())
 
 # %% ../nbs/50_statistics.ipynb #b26cea31
-def sensitivity(
-    difference,            # a's score minus b's, one a locus
-    clusters,
-    margin:float=None,     # equivalence margin above 0, declared before the run; None: no such test
-)->dict:                   # se, se_clustered, detectable_iid, detectable; margin, tost_p, equivalent, tost_power
+def sensitivity(difference, clusters, margin:float=None)->dict:   # one value a locus; None: no test of equivalence
     "Standard errors of a paired difference, the smallest true one found with power 0.8, and the equivalence test."
     n, df = len(difference), len(pd.unique(np.asarray(clusters))) - 1
     iid, clustered = cluster_se(difference, np.arange(n)), cluster_se(difference, clusters)
