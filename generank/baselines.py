@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 
 from .core import UserError, sha256_file, unknown_name
 from .genes import BUNDLED, CHROMOSOMES, load_genes, load_interest
@@ -279,6 +278,7 @@ def fit_choice(x, causal, locus)->dict:   # features, a row a gene; whether it i
     def loss(w):
         p = softmax_within(z @ w, locus)
         return -np.log(p[causal]).sum() + w @ w / 2, z.T @ (p - causal) + w
+    from scipy.optimize import minimize
     weights = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x
     return {"center": center.round(9).tolist(), "scale": scale.round(9).tolist(), "weights": weights.round(9).tolist()}
 

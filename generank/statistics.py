@@ -6,7 +6,7 @@
 __all__ = ['BATCHES', 'FEW', 'cluster_se', 'wilson_interval', 'cluster_interval', 'cluster_sums', 'means_by_cluster',
            'without_each', 'batched', 'bootstrap_means', 'percentile_interval', 'sign_flip_p', 'mcnemar_p', 'holm',
            'two_level_means', 'two_level_interval', 'two_way_interval', 'training_slope', 'power', 'detectable', 'tost',
-           'tost_power', 'sensitivity']
+           'tost_power', 'sensitivity', 'shown', 'interval', 'p_value', 'p_of', 'verdict', 'extent']
 
 # %% ../nbs/50_statistics.ipynb #4a51d249
 import math
@@ -14,12 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
-from scipy.optimize import brentq
-from statsmodels.api import OLS, add_constant
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
+from scipy import special
 
 from .core import UserError, stable_seed
 
@@ -28,11 +23,13 @@ def cluster_se(values, clusters)->float:   # one value a locus, and its cluster;
     "Cluster-robust standard error of a mean (Liang and Zeger 1986, with the small-sample factor G/(G-1))."
     codes = pd.factorize(np.asarray(clusters))[0]
     if codes.max(initial=0) < 1: return math.nan
+    from statsmodels.api import OLS   # here and below: seconds, which every start of the command line would take
     fit = OLS(np.asarray(values, dtype=float), np.ones(len(codes))).fit(cov_type="cluster", cov_kwds={"groups": codes})
     return float(fit.bse[0])
 
 def wilson_interval(p:float, n:float, z:float=special.ndtri(0.975))->tuple[float, float]:
     "Wilson's (1927) score interval of a proportion p of n independent trials, by default of 95 %."
+    from statsmodels.stats.proportion import proportion_confint
     low, high = proportion_confint(p * n, n, 2 * special.ndtr(-z), method="wilson")
     return max(0.0, float(low)), min(1.0, float(high))
 
@@ -129,10 +126,12 @@ def _exact_flip_p(sums:np.ndarray, observed:float)->float:
 
 def mcnemar_p(only_a:int, only_b:int)->float:
     "Exact two-sided McNemar test (iid) of the loci that a alone, and b alone, gets right."
+    from statsmodels.stats.contingency_tables import mcnemar
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 def holm(p:list[float])->list[float]:
     "Holm's (1979) step-down adjustment of p-values, in the order given."
+    from statsmodels.stats.multitest import multipletests
     return multipletests(p, method="holm")[1].tolist() if len(p) else []
 
 # %% ../nbs/50_statistics.ipynb #d9418891
@@ -179,6 +178,7 @@ def training_slope(rows:list[dict], column:str="reward")->dict:   # rows of `met
     steps, values = np.array(sorted(logged), dtype=float).T
     n, lags = len(steps), int(4 * (len(steps) / 100)**(2 / 9))   # Newey and West's (1994) rule
     newey_west = {"maxlags": lags, "use_correction": True}
+    from statsmodels.api import OLS, add_constant
     fit = OLS(values, add_constant(steps)).fit(cov_type="HAC", cov_kwds=newey_west, use_t=True)
     residual, slope = fit.resid, fit.params[1]
     r = (residual[1:] * residual[:-1]).sum() / (residual**2).sum() if residual.any() else 0.0
@@ -199,6 +199,7 @@ def power(effect, se:float, df:float)->np.ndarray:   # true differences, standar
 
 @lru_cache
 def _multiple(df:float)->float:   # how many standard errors a difference must have to be found with power 0.8
+    from scipy.optimize import brentq
     return brentq(lambda effect: 0.8 - float(power(effect, 1, df)), 0, 100, xtol=1e-12)
 
 def detectable(se:float, df:float)->float:   # of a paired difference, with regions - 1; NaN without a standard error
@@ -233,3 +234,31 @@ def sensitivity(difference, clusters, margin:float=None)->dict:   # one value a 
     if margin is None: return row
     p, chance = tost(float(np.mean(difference)), clustered, df, margin) if df else (None, None)
     return row | {"margin": margin, "tost_p": p, "equivalent": p < 0.05 if df else None, "tost_power": chance}
+
+# %% ../nbs/50_statistics.ipynb #38421b5b
+def shown(value, spec:str="")->str:
+    "A number as it stands in a text: a true minus sign, and a space that does not break before a percent sign."
+    if not isinstance(value, (int, float)): return format(value, spec)
+    return format(value, spec).replace("-", "−").replace("%", "\u00a0%")
+
+def interval(low:float, high:float, spec:str=".2f")->str: return f"{shown(low, spec)} to {shown(high, spec)}"
+
+def p_value(p:float)->str: return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+def p_of(row:dict)->float|None:
+    "The p-value that a claim has to pass: after Holm's adjustment in a declared family, else as it is."
+    return row.get("cluster_p") if row.get("holm_p") is None else row["holm_p"]
+
+def verdict(row:dict)->str:
+    "`better` or `worse`: interval without zero and, where tested, p < 0.05; else `no difference shown`."
+    low, high, p = row.get("ci_low"), row.get("ci_high"), p_of(row)
+    if low is None or low <= 0 <= high or (p is not None and p >= 0.05): return "no difference shown"
+    return "better" if low > 0 else "worse"
+
+def extent(row:dict, spec:str="+.3f")->str:
+    "A difference with its interval and p-value in words."
+    said = shown(row.get("difference", row.get("value")), spec)
+    if row["ci_low"] is None: return f"{said}; too few regions for an interval"
+    said += f", 95\u00a0% interval {interval(row['ci_low'], row['ci_high'], spec)}"
+    adjusted = " after Holm" * (row.get("holm_p") is not None)
+    return said if p_of(row) is None else f"{said}, {p_value(p_of(row))}{adjusted}"

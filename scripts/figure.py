@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from generank import figures, report, sections  # noqa: E402
+from generank import figures, report  # noqa: E402
 
 MAIN, START, BESIDE = "grpo-rank", "warm-start", ("random order", "gene prior", "nearest gene")
 
@@ -13,9 +13,9 @@ MAIN, START, BESIDE = "grpo-rank", "warm-start", ("random order", "gene prior", 
 def pooled()->dict:
     "Pooled comparisons of the recorded runs by pair, the arm told other loci's traits included."
     numbers = report.Numbers(ROOT/"results"/"laptop-long"/"seed-1")
-    runs = sections.recorded_runs(numbers)
+    runs = report.recorded_runs(numbers)
     pairs = [(MAIN, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
-    return {**sections.pooled_arms(runs, pairs=pairs), "traits": sections.other_traits(runs, MAIN)}
+    return {**report.pooled_arms(runs, pairs=pairs), "traits": report.other_traits(runs, MAIN)}
 
 
 def sentence(found:dict)->str:
