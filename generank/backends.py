@@ -37,8 +37,7 @@ def end_tokens(model, tokenizer)->list[int]:
     more = getattr(model.generation_config, "eos_token_id", None)
     return sorted({tokenizer.eos_token_id, *(more if isinstance(more, list) else [more])} - {None})
 
-def made_by(backend:str, model:dict)->dict:
-    "What a local answer's record says of its origin."
+def made_by(backend:str, model:dict)->dict:   # what a local answer's record says of its origin
     return {"backend": backend, "dtype": choose_dtype(model.get("dtype", "auto"))}
 
 # %% ../nbs/41_backends.ipynb #045ed9b9
@@ -57,8 +56,7 @@ def check_room(questions, count, context:int, max_new_tokens:int, max_prompt:int
                     "data.max_candidates, or lower inference.max_new_tokens.")
 
 # %% ../nbs/41_backends.ipynb #28796beb
-def _answer(tokenizer, tokens, ends, prompt_length:int)->dict:
-    "Generated tokens as an answer."
+def _answer(tokenizer, tokens, ends, prompt_length:int)->dict:   # generated tokens as an answer
     reason = "stop" if tokens[-1] in ends else "length"
     return {"completion": tokenizer.decode(tokens, skip_special_tokens=True), "finish_reason": reason,
             "n_tokens": len(tokens), "prompt_tokens": prompt_length}
@@ -83,13 +81,9 @@ def ready(questions, model:dict, adapter, max_new_tokens:int, max_prompt, closin
 
 def local_answers(
     questions:list[dict],    # each with locus_id, prompt, seeds (one a sample) and missing (the samples to generate)
-    model:dict,              # name, revision and dtype, as `load_model` takes them
-    adapter=None,            # folder of a LoRA adapter
-    temperature:float=0.0,   # 0: greedy
-    max_new_tokens:int=48,   # longest answer, in tokens
+    model:dict, adapter=None, temperature:float=0.0, max_new_tokens:int=48,   # as for `generank.inference.generate`
     batch_size:int=16,       # questions at a time
-    max_prompt:int=None,     # tokens allowed for a prompt
-    closing=None,            # as for `check_room`
+    max_prompt:int=None, closing=None,   # as for `check_room`
 ):                           # yields after each batch a list of (question, sample, answer)
     "Generate the missing answers with transformers, prompts of like length together."
     llm, tokenizer = ready(questions, model, adapter, max_new_tokens, max_prompt, closing)
@@ -105,14 +99,6 @@ def local_answers(
         if answers: yield answers
 
 # %% ../nbs/41_backends.ipynb #43adabdb
-def _paged_cache(rows:int, longest:int, seed:int):
-    "The cache: on a GPU as large as its memory allows, elsewhere for `rows` answers of `longest` tokens."
-    import torch
-    from transformers import ContinuousBatchingConfig
-    if torch.cuda.is_available(): return ContinuousBatchingConfig(seed=seed)
-    return ContinuousBatchingConfig(seed=seed, block_size=64, num_blocks=(rows + 1) * -(-longest // 64),
-                                    max_requests_per_batch=rows, max_batch_tokens=max(1024, rows))
-
 def _arrivals(manager, expected:set):
     "The results of a started manager of continuous batching, as they end; a manager that stops early is a `UserError`."
     try:
@@ -130,14 +116,18 @@ def _arrivals(manager, expected:set):
 # %% ../nbs/41_backends.ipynb #3b10c013
 def continuous_batch(model, tokenizer, questions, temperature:float, max_new_tokens:int, rows:int=16):
     "Yield (question, sample, answer) as answers end, in one batch that is filled up; `rows` at a time without a GPU."
-    from transformers import GenerationConfig
+    import torch
+    from transformers import ContinuousBatchingConfig, GenerationConfig
     ends, asked = end_tokens(model, tokenizer), [(q, s) for q in questions for s in q["missing"]]
     prompts = [prompt_tokens(tokenizer, q["prompt"]) for q, _ in asked]
     draws = dict(do_sample=True, temperature=temperature, top_k=0, top_p=1.0) if temperature else dict(do_sample=False)
     common = dict(max_new_tokens=max_new_tokens, eos_token_id=ends)
     seed = stable_seed("continuous", *(q["seeds"][s] for q, s in asked)) % 2**31
     settings = GenerationConfig(**draws, **common, pad_token_id=tokenizer.pad_token_id)
-    cache = _paged_cache(rows, max(map(len, prompts)) + max_new_tokens, seed)
+    room = {} if torch.cuda.is_available() else dict(   # a GPU's memory decides; elsewhere there is room for `rows`
+        block_size=64, num_blocks=(rows + 1) * -(-(max(map(len, prompts)) + max_new_tokens) // 64),
+        max_requests_per_batch=rows, max_batch_tokens=max(1024, rows))
+    cache = ContinuousBatchingConfig(seed=seed, **room)
     with model.continuous_batching_context_manager(settings, continuous_batching_config=cache) as manager:
         for i, ids in enumerate(prompts): manager.add_request(ids, request_id=str(i), **common)
         for r in _arrivals(manager, set(map(str, range(len(asked))))):
@@ -156,8 +146,7 @@ def continuous_answers(questions, model:dict, adapter=None, temperature:float=0.
 def _settings(part, given, where:str):
     "Settings given by hand as the class that the profile has for them; an unknown name is a `UserError`."
     if isinstance(given, part): return given
-    given = {name: value for name, value in (given or {}).items() if value is not None}
-    return checked(part, given, where)
+    return checked(part, {name: value for name, value in (given or {}).items() if value is not None}, where)
 
 def as_server(settings)->Server:
     "The settings of a server (a `Server` of the profile, or a mapping of its fields), with its address checked."
@@ -171,8 +160,7 @@ def as_server(settings)->Server:
 def served_name(server:Server, model:dict, adapter)->str:
     "The name under which the server knows the model, or the model with this adapter."
     if adapter is None: return server.model or model["name"]
-    folder = os.path.basename(os.path.normpath(adapter))
-    return server.adapters.get(folder, folder)
+    return server.adapters.get(folder := Path(adapter).name, folder)
 
 # %% ../nbs/41_backends.ipynb #1e14aa4d
 class Failed(Exception):
@@ -192,10 +180,9 @@ def _patience(headers)->float|None:
     try: return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
     except (KeyError, TypeError, ValueError): return None
 
-def _refusal(error, server:Server)->Exception:
-    "What an `openai.APIStatusError` means for the answer."
-    status, said = error.status_code, " ".join(error.response.text.split())[:200]
-    what = f"HTTP {status}: {said}"
+def _refusal(error, server:Server)->Exception:   # what an `openai.APIStatusError` means for the answer
+    status = error.status_code
+    what = f"HTTP {status}: {' '.join(error.response.text.split())[:200]}"
     if status in (408, 409, 425, 429) or status >= 500: return Again(what, _patience(error.response.headers))
     if status in (401, 403):
         return UserError(f"{server.base_url} refuses access ({what}): put a valid key into {server.key_variable}.")
@@ -214,8 +201,7 @@ def _read_answer(text, reason, usage)->dict:
     return {"completion": text, "finish_reason": reason, "n_tokens": getattr(usage, "completion_tokens", None),
             "prompt_tokens": getattr(usage, "prompt_tokens", None)}
 
-async def _received(reply, streamed:bool)->dict:
-    "The answer in a `ChatCompletion`, or in a stream of its chunks."
+async def _received(reply, streamed:bool)->dict:   # the answer in a `ChatCompletion`, or in a stream of its chunks
     if not streamed: return _read_answer(reply.choices[0].message.content, reply.choices[0].finish_reason, reply.usage)
     text, reason, usage = [], None, None
     async for chunk in reply:
@@ -226,8 +212,7 @@ async def _received(reply, streamed:bool)->dict:
     return _read_answer("".join(text), reason, usage)
 
 # %% ../nbs/41_backends.ipynb #695a8fdf
-async def _ask_once(client, server:Server, request:dict)->dict:
-    "One try."
+async def _ask_once(client, server:Server, request:dict)->dict:   # one try
     import openai
     try:
         async with asyncio.timeout(server.deadline):
@@ -269,23 +254,19 @@ def _as_they_come(work):
         finally: running.cancel()
 
 # %% ../nbs/41_backends.ipynb #0b7ab043
-def _check_served(client, server:Server, name:str):
-    "Raise a `UserError` when the server lists its models and `name` is not among them; a server without a list passes."
+def _check_server(client, server:Server, name:str, questions, max_new_tokens:int, max_prompt, closing):
+    "Where the server lists its models, `name` must be among them; where it counts tokens as vLLM's does, `check_room`."
     import openai
-    try: listed = {m.id for m in client.models.list()}
-    except (openai.APIError, ValueError, AttributeError, TypeError): return
-    if listed and not {name, f"{name}:latest"} & listed: raise unknown_name(f"model of {server.base_url}", name, listed)
-
-def _check_server_room(client, server:Server, name:str, questions, max_new_tokens:int, max_prompt, closing):
-    "`check_room` by the server's own count, where it counts tokens as vLLM's does."
-    import openai
+    silent = (openai.APIError, ValueError, AttributeError, LookupError, TypeError)
     def tokenize(messages):
         body = {"model": name, "messages": messages, "add_generation_prompt": True}
         return client.post(server.base_url.removesuffix("/v1") + "/tokenize", cast_to=object, body=body)
+    try: listed = {m.id for m in client.models.list()}
+    except silent: listed = {}
+    if listed and not {name, f"{name}:latest"} & listed: raise unknown_name(f"model of {server.base_url}", name, listed)
     try: context = tokenize(questions[0]["prompt"])["max_model_len"] if questions else None
-    except (openai.APIError, ValueError, LookupError, TypeError): context = None
-    count = lambda messages: tokenize(messages)["count"]
-    if context: check_room(questions, count, context, max_new_tokens, max_prompt, closing)
+    except silent: context = None
+    if context: check_room(questions, lambda m: tokenize(m)["count"], context, max_new_tokens, max_prompt, closing)
     elif max_prompt: raise UserError(f"{server.base_url} does not count tokens as vLLM's server does: leave out "
                                      "inference.max_prompt.")
 
@@ -310,8 +291,7 @@ def endpoint_answers(questions, model:dict, adapter=None, temperature:float=0.0,
     name, key = served_name(server, model, adapter), os.environ.get(server.key_variable) or "none"
     settings = dict(base_url=server.base_url, api_key=key, timeout=server.timeout, max_retries=0)
     with OpenAI(**settings) as client:
-        _check_served(client, server, name)
-        _check_server_room(client, server, name, questions, max_new_tokens, max_prompt, closing)
+        _check_server(client, server, name, questions, max_new_tokens, max_prompt, closing)
     def request(q, s):
         body = {"temperature": temperature, "top_p": 1, "max_tokens": max_new_tokens, "seed": q["seeds"][s] % 2**31}
         if server.stream: body["stream_options"] = {"include_usage": True}
@@ -319,8 +299,8 @@ def endpoint_answers(questions, model:dict, adapter=None, temperature:float=0.0,
         body = {k: v for k, v in {**body, "n": 1, **server.extra}.items() if v is not None}
         return {"model": name, "messages": q["prompt"], "stream": server.stream, "extra_body": body}
     asked = [(q, s, request(q, s)) for q in questions for s in q["missing"]]
-    made_by = {"backend": "openai", "model": name}
-    yield from _as_they_come(lambda put: _ask_all(AsyncOpenAI(**settings), server, asked, made_by, put))
+    origin = {"backend": "openai", "model": name}
+    yield from _as_they_come(lambda put: _ask_all(AsyncOpenAI(**settings), server, asked, origin, put))
 
 # %% ../nbs/41_backends.ipynb #61d5fdce
 @contextmanager

@@ -17,9 +17,13 @@ import pandas as pd
 from .baselines import BASELINES, available, baseline_scores, combined_scores
 from .core import UserError, read_yaml, unknown_name, write_json
 from .data import MHC
+from .figures import (METRIC_NAMES, distance_table, evidence_classes, main_comparison, monitor_signs,
+                              paired_differences, reward_curve, save_chart, top_k_lines, trait_class)
 from .genes import BUNDLED, chromosome, load_genes, of_biotypes, overlaps
 from .parsing import _check_pairing, _named, read_responses
 from .profile import Evaluation as Settings
+from .robustness import (calibration_chart, layer_chart, layer_summary, robustness, trait_discrimination,
+                                 votes_chart)
 from .scoring import (ESTIMANDS, OVER_CHANCE, Resampled, adjust, answer_rates, comparison, decompose,
                               decompose_shares, levels, metric_names, pooled_difference, score_responses, summarise)
 from .statistics import means_by_cluster, training_slope, two_way_interval
@@ -58,8 +62,7 @@ class Evaluation(dict):
         compared = isinstance(self.get("primary"), list) and self["primary"]   # `metrics.json`: the metric's name
         return self.table().to_html(index=False) + (self.paired().to_html(index=False) if compared else "")
 
-def _shown(value, low=None, high=None, sign:str="")->str:
-    "A number with its interval; empty where it is not known."
+def _shown(value, low=None, high=None, sign:str="")->str:   # a number with its interval; empty where it is not known
     if value is None: return ""
     return f"{value:{sign}.3f}" + ("" if low is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
 
@@ -72,9 +75,7 @@ def _plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 # %% ../nbs/55_evaluation.ipynb #d29b90b1
-def locus_parts(
-    loci:pd.DataFrame,    # indexed by locus id
-)->dict:                  # name of the part -> boolean for each locus
+def locus_parts(loci:pd.DataFrame)->dict:   # indexed by locus id; name of the part -> boolean for each locus
     "The parts of the loci whose results are shown apart; an empty one is left out."
     parts = {}
     for name, values in locus_strata(loci).items():
@@ -87,15 +88,10 @@ def locus_parts(
         if inside.any(): parts["without_mhc",] = ~inside   # else it is all of them again
     return {name: rows for name, rows in parts.items() if rows.any()}
 
-# %% ../nbs/55_evaluation.ipynb #e4dc18bf
-def locus_strata(
-    loci:pd.DataFrame,    # indexed by locus id
-)->dict:                  # name -> the label of each locus
+def locus_strata(loci:pd.DataFrame)->dict:   # name -> the label of each locus
     "What the loci are sorted by: evidence, trait, candidates, the causal gene's rank by distance, density of genes."
-    from generank.figures import distance_table, trait_class
-    series = lambda labels: pd.Series(labels, index=loci.index)
-    cut = lambda values, ends, labels: series(pd.cut(values, [-np.inf, *ends, np.inf], labels=labels))
-    known = lambda column: column in loci and loci[column].notna().all()
+    def cut(values, ends, labels): return pd.Series(pd.cut(values, [-np.inf, *ends, np.inf], labels=labels), loci.index)
+    def known(column): return column in loci and loci[column].notna().all()
     strata = {}
     if "evidence_class" in loci: strata["evidence_class"] = loci.evidence_class.map(str, na_action="ignore")
     if "trait" in loci: strata["trait_class"] = loci.trait.map(trait_class)
@@ -162,16 +158,14 @@ def evaluate(
     k=(1, 3, 5, 7),            # list lengths of top-k accuracy
     cluster_by:str=None,       # column of what is not independent; None: `region_id`, or `causal_gene` (first run)
     scoring:str=None,          # "strict" or "lenient"; None: strict, and lenient for the first run's files
-    draws:int=10_000,          # bootstrap draws
-    seed:int=1,                # of the bootstrap
+    draws:int=10_000, seed:int=1,   # of the bootstrap
     primary:str=None,          # metric of the primary comparisons; None: mrr_over_chance, mrr without candidates
     estimand:str=None,         # one of `ESTIMANDS`; None: by region over chance, by locus otherwise
     pairs=None,                # pairs (a, b) to compare, as a - b; None: all, in the order given
     family=None,               # pairs over which Holm adjusts; None: all pairs
     loci:pd.DataFrame=None,    # loci table: adds parts of the results, and distances
     baselines=(),              # names in `BASELINES`, scored on the same loci
-    genes:pd.DataFrame=None,   # gene descriptions for TF-IDF and the gene prior; None: the bundled ones
-    training:pd.DataFrame=None,  # training loci, for the gene prior
+    genes=None, training=None,   # tables of gene descriptions (None: the bundled ones) and of training loci for these
     margin:float=None,         # equivalence margin, declared beforehand; None: no test of equivalence
     controls:dict=None,        # "a, condition" -> responses of the same loci under a condition, held against `a`
     combinations=(),           # pairs of names (runs or baselines) whose rankings are fused, held against either
@@ -257,14 +251,10 @@ def _comparisons(resampled, pairs, family, k, primary, margin, parts, kinds)->di
     for m in further: adjust([r for r in out["secondary"] if (r["metric"], r["estimand"]) == m], family or None)
     return out
 
-def compare(
-    a, b,         # files or tables of responses to the same loci
-    **kwargs,     # as for `evaluate`
-)->Evaluation:    # "comparisons" (top-k), "primary" (MRR), "completed", "decomposition"
+def compare(a, b, **kwargs)->Evaluation:   # files or tables of responses to the same loci; options of `evaluate`
     "Compare two runs, paired by locus (files of the first run's layout: by row)."
-    names = ["a" if isinstance(a, pd.DataFrame) else Path(a).stem, "b" if isinstance(b, pd.DataFrame) else Path(b).stem]
-    if names[0] == names[1]: names = [str(a), str(b)]
-    return evaluate(dict(zip(names, (a, b))), **kwargs)
+    names = [side if isinstance(x, pd.DataFrame) else Path(x).stem for side, x in (("a", a), ("b", b))]
+    return evaluate(dict(zip(names if names[0] != names[1] else map(str, (a, b)), (a, b))), **kwargs)
 
 # %% ../nbs/55_evaluation.ipynb #a603083b
 def pool_pairs(
@@ -273,8 +263,7 @@ def pool_pairs(
     split:str=None,            # "validation" or "test": refuse a run whose responses are of another
     k=(1, 3, 5, 7), draws:int=10_000, seed:int=1,
     loci=None, genes=None,     # for baselines, where the run folder holds no data/loci.parquet
-    metrics=None,              # some of `metric_names(k)`; None: all
-    estimand:str="locus_mean", # or "region_mean": the mean of each region first
+    metrics=None, estimand:str="locus_mean",   # some of `metric_names(k)`, None: all; one of `ESTIMANDS`
     margin:float=None,         # of equivalence; None: no such test
 )->dict:                       # (a, b) -> {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
     "Comparisons for each training seed and pooled over seeds, with seed and locus variance apart."
@@ -292,9 +281,8 @@ def pool_pairs(
         measured = {}
         for m in metrics or metric_names(k):
             if values[0][a, m].isna().any(): continue
-            one, two = (np.column_stack([v[run, m] for v in values]) for run in (a, b))
+            one, two, clusters = *(np.column_stack([v[run, m] for v in values]) for run in (a, b)), first.clusters
             flips = 10 * draws if m in ("mrr", *OVER_CHANCE) else draws   # Holm multiplies the primary test's own error
-            clusters = first.clusters
             if estimand == "region_mean":
                 one, two, clusters = *(means_by_cluster(v, clusters) for v in (one, two)), pd.unique(clusters)
             measured[m] = pooled_difference(one, two, clusters, labels, draws, seed, flips, margin, m in OVER_CHANCE)
@@ -313,7 +301,9 @@ def _recorded_scores(folder, names, split, k, loci, genes)->tuple:
             raise UserError(f"{f} holds responses for the {recorded} split, not the {split} split.")
     if len(folders) > 1: check_parts(folders)
     baselines, arms = ([n for n in names if (n in BASELINES) == baseline] for baseline in (True, False))
-    if loci is None and baselines: loci = _recorded_loci(folders[0], configs[0])
+    own, bundled = folders[0]/"data"/"loci.parquet", (configs[0].get("data") or {}).get("source") == "bundled"
+    if loci is None and baselines and (own.exists() or bundled):   # its own table, else the one that it was made from
+        loci = pd.read_parquet(own if own.exists() else BUNDLED/"loci.parquet")
     files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
     cluster_by = (configs[0].get("evaluation") or {}).get("cluster_by")
@@ -346,23 +336,13 @@ def training_loci(loci)->pd.DataFrame:
     "The rows of a loci table's training split; none where the table has no splits."
     return loci[loci.split == "train"] if "split" in loci else loci.iloc[:0]
 
-def _recorded_loci(folder, config):
-    "A recorded run's loci: its own table, else the bundled one if it was made from that, else None."
-    own, bundled = Path(folder)/"data"/"loci.parquet", (config.get("data") or {}).get("source") == "bundled"
-    if not own.exists() and not bundled: return None
-    return pd.read_parquet(own if own.exists() else BUNDLED/"loci.parquet")
-
 # %% ../nbs/55_evaluation.ipynb #979eb9b4
 def run_stage(
     run_dir,         # a run folder: data/loci.parquet, responses/<arm>.parquet, for curves models/<arm>/metrics.jsonl
     config:dict,     # the resolved profile
 )->Evaluation:       # what metrics.json holds
     "Evaluate a run: `evaluation/metrics.json`, `comparisons.json` and `figures/*.{svg,png,csv,json}`."
-    from generank.figures import save_chart
-    from generank.robustness import trait_discrimination
     out, s = Path(run_dir)/"evaluation", DEFAULTS | config["evaluation"]
-    for name in s:
-        if name not in DEFAULTS: raise unknown_name("evaluation parameter", name, DEFAULTS)
     loci, files, training = _inputs(run_dir, s["split"], config["arms"])
     baselines, missing = _baselines(s, loci, training)
     asked = perturbed_answers(run_dir, config)
@@ -372,8 +352,8 @@ def run_stage(
     result = evaluate(files, **alike, pairs=_pairs(list(files), s["family"]), loci=loci, baselines=baselines,
                       training=training, controls=controls, combinations=_combinations(config["arms"], baselines))
     curves = training_curves(run_dir, list(files))
-    logged = {arm: [r for r in rows if r.get("reward") is not None] for arm, rows in curves.items()}
-    slopes = {arm: _plain(training_slope(rows)) for arm, rows in logged.items() if len(rows) >= 8}
+    slopes = {arm: _plain(training_slope(rows)) for arm, rows in curves.items()
+              if sum(r.get("reward") is not None for r in rows) >= 8}
     s["estimand"] = s["estimand"] or default_estimand(s["primary"])
     for p, answers in (a for a in asked if a[0]["perturbation"] == "both-traits"):
         run = next(r for r in result["runs"] if r["name"] == p["arm"])
@@ -407,8 +387,7 @@ def _inputs(run_dir, split, arms)->tuple:
                             f"{len(loci)}; {locus} is in only one): run the inference stage on this split.")
     return loci, files, training_loci(table)
 
-def _baselines(s, loci, training)->tuple[list, dict]:
-    "The baselines to score, and why the others are not."
+def _baselines(s, loci, training)->tuple[list, dict]:   # the baselines to score, and why the others are not
     possible, missing = available(loci, training if s["split"] != "train" else None)
     if s["baselines"] is None: return possible, missing
     wanted = [b for b in possible if b in s["baselines"]]
@@ -427,49 +406,39 @@ def _combinations(arms:list[dict], baselines)->list[tuple]:
     return [("nearest gene", n) for n in [*trained, *({"gene prior"} & set(baselines))]]
 
 # %% ../nbs/55_evaluation.ipynb #e286323f
-def training_curves(
-    run_dir,           # a run folder, recorded or not
-    arms=None,         # names; None: every arm with a metrics.jsonl
-)->dict:               # arm -> rows of its metrics.jsonl, arms whose log has a reward
-    "The logged training rows of a run's arms."
+def training_curves(run_dir, arms=None)->dict:   # a run folder, recorded or not; names of arms, None: all
+    "Arm -> rows of its models/<arm>/metrics.jsonl, for the arms whose log has a reward."
     files = {p.parent.name: p for p in sorted(Path(run_dir).glob("models/*/metrics.jsonl"))}
-    rewarded = lambda rows: any(r.get("reward") is not None and r.get("phase", "grpo") == "grpo" for r in rows)
     read = lambda file: [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     curves = {arm: read(files[arm]) for arm in (arms or files) if arm in files}
-    return {arm: rows for arm, rows in curves.items() if rewarded(rows)}
+    return {arm: rows for arm, rows in curves.items()
+            if any(r.get("reward") is not None and r.get("phase", "grpo") == "grpo" for r in rows)}
 
-# %% ../nbs/55_evaluation.ipynb #e658b713
 TOP_K_BASELINES = ("random order", "nearest gene", "most studied", "gene prior")   # more lines can't be told apart
 
-def run_figures(
-    metrics:dict,        # as in metrics.json
-    comparisons:dict,    # as in comparisons.json
-    curves:dict,         # as `training_curves` gives
-)->list:                 # of `generank.figures.Chart`
-    "The figures of one run; differences are drawn for the declared family, and for all pairs where there is none."
-    from generank import figures
+def run_figures(metrics:dict, comparisons:dict, curves:dict)->list:   # as in the files; as `training_curves` gives
+    "The charts of one run; differences are drawn for the declared family, and for all pairs where there is none."
     runs, primary, family = metrics["runs"], metrics["primary"], {frozenset(p) for p in comparisons["family"]}
     lines = [r for r in runs if r["kind"] in ("arm", "control") or r["name"] in TOP_K_BASELINES]
-    charts = [figures.main_comparison(runs, ("mrr" if primary == "top_1" else primary, "top_1")),
-              figures.top_k_lines(lines)]
+    charts = [main_comparison(runs, ("mrr" if primary == "top_1" else primary, "top_1")), top_k_lines(lines)]
     over = [r for r in comparisons["secondary"] if r["metric"] in OVER_CHANCE and r["estimand"] == "region_mean"]
     declared = [r for r in (*comparisons["primary"], *(over or comparisons["completed"]))
                 if not family or frozenset((r["a"], r["b"])) in family]
     pairs = list({(r["a"], r["b"], r["metric"]): r for r in declared}.values())
-    name = f"Difference in {figures.METRIC_NAMES.get(primary, primary)}"
+    name = f"Difference in {METRIC_NAMES.get(primary, primary)}"
     note = "MRR over chance completes every list in random order, so that form and length of the lists don't count."
     size = metrics["n_loci"], metrics["n_clusters"]
-    if pairs: charts.append(figures.paired_differences(pairs, *size, xlabel=name, note=note))
+    if pairs: charts.append(paired_differences(pairs, *size, xlabel=name, note=note))
     if told := [r for r in runs if r.get("trait_discrimination")]:
-        charts.append(figures.main_comparison(told, ["trait_discrimination"], "trait_discrimination"))
+        charts.append(main_comparison(told, ["trait_discrimination"], "trait_discrimination"))
         pairs = told[0]["trait_discrimination"]
         charts[-1].caption = (f"How often the asked trait's gene ranks above another trait's gene in the same list "
                               f"({pairs['n_pairs']} pairs of genes, {pairs['n_regions']} regions). One half is blind "
                               "to the trait. Bars are 95 % intervals, whole regions resampled.")
-    if any(r.get("by_evidence_class") for r in runs): charts.append(figures.evidence_classes(runs))
-    if curves: charts.append(figures.reward_curve(curves, metrics["training"]))
-    watched = [arm for arm, rows in curves.items() if any(r.get("monitor/list_length") is not None for r in rows)]
-    return charts + [figures.monitor_signs(curves[arm], arm, name=f"monitor_{arm}") for arm in watched]
+    if any(r.get("by_evidence_class") for r in runs): charts.append(evidence_classes(runs))
+    if curves: charts.append(reward_curve(curves, metrics["training"]))
+    return charts + [monitor_signs(rows, arm, f"monitor_{arm}") for arm, rows in curves.items()
+                     if any(r.get("monitor/list_length") is not None for r in rows)]
 
 # %% ../nbs/55_evaluation.ipynb #29d507c6
 def perturbed_answers(run_dir, config:dict)->list[tuple]:
@@ -481,10 +450,11 @@ def perturbed_answers(run_dir, config:dict)->list[tuple]:
 
 def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->tuple[dict, list]:
     "What `robustness.json` holds (empty: nothing was asked), and the charts of votes, calibration and layers."
-    from generank.robustness import calibration_chart, layer_chart, layer_summary, read_layers, robustness, votes_chart
     curves = {arm: Path(run_dir)/"responses"/"samples"/f"{arm}.csv" for arm in files}
     votes = [votes_chart(pd.read_csv(file), arm, f"votes_{arm}") for arm, file in curves.items() if file.exists()]
-    layers, answers = read_layers(run_dir, files), {arm: pd.read_parquet(file) for arm, file in files.items()}
+    read = {arm: Path(run_dir)/"probes"/arm/"representations.parquet" for arm in files}
+    layers = {arm: pd.read_parquet(file) for arm, file in read.items() if file.exists()}
+    answers = {arm: pd.read_parquet(file) for arm, file in files.items()}
     score = lambda table: score_responses(table, s["k"], None, s["cluster_by"])
     found = _plain(robustness(asked, answers, score, s["split"], s["cluster_by"], s["draws"], s["seed"]))
     found["layers"] = _plain(layer_summary(layers, draws=s["draws"], seed=s["seed"])) if layers else None

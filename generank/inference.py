@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['log', 'FACTS', 'BACKENDS', 'METHODS', 'TRAIT', 'CLOSE', 'VOTES', 'questions', 'generate', 'inference_backend',
-           'contrasts', 'gene_logps', 'likelihood_answers', 'continuations', 'first_gene_votes', 'vote', 'read_lists',
-           'voted', 'pass_at_k', 'sample_curve', 'token_spans', 'likeness', 'within_locus_auc', 'representation_table',
-           'ask_as_configured', 'save_answers', 'ask_arm', 'pair_questions', 'ask_probes', 'run_stage']
+           'gene_logps', 'likelihood_answers', 'continuations', 'vote', 'read_lists', 'voted', 'pass_at_k',
+           'sample_curve', 'token_spans', 'likeness', 'within_locus_auc', 'representation_table', 'ask_as_configured',
+           'save_answers', 'ask_arm', 'pair_questions', 'ask_probes', 'run_stage']
 
 # %% ../nbs/42_inference.ipynb #1e9d7c35
 import itertools, logging, math, os, re
-from collections import Counter
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,8 +21,7 @@ from .backends import (as_server, continuous_answers, endpoint_answers, local_an
                                ready, served_name, vllm_answers)
 from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, unknown_name
 from .data import trait_pairs
-from .groups import _positions, group_logps, left_pad
-from .groups import decoder_and_head
+from .groups import _positions, decoder_and_head, group_logps, left_pad
 from .models import load_model, trained_weights
 from .parsing import CutOffs, parse_answer
 from .prompts import format_answer
@@ -35,12 +33,8 @@ log = logging.getLogger(__name__)
 # %% ../nbs/42_inference.ipynb #57a4c14b
 FACTS = ("locus_id", "region_id", "trait", "candidates", "causal_gene")
 
-def questions(
-    loci,                   # rows with locus_id, region_id, trait, candidates, causal_gene
-    style="answer",         # prompt style: a name, or a `Style`
-    descriptions=True,      # gene descriptions in the prompt
-)->list[dict]:              # the loci's facts, candidates in prompt order, with `prompt` (chat messages)
-    "One question a locus."
+def questions(loci, style="answer", descriptions=True)->list[dict]:   # as for `generate`
+    "One question a locus: its facts, candidates in prompt order, with `prompt` (chat messages)."
     rows = []
     for locus in loci:
         facts = {name: locus.get(name) for name in FACTS}
@@ -56,22 +50,17 @@ def generate(
     adapter=None,                   # folder of a LoRA adapter
     store=None,                     # file that keeps answers as they arrive; None: in memory only
     backend:str="auto",             # `auto`, `recorded`, or a name in `BACKENDS`
-    style="answer",                 # prompt style: a name, or a `Style`
-    descriptions=True,              # gene descriptions in the prompt
-    n:int=1,                        # answers a locus
-    temperature:float=0.0,          # 0: greedy
-    max_new_tokens:int=48,          # longest answer, in tokens
-    continue_cut:int=0,             # tokens for closing an answer that was cut off; 0: it stays cut
+    style="answer", descriptions=True,   # prompt style, a name or a `Style`; gene descriptions in the prompt
+    n:int=1, temperature:float=0.0,   # answers a locus; 0: greedy
+    max_new_tokens:int=48, continue_cut:int=0,   # longest answer, and more for closing one that was cut off, in tokens
     max_prompt:int=None,            # longest prompt, in tokens; None: what the model and the answer leave
     batch_size:int=16,              # loci at a time (transformers); answers under way (continuous, without a GPU)
     seed:int=1,                     # for sampling, and for what a perturbation draws
     method:str="sample",            # one of `METHODS`: answers are sampled, or candidates ranked by likelihood
-    contrast:int=4,                 # other traits that `likelihood-ratio` holds a candidate's likelihood against
-    traits=(),                      # traits to choose those from
+    contrast:int=4, traits=(),      # so many of these traits `likelihood-ratio` holds a candidate's likelihood against
     perturbation:str="none",        # how the questions are changed: a key of `generank.prompts.PERTURBATIONS`
     failed:str="stop",              # what can't be had is an error; "keep": a row whose finish_reason is `failed`
-    endpoint:dict=None,             # settings of the backend `openai`, see `generank.profile.Server`
-    vllm:dict=None,                 # settings of the backend `vllm`, see `generank.profile.Vllm`
+    endpoint:dict=None, vllm:dict=None,   # settings of these backends: `Server` and `Vllm` of `generank.profile`
     label:str="answers",            # shown by the progress bar
 )->pd.DataFrame:                    # facts of `questions`, sample, completion, finish_reason, n_tokens; `scores`
     "Ask the model about each locus; what the store already holds is not asked again."
@@ -112,12 +101,11 @@ def _answering(backend:str, model:dict, adapter, temperature:float, batch_size:i
     own = {"vllm": {"vllm": vllm}, "openai": {"endpoint": endpoint}}.get(name, {"batch_size": batch_size})
     return partial(BACKENDS.get(name, _not_recorded), model=model, adapter=adapter, temperature=temperature, **own)
 
-def _not_recorded(asked, **_):
-    "The backend `recorded`: what is missing stays so."
+def _not_recorded(asked, **_):   # the backend `recorded`: what is missing stays so
     missing = [f"locus {q['locus_id']}, sample {s}" for q in asked for s in q["missing"]]
-    every = sum(len(q["keys"]) for q in asked)
-    raise UserError(f"{len(missing)} of {every} answers are not in the store, the first of them to {missing[0]}: with "
-                    "these settings the model was not asked; choose another inference.backend to ask it.")
+    raise UserError(f"{len(missing)} of {sum(len(q['keys']) for q in asked)} answers are not in the store, the first "
+                    f"of them to {missing[0]}: with these settings the model was not asked; choose another "
+                    "inference.backend to ask it.")
 
 # %% ../nbs/42_inference.ipynb #5f164869
 def _who_answers(backend:str, model:dict, adapter, endpoint)->dict:
@@ -154,15 +142,11 @@ def _answer_missing(asked, kept:ResponseStore, answers_of, label:str)->list[str]
 # %% ../nbs/42_inference.ipynb #6d7c01f2
 METHODS = ("sample", "likelihood", "likelihood-ratio")
 
-def _checked(method:str, contrast:int, traits, n:int, temperature:float, failed:str)->list[str]:
-    "Refuse settings of `generate` that contradict each other; returns what `contrasts` gives."
+def _checked(method:str, count:int, traits, n:int, temperature:float, failed:str)->list[str]:
+    "The traits that a likelihood is held against, one to spare; settings that contradict each other are refused."
     if n > 1 and temperature == 0:
         raise UserError(f"{n} answers at temperature 0 are all the same: give inference.temperature, as in 0.7.")
     if failed not in ("stop", "keep"): raise unknown_name("value of inference.failed", failed, ["stop", "keep"])
-    return contrasts(method, contrast, traits, n)
-
-def contrasts(method:str, count:int, traits, n:int=1)->list[str]:
-    "The traits that a likelihood is held against: a fixed choice, one to spare, since a locus leaves out its own."
     if method not in METHODS: raise unknown_name("inference.method", method, METHODS)
     if method != "sample" and n > 1: raise UserError(f"`inference.method: {method}` gives one answer a locus, not {n}.")
     if method != "likelihood-ratio": return []
@@ -217,16 +201,14 @@ def continuations(asked:list[dict], rows:dict)->list[dict]:
             cut.append({**q, "samples": [s], "prompt": [*q["prompt"], *after]})
     return cut
 
-def _report(lost:list[str], failed:str):
-    "Name the answers that can't be had: as an error, or as warnings."
+def _report(lost:list[str], failed:str):   # name the answers that can't be had: as an error, or as warnings
     if lost and failed == "stop":
         first = "; ".join(lost[:3] + ["..."] * (len(lost) > 3))
         raise UserError(f"{len(lost)} answers failed ({first}). All others are kept: "
                         "the same command asks for the failed ones only; inference.failed=keep goes on without them.")
     for what in lost: log.warning("failed: %s", what)
 
-def _table(asked, closing, rows:dict)->pd.DataFrame:
-    "The answers to questions and what closes them, as a table."
+def _table(asked, closing, rows:dict)->pd.DataFrame:   # the answers to questions and what closes them, as a table
     closed, table = {(q["locus_id"], s): key for q in closing for s, key in q["keys"].items()}, []
     for q, s, key in ((q, s, key) for q in asked for s, key in q["keys"].items()):
         said = rows.get(key, {"completion": "", "finish_reason": "failed", "n_tokens": 0})
@@ -243,25 +225,15 @@ def _table(asked, closing, rows:dict)->pd.DataFrame:
 # %% ../nbs/42_inference.ipynb #b099f2dc
 VOTES = ("majority", "borda", "rrf")
 
-def first_gene_votes(lists, candidates)->dict[str,float]:
-    "Share of the lists that each candidate leads, a list without genes counting as one that nobody leads."
-    first = Counter(l[0] for l in lists if l)
-    return {g: first[g] / len(lists) for g in candidates}
-
-def _vote_scores(lists, candidates, how:str)->dict[str,float]:
-    "Each candidate's score by one of `VOTES`."
+def _vote_scores(lists, candidates, how:str)->dict[str,float]:   # each candidate's score by one of `VOTES`
     ranks = {g: [l.index(g) + 1 for l in lists if g in l] for g in candidates}
     if how == "rrf": return {g: sum(1 / (60 + r) for r in ranks[g]) for g in candidates}
     borda = {g: sum(len(candidates) - r for r in ranks[g]) for g in candidates}
     if how == "borda": return borda
     return {g: ranks[g].count(1) + borda[g] / (len(lists) * len(candidates)) for g in candidates}
 
-def vote(
-    lists,                 # ranked lists of symbols, one a sample; symbols that are not candidates are passed over
-    candidates,            # symbols of the locus
-    how:str="majority",    # one of `VOTES`
-)->list[str]:              # symbols with a score above 0, best first
-    "One list out of several."
+def vote(lists, candidates, how:str="majority")->list[str]:   # symbols with a score above 0, best first
+    "One list out of several, by one of `VOTES`; symbols that are not candidates are passed over."
     if how not in VOTES: raise unknown_name("vote", how, VOTES)
     if not len(lists): raise UserError("There is no answer to vote on.")
     candidates = list(candidates)
@@ -273,17 +245,15 @@ def read_lists(answers:pd.DataFrame)->list[list[str]]:
     "The ranked list of each answer (rows with completion and candidates), by the strict parser."
     return [list(parse_answer(c, list(k)).genes) for c, k in zip(answers["completion"], answers["candidates"])]
 
-def voted(
-    answers:pd.DataFrame,      # as `generate` gives it, several samples a locus
-    how:str="majority",        # one of `VOTES`
-)->pd.DataFrame:               # a row a locus: sample 0, the voted list, all samples' n_tokens, `confidence`
-    "One answer a locus, in the order of the table, as `generank evaluate` reads it."
+def voted(answers:pd.DataFrame, how:str="majority")->pd.DataFrame:   # of `generate`; with `confidence`
+    "One answer a locus out of its samples, in the order of the table, as `generank evaluate` reads it."
     rows = []
     for _, group in answers.assign(_list=read_lists(answers)).groupby("locus_id", sort=False):
         first, lists = group.iloc[0].drop("_list"), group["_list"].tolist()
-        genes, shares = vote(lists, first["candidates"], how), first_gene_votes(lists, list(first["candidates"]))
+        genes = vote(lists, first["candidates"], how)
+        led = sum(l[:1] == genes[:1] for l in lists) / len(lists) if genes else 0.0   # share of lists that agree
         rows.append({**first, "sample": 0, "completion": format_answer(genes), "finish_reason": "vote",
-                     "n_tokens": group["n_tokens"].sum(), "confidence": shares.get(genes[0], 0.0) if genes else 0.0})
+                     "n_tokens": group["n_tokens"].sum(), "confidence": led})
     return pd.DataFrame(rows)
 
 # %% ../nbs/42_inference.ipynb #e5b2800a
@@ -298,13 +268,8 @@ def _choices(n:int, m:int, draws:int, seed:int)->list[tuple]:
     rng = np.random.default_rng([seed, n, m])
     return [tuple(sorted(rng.choice(n, m, replace=False))) for _ in range(draws)]
 
-def sample_curve(
-    answers:pd.DataFrame,    # as `generate` gives it, equally many samples a locus
-    how=VOTES,
-    draws:int=50,            # choices of m samples at most
-    seed:int=0,              # of those choices
-)->pd.DataFrame:             # a row for each m: samples, tokens (mean a locus), top-1 accuracy of each vote, and pass@m
-    "What votes over m samples would have reached, for each m."
+def sample_curve(answers:pd.DataFrame, draws:int=50, seed:int=0)->pd.DataFrame:   # of `generate`
+    "What each vote over m samples, for at most `draws` choices of them, would have reached, for each m, and pass@m."
     by_locus = answers.sort_values("sample", kind="stable").groupby("locus_id", sort=False)
     loci = [(g["causal_gene"].iloc[0], list(g["candidates"].iloc[0]), read_lists(g)) for _, g in by_locus]
     sizes, rows = {len(lists) for *_, lists in loci}, []
@@ -314,7 +279,7 @@ def sample_curve(
         chosen, row = _choices(n, m, draws, seed), {"samples": m, "tokens": m * by_locus["n_tokens"].mean().mean()}
         def top_1(how, causal, candidates, lists):
             return np.mean([vote([lists[i] for i in c], candidates, how)[:1] == [causal] for c in chosen])
-        for h in how: row[h] = np.mean([top_1(h, *locus) for locus in loci])
+        for how in VOTES: row[how] = np.mean([top_1(how, *locus) for locus in loci])
         right = [sum(l[:1] == [causal] for l in lists) for causal, _, lists in loci]
         rows.append({**row, "pass": np.mean([pass_at_k(n, c, m) for c in right])})
     return pd.DataFrame(rows)
@@ -379,14 +344,9 @@ def representation_table(model, tokenizer, loci, style="answer", descriptions=Tr
 
 # %% ../nbs/42_inference.ipynb #b6e6f233
 def ask_as_configured(
-    config:dict,       # a resolved profile
-    loci:list[dict],
-    adapter,           # folder of a LoRA adapter, or None
-    store:Path,        # file that keeps the answers
+    config:dict, loci:list[dict], adapter, store:Path,   # a resolved profile; as for `generate`
     arm:dict=None,     # `style` and `model` override what the profile says
-    label:str="answers",
-    perturbation:str="none",   # as for `generate`
-    traits=(),                 # likewise
+    label:str="answers", perturbation:str="none", traits=(),   # as for `generate`
 ):                     # the answers, the samples behind a vote (else None), and the bill of `spent`
     "Ask about loci with the settings of a profile."
     arm, elsewhere = arm or {}, ("split", "styles", "representations")
@@ -435,9 +395,7 @@ def ask_arm(run_dir:Path, config:dict, arm:dict, loci:list[dict])->dict:
     return bill
 
 # %% ../nbs/42_inference.ipynb #8d7e9da0
-def pair_questions(
-    pairs:pd.DataFrame,   # candidates, trait_a, trait_b, gene_a, gene_b, region_id
-)->pd.DataFrame:          # two rows a pair, as `questions` takes them: one for each trait, with its gene
+def pair_questions(pairs:pd.DataFrame)->pd.DataFrame:   # candidates, trait_a, trait_b, gene_a, gene_b, region_id
     "The two questions of each pair of genes: the same candidates, another trait."
     rows = [{"locus_id": f"pair {i} {side}", "pair": f"pair {i}", "region_id": p["region_id"],
              "trait": p[f"trait_{side}"], "candidates": list(p["candidates"]), "causal_gene": p[f"gene_{side}"]}
@@ -476,16 +434,11 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
         save(representation_table(llm.eval(), tokenizer, asked, label=f"{name}, layers", **prompts), "representations")
 
 # %% ../nbs/42_inference.ipynb #410aac35
-def run_stage(
-    run_dir,        # the run folder: loci from data/loci.parquet, adapters from models/<arm>
-    config:dict,    # the resolved profile
-    arms,           # names of the arms to ask
-)->pd.DataFrame:    # for each arm the answers in its store, their tokens, and what they cost
+def run_stage(run_dir, config:dict, arms)->pd.DataFrame:   # for each arm its answers, their tokens, and what they cost
     "Ask the named arms of a run about its held-out loci, into responses/<arm>.parquet, and their perturbations."
     run_dir, by_name, bills = Path(run_dir), {a["name"]: a for a in config["arms"]}, {}
     table, split = pd.read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]["split"]
-    loci = table[table["split"] == split].to_dict("records")
-    if not loci:
+    if not (loci := table[table["split"] == split].to_dict("records")):
         raise UserError(f"{run_dir.name}/data/loci.parquet has no loci of split {split!r}: correct inference.split.")
     for name in arms:
         if name not in by_name: raise unknown_name("arm", name, by_name)

@@ -154,22 +154,14 @@ def _locus_columns(frame, cluster_by, name)->pd.DataFrame:
     return once[columns].assign(cluster=once[cluster_by])
 
 # %% ../nbs/51_scoring.ipynb #f624afd7
-def join_folds(
-    files,             # response files of runs; those of one name are the folds of one arm
-)->dict:               # name -> table
-    "Put the folds of each arm together; `UserError` where folds share a locus or a region, or where arms lack a fold."
+def join_folds(files)->dict:   # response files of runs; name -> table
+    "Put files of one name together: the folds of an arm; `UserError` where two of them share a region."
     parts = {}
     for file in map(Path, files): parts.setdefault(file.stem, []).append(read_responses(file))
-    first, wanted = next(((name, len(folds)) for name, folds in parts.items()))
     for name, folds in parts.items():
-        if len(folds) != wanted:
-            raise UserError(f"{name} has {len(folds)} folds and {first} has {wanted}: give every fold of every arm.")
-        if any(f.layout.iloc[0] != "run" for f in folds):
-            raise UserError(f"The folds of {name} carry no locus ids: only a run's own files can be put together.")
-        for column in ("locus", "region_id"):
-            seen = pd.concat([pd.Series(f[column].unique() if column in f else [], dtype=object) for f in folds])
-            for value in seen[seen.duplicated()].head(1):
-                raise UserError(f"{column} {value} stands in two folds of {name}: folds share no locus and no region.")
+        seen = pd.concat([f.get("region_id", f.locus).drop_duplicates() for f in folds])
+        for region in seen[seen.duplicated()].head(1):
+            raise UserError(f"Region {region} stands in two folds of {name}: give each fold of one split once.")
     return {name: pd.concat(folds, ignore_index=True) for name, folds in parts.items()}
 
 # %% ../nbs/51_scoring.ipynb #078993b0
@@ -191,14 +183,12 @@ class Resampled:
         first = np.flatnonzero(~pd.Series(by).duplicated().to_numpy())
         means = pd.DataFrame(means_by_cluster(self.values, by), np.asarray(by)[first], self.values.columns)
         return Resampled(means, self.clusters[first], self.draws, self.seed)
-    def known(self, run:str, metric:str)->bool:
-        "Whether a run's metric is known for every locus."
+    def known(self, run:str, metric:str)->bool:   # whether a run's metric is known for every locus
         return (run, metric) in self._place and not np.isnan(self.column(run, metric)).any()
     def column(self, run:str, metric:str, minus:str=None)->np.ndarray:
         "A run's values of a metric, one a locus, or their difference to the run `minus`."
         return self._columns[self._place[run, metric]] - (self.column(minus, metric) if minus else 0)
-    def means(self, run:str, metric:str, minus:str=None)->np.ndarray:
-        "The mean of such a column in each draw."
+    def means(self, run:str, metric:str, minus:str=None)->np.ndarray:   # the mean of such a column in each draw
         return self._draws[self._place[run, metric]] - (self.means(minus, metric) if minus else 0)
     def estimate(self, run:str, metric:str, minus:str=None)->tuple[float, tuple[float, float]]:
         "The mean of a metric, or its paired difference to `minus`, with its 95 % whole-cluster bootstrap interval."
@@ -222,12 +212,8 @@ def _entry(name:str, value, ends, prefix:str=None)->dict:
     return {name: None if value is None else float(value), f"{prefix}ci_low": low, f"{prefix}ci_high": high}
 
 # %% ../nbs/51_scoring.ipynb #a9370633
-def summarise(
-    resampled:Resampled,
-    run:str,           # its first column level
-    k=(1, 3, 5, 7),
-)->dict:               # n, n_clusters, top_k, mrr and their completed forms, each with its interval
-    "The metrics of one run."
+def summarise(resampled:Resampled, run:str, k=(1, 3, 5, 7))->dict:
+    "The metrics of one run: n, n_clusters, top_k, mrr and their completed forms, each with its interval."
     out = {"n": resampled.n, "n_clusters": resampled.n_clusters}
     for end in ("", "_completed"):
         top_k = {str(i): _proportion(resampled.column(run, f"top_{i}{end}"), resampled.clusters) for i in k}
@@ -251,12 +237,8 @@ def _proportion(values, clusters)->dict:
 # %% ../nbs/51_scoring.ipynb #1a8f801b
 RATES = ("format_error_rate", "truncated_rate", "mean_list_length", "non_candidate_rate", "mean_tokens")
 
-def answer_rates(
-    scores:pd.DataFrame,     # as `score_responses` gives
-    draws:int=10_000,        # of the cluster bootstrap
-    seed:int=1,
-)->dict:                     # each of `RATES` with its 95 % interval, `NAME_ci_low` and `NAME_ci_high`
-    "The form of the answers: shares of answers (cluster-robust intervals), and means (cluster bootstrap)."
+def answer_rates(scores:pd.DataFrame, draws:int=10_000, seed:int=1)->dict:   # scores of `score_responses`
+    "Each of `RATES` with its 95 % interval: of shares of answers cluster-robust, of means by cluster bootstrap."
     clusters, n, strange = scores.cluster, scores.cluster.nunique(), scores.listed - scores.valid
     columns = np.column_stack([scores.listed, strange, scores.get("tokens", scores.listed)])
     listed, strangers, tokens = bootstrap_means(columns, clusters, draws, seed).T
@@ -279,14 +261,8 @@ def answer_rates(
 # %% ../nbs/51_scoring.ipynb #6d41e10e
 ESTIMANDS = ("region_mean", "locus_mean")   # the mean of each region's mean, one vote a region; the mean of all loci
 
-def comparison(
-    resampled:Resampled,
-    a:str, b:str,          # runs
-    metric:str,            # a column of the scores
-    margin:float=None,     # declared equivalence margin; None: no such test
-    estimand:str="locus_mean",   # or "region_mean"
-)->dict:
-    "One paired comparison: a - b with its interval, discordant loci, McNemar's p (iid), sign-flip p, sensitivity."
+def comparison(resampled:Resampled, a:str, b:str, metric:str, margin:float=None, estimand:str="locus_mean")->dict:
+    "Two runs paired by a column of the scores: a - b, its interval, discordant loci, McNemar's p (iid), sign-flip p."
     if estimand not in ESTIMANDS: raise unknown_name("estimand", estimand, ESTIMANDS)
     if estimand == "region_mean": resampled = resampled.regions
     one, two = (resampled.column(r, metric) for r in (a, b))
@@ -294,18 +270,14 @@ def comparison(
     only_a, only_b = int((difference > 1e-9).sum()), int((difference < -1e-9).sum())
     hits = metric.startswith("top_") and np.isin([one, two], (0, 1)).all()
     low, high = without_each(difference, resampled.clusters)
-    return {"a": a, "b": b, "metric": metric, "estimand": estimand,
+    return {"a": a, "b": b, "metric": metric, "estimand": estimand, "without_one_low": low, "without_one_high": high,
             **_entry("difference", *resampled.estimate(a, metric, minus=b), ""),
-            "without_one_low": low, "without_one_high": high,
             "only_a": only_a, "only_b": only_b, "mcnemar_p": mcnemar_p(only_a, only_b) if hits else None,
             "cluster_p": sign_flip_p(difference, resampled.clusters, resampled.draws, resampled.seed), "holm_p": None,
             **sensitivity(difference, resampled.clusters, margin),
             **({"k": int(metric.split("_")[1])} if metric.startswith("top_") else {})}
 
-def adjust(
-    rows:list[dict],     # comparisons, changed in place
-    family=None,         # pairs (a, b), in either order; None: all rows
-):
+def adjust(rows:list[dict], family=None):   # comparisons; pairs (a, b) in either order, None: all rows
     "Fill `holm_p` of the rows that belong to the family, over all of them."
     declared = {frozenset(pair) for pair in family or []}
     inside = [r for r in rows if family is None or frozenset((r["a"], r["b"])) in declared]
@@ -345,13 +317,11 @@ def _shapley(one:np.ndarray, two:np.ndarray)->np.ndarray:
 
 # %% ../nbs/51_scoring.ipynb #cbe981e4
 def pooled_difference(
-    one, two,            # values of two runs, loci x seeds
-    clusters,            # of each locus
-    labels,              # of the seeds
-    draws:int, seed:int, # of the bootstrap and of each seed's own test
-    flips:int,           # draws of the pooled test
-    margin:float=None,   # of equivalence; None: no such test
-    signed:bool=False,   # whether a value can be below 0
+    one, two, clusters, labels,   # values of two runs, loci x seeds; of each locus; of the seeds
+    draws:int, seed:int,          # of the bootstrap and of each seed's own test
+    flips:int,                    # draws of the pooled test
+    margin:float=None,            # of equivalence; None: no such test
+    signed:bool=False,            # whether a value can be below 0
 )->dict:                 # per_seed, the pooled difference with intervals and tests, spread of seeds and loci, each side
     "A paired difference for each training seed and over all of them."
     d, n = one - two, len(pd.unique(clusters))
@@ -361,12 +331,12 @@ def pooled_difference(
         constant = side.flat[0] in (0, 1) and (side == side.flat[0]).all()
         if constant and not signed: ends[i] = cluster_interval(side[:, 0], clusters)
     low, high = two_level_interval(d, clusters, draws, seed)
+    without = dict(zip(("without_one_low", "without_one_high"), without_each(pooled, clusters)))
     seeds = [{"seed": label, "a": float(x), "b": float(y), **_entry("difference", x - y, ends[i], ""),
               "cluster_p": sign_flip_p(d[:, i], clusters, draws, seed)}
              for i, (label, x, y) in enumerate(zip(labels, one.mean(0), two.mean(0)))]
-    return {"per_seed": seeds, **_entry("difference", d.mean(), ends[-3], ""),
+    return {"per_seed": seeds, **_entry("difference", d.mean(), ends[-3], ""), **without,
             "two_level_ci_low": low, "two_level_ci_high": high, "cluster_p": sign_flip_p(pooled, clusters, flips, seed),
-            **dict(zip(("without_one_low", "without_one_high"), without_each(pooled, clusters))),
             **(sensitivity(pooled, clusters, margin) if margin else {}), "locus_se": cluster_se(pooled, clusters),
             "seed_sd": float(d.mean(0).std(ddof=1)) if d.shape[1] > 1 else None,
             **_entry("a", one.mean(), ends[-2]), **_entry("b", two.mean(), ends[-1])}

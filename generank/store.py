@@ -38,23 +38,17 @@ def read_records(path)->tuple[dict, int]:
 # %% ../nbs/40_store.ipynb #c0f2a1fd
 class ResponseStore:
     "Answers on disk by key, in `rows`; one writer at a time."
-    def __init__(self,
-        path=None,            # file of JSON lines; None: in memory only
-        writable:bool=True,   # False: replay what is there, and take no lock
-    ):
+    def __init__(self, path=None, writable:bool=True):
+        "A file of JSON lines (None: in memory only), locked and without a torn end; or read only."
         self.path, self.rows, self.lock = path and Path(path), {}, None
-        if self.path and writable: self._open()
-        elif self.path: self.rows, _ = read_records(self.path)
-
-    def _open(self):
-        "Lock the file and cut off what an earlier process left unfinished."
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
-        try: self.lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"Another process is writing to {self.path}: wait for it, or give another store.") from None
-        self.rows, end = read_records(self.path)
-        if self.path.exists() and self.path.stat().st_size > end: os.truncate(self.path, end)
+        if self.path and writable:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+            try: self.lock.acquire(timeout=0)
+            except Timeout: raise UserError(f"Another process is writing to {self.path}: wait for it, or give another "
+                                            "store.") from None
+        if self.path: self.rows, end = read_records(self.path)
+        if self.lock and self.path.exists() and self.path.stat().st_size > end: os.truncate(self.path, end)
 
     def add(self, records:list[dict]):
         "Append answers, each with its `key`; together they are on disk when this returns, or none of them is."
@@ -92,9 +86,7 @@ def _hub_commit(name:str, revision:str=None)->str:
                         "model.revision; then recorded answers replay without the model, too.") from None
 
 # %% ../nbs/40_store.ipynb #614f6066
-def model_identity(
-    model:dict,     # name, revision and dtype, as `load_model` takes them
-)->dict:            # name, revision, dtype, quantization
+def model_identity(model:dict)->dict:   # as `load_model` takes it; name, revision, dtype, quantization
     "What a model is, whatever its folder or branch is called; for a pinned one without looking at the model."
     name, revision = model["name"], model.get("revision")
     if name in PACKAGED: revision = PACKAGED[name].sha256
@@ -102,9 +94,9 @@ def model_identity(
         revision = sha256_json({k: asdict(s) for k, s in STYLES.items()})
     elif Path(name).is_dir(): name, revision = "folder", _folder_hash(name)
     else: revision = _hub_commit(name, revision)
+    thinking = {} if model.get("thinking") is None else {"thinking": model["thinking"]}
     return {"name": name, "revision": revision, "dtype": model.get("dtype", "auto"),
-            "quantization": model.get("quantization"),
-            **({} if model.get("thinking") is None else {"thinking": model["thinking"]})}
+            "quantization": model.get("quantization"), **thinking}
 
 def adapter_hash(adapter)->str|None:
     "Identity of a trained arm's folder: an adapter's weights and settings without paths, or a whole model's files."
@@ -121,16 +113,13 @@ def lora_rank(adapter)->int:
     "The least rank that vLLM offers and that holds the adapter's; an adapter that changes nothing is refused."
     check_effect(adapter)
     rank = read_json(Path(adapter)/"adapter_config.json")["r"]
-    for offered in (1, 8, 16, 32, 64, 128, 256, 320, 512):
-        if offered >= rank: return offered
-    raise UserError(f"The adapter {adapter} has rank {rank}, and vLLM takes {offered} at most: merge it (generank "
-                    "export --to merged) and give the merged folder as model.name.")
+    offered = [r for r in (1, 8, 16, 32, 64, 128, 256, 320, 512) if r >= rank]
+    if offered: return offered[0]
+    raise UserError(f"The adapter {adapter} has rank {rank}, and vLLM takes 512 at most: merge it (generank export "
+                    "--to merged) and give the merged folder as model.name.")
 
-# %% ../nbs/40_store.ipynb #27f7eb08
 def answer_key(identity:dict, adapter:str|None, prompt:list, decoding:dict, sample:int)->str:
-    """The key of one answer, the `sample`-th to its prompt (chat messages): 32 hexadecimal digits.
-
-    `identity` is `model_identity`'s, `adapter` is `adapter_hash`'s; `decoding` holds temperature, length and seed."""
+    "Key of the `sample`-th answer to chat messages: `model_identity`, `adapter_hash`, temperature, length and seed."
     return sha256_json([_RULES, identity, adapter, sha256_json(prompt), decoding, sample])[:32]
 
 # %% ../nbs/40_store.ipynb #878f36fb
@@ -138,6 +127,6 @@ def spent(records, input_price:float=0.0, output_price:float=0.0)->dict:
     "Tokens and money behind a store's records, by prices per million tokens; `uncounted` have no `n_tokens`."
     records = list(records)
     prompt, answer = (sum(r.get(k) or 0 for r in records) for k in ("prompt_tokens", "n_tokens"))
-    return {"answers": len(records), "prompt_tokens": prompt, "answer_tokens": answer,
-            "uncounted": sum(r.get("n_tokens") is None for r in records),
-            "cost": (prompt * input_price + answer * output_price) / 1e6}
+    told = {"answers": len(records), "prompt_tokens": prompt, "answer_tokens": answer}
+    return told | {"uncounted": sum(r.get("n_tokens") is None for r in records),
+                   "cost": (prompt * input_price + answer * output_price) / 1e6}

@@ -5,19 +5,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from generank import figures, report, sections  # noqa: E402
+from generank import figures, report  # noqa: E402
 
 MAIN, START, BESIDE = "grpo-rank", "warm-start", ("random order", "gene prior", "nearest gene")
 
 
 def pooled(profile:str)->dict:
     "Pooled comparisons of a profile's recorded runs by pair, the arm told other loci's traits included."
-    runs = sections.recorded_runs(report.Numbers(next((ROOT/"results"/profile).glob("seed-*"))))
+    runs = report.recorded_runs(report.Numbers(next((ROOT/"results"/profile).glob("seed-*"))))
     pairs = [(MAIN, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
-    return {**sections.pooled_arms(runs, pairs=pairs), "traits": sections.other_traits(runs, MAIN), "runs": runs}
+    return {**report.pooled_arms(runs, pairs=pairs), "traits": report.other_traits(runs, MAIN), "runs": runs}
 
 
-def counted(found:dict)->str: return report.figures.counted(len(found[MAIN, START]["seeds"]), "seed")
+def counted(found:dict)->str: return figures.counted(len(found[MAIN, START]["seeds"]), "seed")
 
 
 def effect(found:dict)->str:
