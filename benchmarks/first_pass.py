@@ -1,6 +1,7 @@
 """How often a process's first pass through a model differs from its second: python benchmarks/first_pass.py [--processes 240] [--model random-llama]
 
-Each process is a fork of one that has imported torch and computed nothing; it loads a model and computes the same logits twice.
+Each process is a fork of one that has imported torch and computed nothing; it loads a model and computes the same states twice, by its first layer,
+which calls each elementwise function that the others do.
 Compared are `load_model` as it is, which calls each elementwise function once before threads share it, and the same without that call:
 there torch's wheel, with oneMKL 2024.2, now and then computes a thread's share of the first cosines with few correct digits
 (https://github.com/pytorch/pytorch/issues/188792). The rate depends on the machine; on one without the race both are 0."""
@@ -15,7 +16,7 @@ TOKENS = 1000
 
 
 def differs(settled:bool, model:str, threads:int)->bool:
-    "Whether a new process's first logits differ from its second."
+    "Whether a new process's first states differ from its second."
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
         try:
@@ -23,7 +24,9 @@ def differs(settled:bool, model:str, threads:int)->bool:
             if not settled: models.settle_functions = lambda: None
             loaded, _ = models.load_model(model)
             x = torch.arange(TOKENS)[None] % 200
-            with torch.no_grad(): first, second = (loaded.eval()(input_ids=x).logits for _ in range(2))
+            body = loaded.eval().model
+            body.layers = body.layers[:1]
+            with torch.no_grad(): first, second = (body(input_ids=x).last_hidden_state for _ in range(2))
             os.write(write, b"0" if torch.equal(first, second) else b"1")
         except BaseException: traceback.print_exc()
         finally: os._exit(0)

@@ -63,7 +63,6 @@ def show_json(found:dict):
 # %% ../nbs/66_cli.ipynb #6a6ef901
 Profile = Annotated[str, option("A profile's name or YAML file. Default: the run's or adapter's own, else laptop.")]
 
-# %% ../nbs/66_cli.ipynb #29252469
 @app.command(epilog="Example: generank run --out runs/fast -p grpo.trl.learning_rate=2e-4 -p data.limit.test=16; "
                     "generank run --profile tiny --sweep seed=1,2 --sweep arms.grpo-rank.reward=rank,binary --jobs 2")
 def run(
@@ -90,7 +89,8 @@ def run(
         return _sweep(profile or "laptop", sweep, out, param, dry_run, as_json, **how)
     if (jobs or 1) > 1 or executor != "processes" or slurm:
         raise UserError("--jobs, --executor and --slurm are for the runs of a sweep: add --sweep, or leave them out.")
-    from generank.pipeline import disk_line, execute_run, forecast, forecast_lines, open_run, summary
+    from generank.machines import disk_line, forecast, forecast_lines
+    from generank.pipeline import execute_run, open_run, summary
     opened = open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean, as_json)
     for line in [*forecast_lines(forecast(opened)), disk_line(opened)]: typer.echo(line, err=True)
@@ -113,8 +113,8 @@ def _sweep(profile, sweeps, out, param, dry_run, as_json, **how):
 
 def _show_plan(run, clean:bool, as_json:bool):
     "Print what a run would do."
-    from generank.machines import machine, needs, needs_lines, obstacles
-    from generank.pipeline import disk_line, forecast, forecast_lines, plan
+    from generank.machines import disk_line, forecast, forecast_lines, machine, needs, needs_lines, obstacles
+    from generank.pipeline import plan
     if clean: run.manifest = {"stages": {}}
     config, steps = run.config, plan(run)
     if as_json:
@@ -148,11 +148,16 @@ def runs(
 @app.command(epilog="Example: generank doctor --profile a100 --json")
 def doctor(
     profile:Annotated[str, option("The profile that must run here: a name, or a path to a YAML file.")]="laptop",
+    choose:Annotated[bool, option("Print only the profile that `make report` takes here.", "--choose")]=False,
     as_json:Json=False):
     """Look at this machine: what is there, which profiles will run here and why not the others.
 
     Exit code 1 where a check fails or the profile won't run."""
-    from generank.machines import examine
+    from generank.machines import examine, main_profile
+    if choose:
+        name, why = main_profile()
+        typer.echo(f"{name}: {why}; `make report PROFILE=NAME` decides otherwise", err=True)
+        return typer.echo(name)
     found = examine(profile)
     if as_json: show_json(found)
     else:
@@ -395,8 +400,7 @@ def web(
     param:Settings=[], port:Annotated[int, option("Port on 127.0.0.1.", min=1, max=65535)]=7860,
     open_it:Annotated[bool, option("Open the page in the browser.", "--open")]=False):
     "Rank a locus on a web page that only this machine reaches (pip install 'generank[app]')."
-    from generank.ranking import choose_model
-    from generank.web import serve
+    from generank.ranking import choose_model, serve
     serve(*choose_model(profile, adapter, model, param), port, open_it)
 
 # %% ../nbs/66_cli.ipynb #a4cb287e
@@ -452,14 +456,14 @@ def report(
     open_it:OpenIt=False,
     engine:Annotated[str, option("nbconvert, quarto, or auto: quarto where it is installed.")]="auto"):
     "Render the report of a run. Prints the page's path."
-    from generank.report import render
+    from generank.pipeline import render
     typer.echo(render(runs[0], runs[1:], out, open_browser=open_it, engine=engine))
 
 @app.command(epilog="Example: generank published --open")
 def published(out:Annotated[Path, option("Folder for the page.")]=Path("runs/published"), open_it:OpenIt=False):
     "Analyse the first published run anew, from the committed numbers of its answers. Prints the page's path."
     from generank.execution import find_notebooks
-    from generank.report import render_page
+    from generank.pipeline import render_page
     typer.echo(render_page(find_notebooks()/"90_published.ipynb", out/"published.html", open_browser=open_it))
 
 # %% ../nbs/66_cli.ipynb #29c4d5f4

@@ -73,12 +73,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def file_problem(error:BaseException)->str|None:
     "A full disk, or a place that can't be written to, in one sentence; None for another error."
     if not isinstance(error, OSError): return None
-    what, place = error.strerror, f" for {error.filename}" if error.filename else ""
+    file, what = error.filename, error.strerror
     if error.errno in FULL:
+        place = f" for {file}" if file else ""
         return f"There is no room left on the disk{place} ({what}): make some, or choose another --out."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        file = error.filename or "A file"
-        return f"{file} can't be written to ({what}): look at its permissions, or choose another --out."
+        return f"{file or 'A file'} can't be written to ({what}): look at its permissions, or choose another --out."
 
 # %% ../nbs/60_execution.ipynb #95bbb63e
 class Stop:
@@ -132,8 +132,6 @@ def prepare(notebook:Path):
     nb.cells = run_cells(nb.cells)
     for c in nb.cells:
         if c.cell_type == "code": c.outputs, c.execution_count = [], None
-    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    nb.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
     if not any("parameters" in c.metadata.get("tags", []) for c in nb.cells):
         raise RunFailed(f"{notebook} has no cell tagged `parameters`.")
     return nb
@@ -233,12 +231,12 @@ def duration(seconds:float)->str:
 def describe(state:dict, since:float=0, cost:dict=None)->str:
     "What `Progress` reported `since` seconds ago, in words; with the cost of what is left where it has a price."
     done, total, elapsed, price = state["done"], state["total"], state["elapsed"], (cost or {}).get("price_per_hour")
-    new = done - state.get("initial", 0)
-    rest = max(0, elapsed / new * (total - done) - since) if new and total else None
-    steps = f"{state['description'] or 'step'} {done:g}" + (f"/{total:g}" if total else "")
-    left = "" if rest is None else f", {duration(rest)} left"
-    if left and price is not None: left += f" ({rest / 3600 * price:.2f} {cost['currency']})"
-    return f"{steps}, {duration(elapsed + since)} elapsed{left}"
+    said = f"{state['description'] or 'step'} {done:g}" + (f"/{total:g}" if total else "")
+    said += f", {duration(elapsed + since)} elapsed"
+    if not total or not (new := done - state.get("initial", 0)): return said
+    rest = max(0, elapsed / new * (total - done) - since)
+    said += f", {duration(rest)} left"
+    return said if price is None else f"{said} ({rest / 3600 * price:.2f} {cost['currency']})"
 
 # %% ../nbs/60_execution.ipynb #d8bb3dfa
 class Display:
@@ -282,12 +280,10 @@ def pass_on(path:Path, at:int, display:Display)->int:
             at += len(line) + 1
     return at
 
-# %% ../nbs/60_execution.ipynb #8fb4bc64
 @contextmanager
 def watching(run_dir:Path, display:Display, stop:Stop):
     "Show what the stage reports and says, and enforce a stop, while the block runs."
-    path, over, at = run_dir.resolve()/".progress.json", threading.Event(), 0
-    said = path.with_name(".messages")
+    path, said, over, at = run_dir.resolve()/".progress.json", run_dir.resolve()/".messages", threading.Event(), 0
     for file in (path, said): file.unlink(missing_ok=True)
     def watch():
         nonlocal at
@@ -381,7 +377,6 @@ def packages()->dict[str, str]:
         with suppress(metadata.PackageNotFoundError): versions[name] = metadata.version(name)
     return versions
 
-# %% ../nbs/60_execution.ipynb #4501fcdf
 @lru_cache
 def hardware()->dict:
     "The machine: processor, usable cores, memory that this process may use in GiB, GPUs."
@@ -441,9 +436,8 @@ def dataset_identity(run_dir)->dict|None:
     "The run's loci: their file's sha256 and what the data card says of their origin; None before they are written."
     loci, card = Path(run_dir)/"data"/"loci.parquet", Path(run_dir)/"data"/"card.json"
     if not loci.exists(): return None
-    said = read_json(card) if card.exists() else {}
-    plain = {k: v for k, v in said.items() if v is None or isinstance(v, (str, int, float, bool))}
-    return {"loci_sha256": sha256_file(loci), **plain}
+    said = read_json(card).items() if card.exists() else ()
+    return {"loci_sha256": sha256_file(loci), **{k: v for k, v in said if not isinstance(v, (list, dict))}}
 
 # %% ../nbs/60_execution.ipynb #70d1b2e7
 def _served(run_dir, config:dict)->float|None:

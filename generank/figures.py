@@ -9,33 +9,26 @@ __all__ = ['COLOURS', 'MARKERS', 'GREY', 'STYLE', 'CHANCE', 'METRIC_NAMES', 'SIG
            'locus_chart', 'trait_class', 'distance_table', 'dataset_chart']
 
 # %% ../nbs/53_figures.ipynb #bcf0786f
-import io, re, textwrap
+import io, itertools, re, textwrap
 from dataclasses import dataclass
 from functools import wraps
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, for_spreadsheets, write_json, write_text
+from .core import UserError, atomic_path, for_spreadsheets, read_json, write_json, write_text
 from .data import to_frame
+from .genes import BUNDLED
 from .rewards import WINDOW, watched, window_of
 from .scoring import OVER_CHANCE
 
 # %% ../nbs/53_figures.ipynb #bf11c1bc
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
-           "#000000")  # Okabe and Ito, less the yellow
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito, no yellow
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 GREY = "#6B6B6B"  # baselines, grid labels and notes
-STYLE = {
-    "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white", "font.size": 9.5,
-    "axes.titlesize": 10.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.edgecolor": GREY,
-    "axes.linewidth": 0.8, "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.8, "axes.axisbelow": True,
-    "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False, "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": "black", "ytick.labelcolor": "black", "svg.fonttype": "path", "svg.hashsalt": "generank",
-    "text.parse_math": False,   # a label is text, whatever stands in it
-}
+STYLE = files("generank")/"templates"/"report"/"figures.mplstyle"   # matplotlib's own form of settings
 
 @dataclass
 class Chart:
@@ -55,38 +48,28 @@ class Chart:
         "The picture as bytes of `svg` or `png`; the same data gives the same bytes."
         import matplotlib
         metadata = {"Date": None, "Creator": "generank", "Title": self.name} if format == "svg" else {"Software": None}
-        with matplotlib.rc_context(STYLE), io.BytesIO() as out:
+        with matplotlib.rc_context(fname=STYLE), io.BytesIO() as out:
             self.figure.savefig(out, format=format, dpi=100, metadata=metadata)
             return out.getvalue()
 
     def _repr_png_(self): return self.render("png")
 
 # %% ../nbs/53_figures.ipynb #41c980fe
-def styled(
-    draw,    # a function that returns a `Chart`
-):           # the same function, drawing in `STYLE`
-    "Decorator: draw in our style."
+def styled(draw):
+    "Decorator of a function that returns a `Chart`: it draws in `STYLE`."
     @wraps(draw)
     def inner(*args, **kwargs):
         import matplotlib
-        with matplotlib.rc_context(STYLE): return draw(*args, **kwargs)
+        with matplotlib.rc_context(fname=STYLE): return draw(*args, **kwargs)
     return inner
 
-def canvas(
-    width:float, height:float,   # inches
-    columns:int=1, rows:int=1,   # panels
-    **kwargs,          # passed to `Figure.subplots`
-):                     # (figure, axes)
-    "An empty figure with its panels, outside of pyplot, so that drawing leaves no global state behind."
+def canvas(width:float, height:float, columns:int=1, rows:int=1, **kwargs)->tuple:
+    "A figure (inches) and its panels, by `Figure.subplots`; outside of pyplot, so no global state is left behind."
     from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **kwargs)
 
-# %% ../nbs/53_figures.ipynb #53c996d7
-def save_chart(
-    chart:Chart,
-    folder,            # usually `evaluation/figures` of a run folder
-)->dict[str, Path]:    # file ending -> path
+def save_chart(chart:Chart, folder)->dict[str, Path]:    # file ending -> path
     "Write a chart as `<name>.svg`, `.png`, `.csv` and `.json` (caption and alt text), each whole or not at all."
     paths = {ending: Path(folder)/f"{chart.name}.{ending}" for ending in ("svg", "png", "csv", "json")}
     for ending in ("svg", "png"):
@@ -97,14 +80,8 @@ def save_chart(
     return paths
 
 # %% ../nbs/53_figures.ipynb #eb41cd21
-def interval_text(
-    value:float,
-    low:float,            # lower end; None: no interval
-    high:float,           # upper end
-    digits:int=3,
-    signed:bool=False,    # show the sign, as for a difference
-)->str:
-    "A number with its interval, as in `0.502 [0.411, 0.593]`."
+def interval_text(value:float, low:float, high:float, digits:int=3, signed:bool=False)->str:
+    "A number with its interval, as in `0.502 [0.411, 0.593]`, or alone without ends; `signed`: with + or −."
     form = f"{'+' if signed else ''}.{digits}f"
     if value is None or value != value: return "not computed"
     if low is None or low != low: return f"{value:{form}}"
@@ -114,48 +91,39 @@ def counted(n:int, one:str, many:str=None)->str:
     "A number with its noun."
     return f"{n} {one if n == 1 else many or one + 's'}"
 
-# %% ../nbs/53_figures.ipynb #52608763
-def looks(
-    runs:list[dict],     # entries with `name` and `kind`
-)->dict[str, dict]:      # name -> color, marker and face colour for matplotlib
-    "How each run is drawn, in every figure the same."
+def looks(runs:list[dict])->dict[str, dict]:   # name -> color, marker and face colour for matplotlib
+    "How each run (with `name` and `kind`) is drawn, in every figure the same."
     arms = [r["name"] for r in runs if r.get("kind", "arm") == "arm"]
     others = [r["name"] for r in runs if r["name"] not in arms]
-    pick = lambda of, i: of[i % len(of)]
-    look = {n: dict(color=pick(COLOURS, i), marker=pick(MARKERS, i), markerfacecolor=pick(COLOURS, i)) for i,
-            n in enumerate(arms)}
-    return look | {n: dict(color=GREY, marker=pick(MARKERS, i), markerfacecolor="white") for i, n in enumerate(others)}
+    look = {}
+    for n, i in itertools.chain(zip(arms, itertools.count()), zip(others, itertools.count())):
+        colour, inside = (COLOURS[i % len(COLOURS)],) * 2 if n in arms else (GREY, "white")
+        look[n] = dict(color=colour, marker=MARKERS[i % len(MARKERS)], markerfacecolor=inside)
+    return look
 
-def draw_points(
-    axis,
-    x, y,                # positions, one each
-    low, high,           # ends of the intervals, NaN or None: no bar
-    look:dict,           # as in `looks`
-    vertical:bool=False, # bars along y instead of x
-    **kwargs,            # passed to `errorbar`
-):
-    "Points with interval bars; a missing interval leaves the point alone."
+def draw_points(axis, x, y, low, high, look:dict, vertical:bool=False, **kwargs):
+    "Points of one of `looks`, by `errorbar`: bars along x, or y (`vertical`); a missing end leaves a point alone."
     x, y, low, high = (np.asarray(v, dtype=float) for v in (x, y, low, high))
     centre = y if vertical else x
     bar = {"yerr" if vertical else "xerr": np.nan_to_num(np.abs(np.stack([centre - low, high - centre])))}
-    return axis.errorbar(x, y, **{**bar, "linestyle": "none", **kwargs}, **look, markersize=6, elinewidth=1.4,
-                         capsize=2.5)
+    kwargs = {"linestyle": "none", "markersize": 6, "elinewidth": 1.4, "capsize": 2.5, **bar, **look, **kwargs}
+    return axis.errorbar(x, y, **kwargs)
+
+def _name_rows(axis, labels, **kwargs):   # name the rows of a chart, the first on top; `kwargs` of `Axes.set`
+    axis.set(yticks=range(len(labels)), yticklabels=labels, **{"ylim": (len(labels) - 0.5, -0.5), **kwargs})
+    axis.grid(axis="y", visible=False)
 
 # %% ../nbs/53_figures.ipynb #9f37ef63
 CHANCE = {"mrr_over_chance": 0, "likelihood_over_chance": 0, "trait_discrimination": 0.5}
-METRIC_NAMES = {"trait_discrimination": "Trait discrimination", "mrr_over_chance": "MRR over chance",
-                "likelihood_over_chance": "MRR over chance, by likelihood",
-                "mrr": "MRR", "mrr_completed": "MRR, lists completed", "ndcg": "NDCG",
-                "ndcg_completed": "NDCG, lists completed",
-                "rank_completed": "Expected rank", **{f"top_{k}": f"Top-{k} accuracy" for k in (1, 3, 5, 7)}}
+METRIC_NAMES = {"trait_discrimination": "Trait discrimination", "mrr_over_chance": "MRR over chance", "mrr": "MRR",
+                "likelihood_over_chance": "MRR over chance, by likelihood", "mrr_completed": "MRR, lists completed",
+                "ndcg": "NDCG", "ndcg_completed": "NDCG, lists completed", "rank_completed": "Expected rank",
+                **{f"top_{k}": f"Top-{k} accuracy" for k in (1, 3, 5, 7)}}
 
 _INTERVALS = "Bars are cluster-robust 95 % intervals"   # how they are computed: `generank.statistics`
 
-def metric_table(
-    runs:list[dict],                          # `runs` of `metrics.json`
-    metrics=("mrr", "mrr_completed", "top_1"),
-)->pd.DataFrame:                              # run, kind, metric, value, ci_low, ci_high, n, n_clusters
-    "The headline numbers of all runs as one long table, over chance by region; a metric that a run lacks is left out."
+def metric_table(runs:list[dict], metrics=("mrr", "mrr_completed", "top_1"))->pd.DataFrame:
+    "A long table of the `runs` of `metrics.json`, over chance by region; a metric that a run lacks is left out."
     rows = []
     for run, metric in ((r, m) for r in runs for m in metrics):
         top = run["top_k"].get(metric.removeprefix("top_")) if metric.startswith("top_") else None
@@ -163,19 +131,15 @@ def metric_table(
         top = of[metric] if isinstance(of.get(metric), dict) else top
         found = [top.get(c, top.get("value")) for c in ("accuracy", "ci_low", "ci_high")] if top else [
             of.get(f"{metric}{end}") for end in ("", "_ci_low", "_ci_high")]
-        if found[0] is not None: rows.append((run["name"], run.get("kind", "arm"), metric, *found, run["n"],
-                                              run["n_clusters"]))
+        about = (run["name"], run.get("kind", "arm"), metric)
+        if found[0] is not None: rows.append((*about, *found, run["n"], run["n_clusters"]))
     table = pd.DataFrame(rows, columns=["run", "kind", "metric", "value", "ci_low", "ci_high", "n", "n_clusters"])
     return table.astype({c: float for c in ("value", "ci_low", "ci_high")})
 
 # %% ../nbs/53_figures.ipynb #965c82d7
 @styled
-def main_comparison(
-    runs:list[dict],             # `runs` of `metrics.json`
-    metrics=("mrr", "top_1"),    # one panel each
-    name:str="main_comparison",
-)->Chart:
-    "Points with intervals for every arm and baseline, one panel a metric."
+def main_comparison(runs:list[dict], metrics=("mrr", "top_1"), name:str="main_comparison")->Chart:
+    "Points with intervals for every arm and baseline (`runs` of `metrics.json`), one panel a metric."
     table, look, order = metric_table(runs, metrics), looks(runs), [r["name"] for r in runs]
     figure, axes = canvas(2.9 * len(metrics) + 1.4, 0.34 * len(order) + 1, len(metrics), sharey=True, squeeze=False)
     right = min(1, table.ci_high.fillna(table.value).max() * 1.08)
@@ -186,9 +150,8 @@ def main_comparison(
             axis.annotate(f"{row.value:.3f}", (row.value, y), xytext=(0, 6), textcoords="offset points", ha=beside,
                           fontsize=8)
         left = min(-0.03 * right, table[table.metric == metric].ci_low.min() * 1.08)   # over chance can be below 0
-        axis.set(title=METRIC_NAMES.get(metric, metric), xlim=(left, right), ylim=(len(order) - 0.5, -0.7),
-                 yticks=range(len(order)), yticklabels=order)
-        axis.grid(axis="y", visible=False)
+        ends = dict(xlim=(left, right), ylim=(len(order) - 0.5, -0.7))
+        _name_rows(axis, order, title=METRIC_NAMES.get(metric, metric), **ends)
         if metric in CHANCE: axis.axvline(CHANCE[metric], color="black", linewidth=0.9)
     names = {"baseline": "baselines", "control": "controls", "combination": "fused rankings"}
     others = " and ".join(words for kind, words in names.items() if any(r.get("kind") == kind for r in runs))
@@ -201,10 +164,7 @@ def main_comparison(
 
 # %% ../nbs/53_figures.ipynb #08988fe2
 @styled
-def top_k_lines(
-    runs:list[dict],          # `runs` of `metrics.json`
-    name:str="top_k",
-)->Chart:
+def top_k_lines(runs:list[dict], name:str="top_k")->Chart:
     "Top-k accuracy over k, a line for each run, points side by side so that intervals don't hide each other."
     ks = sorted({int(k) for r in runs for k in r["top_k"]})
     table, look = metric_table(runs, [f"top_{k}" for k in ks]), looks(runs)
@@ -213,30 +173,28 @@ def top_k_lines(
     for i, run in enumerate(runs):
         rows, arm = table[table.run == run["name"]], run.get("kind", "arm") == "arm"
         draw_points(axis, rows.k + 0.09 * (i - (len(runs) - 1) / 2), rows.value, rows.ci_low, rows.ci_high,
-                    look[run["name"]], vertical=True,
-                    linestyle="-" if arm else ":", linewidth=1.6 if arm else 1, label=run["name"])
+                    look[run["name"]], True, label=run["name"], **(dict(linestyle="-", linewidth=1.6) if arm else
+                                                                   dict(linestyle=":", linewidth=1)))
     axis.set(xticks=ks, xlabel="k", ylabel="Top-k accuracy", ylim=(-0.02, 1))   # a mark at 0 is drawn whole
     axis.grid(axis="x", visible=False)
     figure.legend(loc="outside upper left", ncols=2)
     caption = (f"Share of {runs[0]['n']} held-out loci whose causal gene is among the first k of the list. "
                f"{_INTERVALS} ({counted(runs[0]['n_clusters'], 'cluster')}); what is no arm is dotted.")
     said = "; ".join(f"{r['name']} " + ", ".join(f"{r['top_k'][str(k)]['accuracy']:.2f}" for k in ks) for r in runs)
-    return Chart(name, figure, table.drop(columns="metric"), caption, f"Top-k accuracy at k = "
-                 f"{', '.join(map(str, ks))}: {said}.")
+    alt = f"Top-k accuracy at k = {', '.join(map(str, ks))}: {said}."
+    return Chart(name, figure, table.drop(columns="metric"), caption, alt)
 
 # %% ../nbs/53_figures.ipynb #ee751c43
 @styled
 def paired_differences(
-    rows:list[dict],               # difference, ci_low, ci_high, and a, b or label; `metric` tells series apart
-    n:int, clusters:int,           # loci and clusters, for the caption
-    name:str="paired_differences",
-    xlabel:str="Difference",
-    note:str="",                   # a further sentence of the caption
+    rows:list[dict],        # difference, ci_low, ci_high, and a, b or label; `metric` tells series apart
+    n:int, clusters:int,    # loci and clusters, for the caption
+    name:str="paired_differences", xlabel:str="Difference", note:str="",   # a further sentence of the caption
 )->Chart:
     "Forest plot of paired differences; rows of one contrast stand on one line, a marker for each metric."
+    drawn = ("difference", "ci_low", "ci_high", "cluster_p", "holm_p")
     table = pd.DataFrame([{"label": r.get("label") or f"{r['a']} − {r['b']}", "metric": r.get("metric", "mrr"),
-                           **{c: r.get(c) for c in ("difference", "ci_low", "ci_high", "cluster_p", "holm_p")}}
-                          for r in rows])
+                           **{c: r.get(c) for c in drawn}} for r in rows])
     if table.empty: raise UserError("There is no paired difference to draw: name at least two runs.")
     labels, metrics = list(dict.fromkeys(table.label)), list(dict.fromkeys(table.metric))
     look, titles = looks([{"name": m} for m in metrics]), [METRIC_NAMES.get(m, m) for m in metrics]
@@ -247,13 +205,10 @@ def paired_differences(
         draw_points(axis, part.difference, y, part.ci_low, part.ci_high, look[metric], label=title)
         for row, height in zip(part.itertuples(), y):
             axis.annotate(interval_text(row.difference, row.ci_low, row.ci_high, signed=True), (1.02, height),
-                          va="center", fontsize=8,
-                          xycoords=("axes fraction", "data"), annotation_clip=False)
+                          va="center", fontsize=8, xycoords=("axes fraction", "data"), annotation_clip=False)
     axis.axvline(0, color="black", linewidth=0.9)
-    axis.set(yticks=range(len(labels)), yticklabels=[textwrap.fill(l, 34) for l in labels],
-             ylim=(len(labels) - 0.5, -0.5), xlabel=xlabel)
+    _name_rows(axis, [textwrap.fill(l, 34) for l in labels], xlabel=xlabel)
     axis.locator_params(axis="x", nbins=5)
-    axis.grid(axis="y", visible=False)
     if len(metrics) > 1: figure.legend(loc="outside upper center", ncols=len(metrics) if len(metrics) < 4 else 2)
     said = "; ".join(f"{r.label}, {METRIC_NAMES.get(r.metric, r.metric)}: "
                      f"{interval_text(r.difference, r.ci_low, r.ci_high, signed=True)}" for r in table.itertuples())
@@ -262,46 +217,35 @@ def paired_differences(
 
 # %% ../nbs/53_figures.ipynb #7f40471e
 @styled
-def evidence_classes(
-    runs:list[dict],                    # `runs` of `metrics.json`, with `by_evidence_class`
-    metric:str="mrr",
-    baselines=("random order", "nearest gene"),  # the baselines that are drawn beside the arms
-    name:str="evidence_classes",
-)->Chart:
-    "Dots with intervals for each evidence class, one colour a run."
-    look = looks(runs)
-    runs = [r for r in runs if r.get("by_evidence_class") and (r.get("kind", "arm") == "arm" or r["name"] in baselines)]
+def evidence_classes(runs:list[dict])->Chart:   # `runs` of `metrics.json`, with `by_evidence_class`
+    "MRR with intervals for each evidence class, one colour a run: the arms, random order and the nearest gene."
+    look, drawn = looks(runs), lambda r: r.get("kind", "arm") == "arm" or r["name"] in ("random order", "nearest gene")
+    runs = [r for r in runs if r.get("by_evidence_class") and drawn(r)]
     if not runs: raise UserError("These runs carry no evidence classes: evaluate them with their loci table.")
-    parts = [metric_table([{**part, "name": r["name"], "kind": r.get("kind", "arm")}],
-                          [metric]).assign(evidence_class=c)
+    parts = [metric_table([{**part, "name": r["name"], "kind": r.get("kind", "arm")}], ["mrr"]).assign(evidence_class=c)
              for r in runs for c, part in r["by_evidence_class"].items()]
-    table, title = pd.concat(parts, ignore_index=True), METRIC_NAMES.get(metric, metric)
-    sizes = table.groupby("evidence_class")[["n", "n_clusters"]].first().sort_values("n", ascending=False,
-            kind="stable")
+    table = pd.concat(parts, ignore_index=True)
+    sizes = table.groupby("evidence_class")[["n", "n_clusters"]].first()
+    sizes = sizes.sort_values("n", ascending=False, kind="stable")
     classes = list(sizes.index)
     figure, axis = canvas(6.8, (0.17 * len(runs) + 0.3) * len(classes) + 0.9 + 0.1 * len(runs))
     for i, run in enumerate(runs):
         rows = table[table.run == run["name"]]
         y = [classes.index(c) + 0.75 * ((i + 0.5) / len(runs) - 0.5) for c in rows.evidence_class]
         draw_points(axis, rows.value, y, rows.ci_low, rows.ci_high, look[run["name"]], label=run["name"])
-    labels = [f"{c}\n({counted(s.n, 'locus', 'loci')}, {counted(s.n_clusters, 'cluster')})" for c,
-              s in sizes.iterrows()]
-    axis.set(yticks=range(len(classes)), yticklabels=labels, ylim=(len(classes) - 0.5, -0.5), xlim=(-0.02, 1.02),
-             xlabel=title)
-    axis.grid(axis="y", visible=False)
+    labels = [f"{c}\n({counted(n, 'locus', 'loci')}, {counted(of, 'cluster')})" for c, n, of in sizes.itertuples()]
+    _name_rows(axis, labels, xlim=(-0.02, 1.02), xlabel="MRR")
     figure.legend(loc="outside upper left", ncols=2)
     said = "; ".join(f"{r.evidence_class}, {r.run}: {interval_text(r.value, r.ci_low, r.ci_high, 2)}"
                      for r in table.itertuples())
-    caption = f"{title} by the evidence that names the causal gene. {_INTERVALS}; a class with one cluster has none."
-    return Chart(name, figure, table, caption, f"{title} by evidence class. {said}.")
+    caption = f"MRR by the evidence that names the causal gene. {_INTERVALS}; a class with one cluster has none."
+    return Chart("evidence_classes", figure, table, caption, f"MRR by evidence class. {said}.")
 
 # %% ../nbs/53_figures.ipynb #273d84a0
 def curve_table(
-    curves:dict[str, list[dict]],    # label -> rows of `metrics.jsonl`
-    column:str="reward",
-    window:int=None,                 # steps of the moving average; a tenth of the curve (at least 5) where None
-    centred:bool=True,               # False: each mean is of the steps up to its own
-)->pd.DataFrame:                     # label, step, value, smoothed
+    curves:dict[str, list[dict]], column:str="reward",   # label -> rows of `metrics.jsonl`
+    window:int=None, centred:bool=True,   # steps of the moving average: a tenth of the curve (at least 5) where None
+)->pd.DataFrame:                          # label, step, value, smoothed
     "The logged values and their moving average; rows without the column (a warm start's) are left out."
     parts = []
     for label, rows in curves.items():
@@ -324,12 +268,10 @@ def _slope_band(axis, part, slope, colour):
 def reward_curve(
     curves:dict[str, list[dict]],    # label (an arm, or a seed) -> rows of `metrics.jsonl`
     slopes:dict[str, dict]=None,     # label -> `training_slope` of that curve
-    column:str="reward",
-    name:str="reward_curve",
 )->Chart:
     "Training reward per step: dots, a moving average, and the fitted slope with its interval."
-    table, slopes, said = curve_table(curves, column), slopes or {}, []
-    if table.empty: raise UserError(f"There is no training curve to draw: no logged row has the column {column!r}.")
+    table, slopes, said = curve_table(curves), slopes or {}, []
+    if table.empty: raise UserError("There is no training curve to draw: no logged row has the column 'reward'.")
     figure, axis = canvas(6.8, 3.6)
     for colour, (label, part) in zip(COLOURS * 9, table.groupby("label", sort=False)):
         slope = slopes.get(label)
@@ -337,40 +279,32 @@ def reward_curve(
         axis.scatter(part.step, part.value, color=colour, s=14, alpha=0.6, linewidth=0)
         axis.plot(part.step, part.smoothed, color=colour, linewidth=2, label=f"{label}: {per_100}" if slope else label)
         if slope: _slope_band(axis, part, slope, colour)
-        ends = (f"{label} goes from {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f} in {len(part)} logged "
-                f"steps")
-        said.append(ends + (f", slope per 100 steps {per_100}" if slope else ""))
-    axis.set(xlabel="Optimiser step", ylabel=f"Mean {column.replace('_', ' ')} of a step")
+        ends = f"{part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f} in {len(part)} logged steps"
+        said.append(f"{label} goes from {ends}" + (f", slope per 100 steps {per_100}" if slope else ""))
+    axis.set(xlabel="Optimiser step", ylabel="Mean reward of a step")
     axis.locator_params(axis="x", integer=True)
     axis.legend(title="Slope per 100 steps" if slopes else None, loc="best", alignment="left")
-    caption = (f"Training {column.replace('_', ' ')}: dots are logged steps, lines a moving average over a tenth of "
-               f"the curve, at least 5 steps."
-               + " Dashed lines and bands: straight-line slope with its 95 % interval, errors robust to "
+    caption = ("Training reward: dots are logged steps, lines a moving average over a tenth of the curve, at least 5 "
+               "steps." + " Dashed lines and bands: straight-line slope with its 95 % interval, errors robust to "
                "autocorrelation." * bool(slopes))
-    return Chart(name, figure, table, caption, f"Training curve. {'; '.join(said)}.")
+    return Chart("reward_curve", figure, table, caption, f"Training curve. {'; '.join(said)}.")
 
 # %% ../nbs/53_figures.ipynb #e8441891
 _AMOUNTS = {"monitor/list_length": "Genes in a list", "entropy": "Entropy, nats"}   # column of metrics.jsonl -> axis
 SIGNS = {"monitor/one_gene": "one gene", "monitor/alphabetical": "alphabetical",
-         "monitor/prompt_order": "order of the prompt",
-         "monitor/first_of_prompt": "first of the prompt", "monitor/non_candidates": "non-candidates",
-         "monitor/duplicates": "duplicates",
+         "monitor/prompt_order": "order of the prompt", "monitor/first_of_prompt": "first of the prompt",
+         "monitor/non_candidates": "non-candidates", "monitor/duplicates": "duplicates",
          "monitor/truncated": "truncated", "monitor/no_list": "no list", "monitor/empty_reasoning": "no reasoning",
          "completions/clipped_ratio": "longest allowed", "groups/without_variance": "groups of equal reward",
          "monitor/validation_gap": "reward above validation"}
 
-# %% ../nbs/53_figures.ipynb #e8441892
 @styled
-def monitor_signs(
-    rows:list[dict],         # rows of an arm's `metrics.jsonl`
-    arm:str="",              # its name, for the words
-    name:str="monitor",
-)->Chart:
-    "Signs of a gamed reward over the steps of one training."
+def monitor_signs(rows:list[dict], arm:str="", name:str="monitor")->Chart:
+    "Signs of a gamed reward over the steps of one arm's training (rows of its `metrics.jsonl`)."
     if not any(r.get("monitor/list_length") is not None for r in rows):
         raise UserError("There is nothing of the monitor to draw: no logged row has a column monitor/list_length.")
-    table = pd.concat([curve_table({label: rows}, c, window_of(c), centred=False) for c,
-                       label in (_AMOUNTS | SIGNS).items()], ignore_index=True)
+    parts = [curve_table({label: rows}, c, window_of(c), centred=False) for c, label in (_AMOUNTS | SIGNS).items()]
+    table = pd.concat(parts, ignore_index=True)
     seen = table.groupby("label", sort=False).smoothed.max() > 0
     shares = [label for label in SIGNS.values() if seen.get(label)]
     panels = [([a], a) for a in _AMOUNTS.values() if seen.get(a)] + [(shares, "Share")]
@@ -379,36 +313,34 @@ def monitor_signs(
     for axis, (labels, title) in zip(axes[:, 0], panels):
         for i, label in enumerate(labels):
             part = table[table.label == label]
-            axis.plot(part.step, part.smoothed, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)],
-                      markersize=4,
-                      linestyle="-" if i < len(COLOURS) else "--", markevery=max(1, len(part) // 8), label=label)
+            look = dict(color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], markersize=4)
+            axis.plot(part.step, part.smoothed, **look, linestyle="-" if i < len(COLOURS) else "--",
+                      markevery=max(1, len(part) // 8), label=label)
         axis.set(ylabel=title, ylim=(0 if title != "Share" else -0.1, None))
     flagged = sorted({r["step"] for r in watched(rows) if r.get("monitor/flags")})
-    if flagged: axes[-1, 0].plot(flagged, [-0.06] * len(flagged), linestyle="none", marker="|", color=GREY,
-                                 label="a threshold is crossed")
-    axes[-1, 0].set(xlabel="Optimiser step")
-    axes[-1, 0].locator_params(axis="x", integer=True)
-    figure.legend(*axes[-1, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    look = dict(linestyle="none", marker="|", color=GREY, label="a threshold is crossed")
+    if flagged: axis.plot(flagged, [-0.06] * len(flagged), **look)
+    axis.set(xlabel="Optimiser step")
+    axis.locator_params(axis="x", integer=True)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     words = (f"Signs of a gamed reward{f' in {arm}' if arm else ''}, means of the last {WINDOW} logged steps; in "
              f"{counted(len(flagged), 'step')} a threshold was crossed.")
-    if never := [label for label, there in seen.items()
-                 if not there]: words += f" Not seen at all: {', '.join(n.lower() for n in never)}."
-    ends = "; ".join(f"{label} {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f}" for label,
-                     part in table.groupby("label", sort=False))
+    if never := [label.lower() for label, there in seen.items() if not there]:
+        words += f" Not seen at all: {', '.join(never)}."
+    ends = "; ".join(f"{label} {part.smoothed.iloc[0]:.2f} to {part.smoothed.iloc[-1]:.2f}"
+                     for label, part in table.groupby("label", sort=False))
     return Chart(name, figure, table, words, f"{words} {ends}.")
 
 # %% ../nbs/53_figures.ipynb #a6cb39ca
 @styled
 def locus_chart(
-    genes:pd.DataFrame,  # symbol, start, end, strand of the candidate genes
-    pos:int,             # position of the lead variant
-    chrom:str,           # its chromosome
-    causal:str,          # symbol of the causal gene
+    genes:pd.DataFrame,    # symbol, start, end, strand of the candidate genes
+    pos:int, chrom:str,    # place of the lead variant
+    causal:str,            # symbol of the causal gene
     variant:str="lead variant",   # its name
 )->Chart:
     "A locus to scale, each gene on the first line where its name is free of others."
-    if causal not in set(genes["symbol"]): raise UserError(f"The causal gene {causal!r} is not among the genes of the "
-                                                           f"drawing.")
+    if causal not in set(genes.symbol): raise UserError(f"The causal gene {causal!r} is not among the genes drawn.")
     genes, ends, lines = genes.sort_values("start"), [], []
     span = max(500_000, (genes["start"] - pos).abs().max(), (genes["end"] - pos).abs().max()) / 1e6
     for g in genes.itertuples():   # a name takes about 1/45 of the width a letter
@@ -421,9 +353,8 @@ def locus_chart(
     for g, y in zip(genes.itertuples(), lines):
         colour = COLOURS[1] if g.symbol == causal else GREY
         axis.barh(y, max(g.end - g.start, 3000) / 1e6, left=g.start / 1e6, height=0.25, color=colour)
-        axis.annotate(f"{g.symbol} {'→' if g.strand == '+' else '←'}", (g.start / 1e6, y + 0.2), va="bottom",
-                      fontsize=8, color=colour, fontstyle="italic",
-                      fontweight="bold" if g.symbol == causal else None)
+        look = dict(color=colour, fontsize=8, fontstyle="italic", fontweight="bold" if g.symbol == causal else None)
+        axis.annotate(f"{g.symbol} {'→' if g.strand == '+' else '←'}", (g.start / 1e6, y + 0.2), va="bottom", **look)
     axis.set(yticks=[], xlabel=f"Chromosome {chrom}, Mb (dotted: {variant})", ylim=(-0.5, len(ends)),
              xlim=(pos / 1e6 - span, max(ends + [pos / 1e6 + span])))
     axis.spines["left"].set_visible(False)
@@ -433,65 +364,42 @@ def locus_chart(
     return Chart("locus", figure, genes[["symbol", "start", "end", "strand"]], words, words)
 
 # %% ../nbs/53_figures.ipynb #5979adec
-TRAIT_CLASSES = {   # class -> words, the first class that fits
-    "cancer": "cancer carcinoma leukemia leukaemia lymphoma melanoma neoplasm tumor tumour glioma myeloma",
-    "heart and vessels": "blood.pressure hypertension coronary cardi heart stroke atrial thrombo vascular myocardial "
-    "venous",
-    "lipids, sugar, weight": "cholesterol triglyceride lipid lipoprotein diabetes glucose insulin body.mass obes bmi "
-    "waist hba1c "
-                             "hemoglobin.a1c",
-    "immunity": "arthritis asthma crohn colitis bowel lupus psoria sclerosis allerg eczema dermatitis infection celiac "
-    "immun "
-                "spondyl thyroid type.1",
-    "brain and mind": "alzheimer parkinson schizophrenia bipolar depress migraine epilep autis neuro sleep smoking "
-    "alcohol cognit",
-    "blood cells": "platelet erythrocyte hemoglobin leukocyte lymphocyte neutrophil monocyte eosinophil corpuscular "
-    "hematocrit "
-                   "blood.cell",
-    "bone and body": "bone height osteo fracture hair skin eye pigment bald glaucoma macular",
-    "other diseases": "disease disorder syndrome itis osis emia pathy failure",
-}
+TRAIT_CLASSES = read_json(BUNDLED/"trait_classes.json")   # class -> words, the first class that fits
 _METABOLITES = "metabolites and other measurements"
 
-def trait_class(
-    trait:str,
-)->str:           # a key of `TRAIT_CLASSES`, or metabolites for measured substances
+def trait_class(trait:str)->str:   # a key of `TRAIT_CLASSES`, or metabolites for measured substances
     "The class of a trait by the words of its name."
-    return next((c for c, words in TRAIT_CLASSES.items() if re.search(words.replace(" ", "|"), trait.lower())),
-                _METABOLITES)
+    found = (c for c, words in TRAIT_CLASSES.items() if re.search(words.replace(" ", "|"), trait.lower()))
+    return next(found, _METABOLITES)
 
 def distance_table(loci:pd.DataFrame)->pd.DataFrame:
     "Distance (bp) of the causal gene and its rank by distance, of loci with distances; ties share their mean rank."
     there = loci[[d is not None and not np.isscalar(d) for d in loci.distances]]
-    at = [list(c).index(g) for c, g in zip(there.candidates, there.causal_gene)]
-    return pd.DataFrame({"locus_id": there.locus_id, "distance": [d[i] for d, i in zip(there.distances, at)],
-                         "rank": [1 + sum(x < d[i] for x in d) + (list(d).count(d[i]) - 1) / 2 for d,
-                                  i in zip(there.distances, at)]})
+    own = [d[list(c).index(g)] for c, g, d in zip(there.candidates, there.causal_gene, there.distances)]
+    ranks = [1 + sum(x < at for x in d) + (list(d).count(at) - 1) / 2 for at, d in zip(own, there.distances)]
+    return pd.DataFrame({"locus_id": there.locus_id, "distance": own, "rank": ranks})
 
 # %% ../nbs/53_figures.ipynb #39301a53
 @styled
-def dataset_chart(
-    source="bundled",    # a table, a DatasetDict, or anything that `read_loci` reads
-    **reading,           # of `read_loci`
-)->Chart:
+def dataset_chart(source="bundled", **reading)->Chart:   # a table, a DatasetDict, or source and options of `read_loci`
     "Traits by evidence class, candidates per locus, and the causal gene's rank by distance where distances are known."
     loci = to_frame(source, **reading)
     if loci.empty: raise UserError("There is no locus to draw: give a source with some.")
     sizes, near = loci.candidates.map(len), distance_table(loci)
     ranks = np.ceil(near["rank"]).clip(upper=10).astype(int)
     counts = {"candidates per locus": sizes.value_counts().reindex(range(sizes.min(), sizes.max() + 1), fill_value=0)}
-    if len(near): counts["rank of the causal gene by distance (10: or more)"] = ranks.value_counts().reindex(range(1,
-            11), fill_value=0)
+    by_rank = ranks.value_counts().reindex(range(1, 11), fill_value=0)
+    if len(near): counts["rank of the causal gene by distance (10: or more)"] = by_rank
     traits = pd.crosstab(loci.trait.map(trait_class), loci.evidence_class.astype(object).fillna("not given"))
     traits = traits.loc[traits.sum(axis=1).sort_values().index]
-    figure, axes = canvas(7, 6.2, rows=1 + len(counts), squeeze=False, height_ratios=[0.3 * len(traits) + 1]
-                          + [1.5] * len(counts))
-    traits.plot.barh(stacked=True, ax=axes[0, 0], color=COLOURS, width=0.75).set(xlabel="loci", ylabel="",
-            title="traits and the evidence for their genes")
+    heights = [0.3 * len(traits) + 1] + [1.5] * len(counts)
+    figure, axes = canvas(7, 6.2, rows=len(heights), squeeze=False, height_ratios=heights)
+    bars = traits.plot.barh(stacked=True, ax=axes[0, 0], color=COLOURS, width=0.75)
+    bars.set(xlabel="loci", ylabel="", title="traits and the evidence for their genes")
     for axis, (title, values) in zip(axes[1:, 0], counts.items()):
         values.plot.bar(ax=axis, color=COLOURS[0], width=0.85, rot=0).set(ylabel="loci", xlabel="", title=title)
-    rows = [(title, value, n) for title, values in {"trait class": traits.sum(axis=1), **counts}.items() for value,
-            n in values.items()]
+    rows = [(title, value, n) for title, values in {"trait class": traits.sum(axis=1), **counts}.items()
+            for value, n in values.items()]
     nearest = f"; the causal gene is the nearest in {int((ranks == 1).sum())} of {len(near)}" if len(near) else ""
     words = (f"{len(loci)} loci of {loci.trait.nunique()} traits, {sizes.mean():.1f} candidates on average{nearest} "
              f"(ties take their mean rank, rounded up).")

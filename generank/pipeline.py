@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['IDLE', 'Unit', 'units', 'Run', 'patterns', 'settings_of', 'parts_of', 'changed_parts', 'why', 'plan', 'check_folder',
-           'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'begin', 'notebook_name', 'end', 'do', 'claimed',
-           'adopt', 'execute_run', 'find_runs', 'settings_differ', 'state', 'headline', 'headline_text', 'summary',
-           'runs_table', 'forecast', 'forecast_lines', 'disk_line']
+           'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'for_readers', 'by_nbconvert', 'by_quarto',
+           'render_page', 'render', 'begin', 'notebook_name', 'end', 'do', 'claimed', 'adopt', 'execute_run',
+           'find_runs', 'settings_differ', 'state', 'headline', 'headline_text', 'summary', 'runs_table']
 
 # %% ../nbs/63_pipeline.ipynb #018aeaf3
-import logging, os, shutil, statistics, time
+import html, logging, os, re, shutil, subprocess, tempfile, time, webbrowser
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 
 from . import baselines, prompts, rewards   # each checks its own names in a profile
 from .checkpoints import MARK
-from .core import UserError, atomic_path, differences, first_line, flatten, read_json, read_yaml
-from .core import printable, project_root, sha256_file, sha256_json, write_yaml
-from .execution import REPOSITORY, STAGES, STOPPED, Display, Interrupted, RunFailed, Stop
+from .core import UserError, atomic_path, differences, first_line, flatten, read_json, read_yaml, write_text
+from .core import printable, project_root, sha256_file, sha256_json, unknown_name, write_json, write_yaml
+from .execution import PACKAGE, REPOSITORY, STAGES, STOPPED, Display, Interrupted, RunFailed, Stop
 from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks, gpu_joules
-from .execution import hardware, kwh_since, log, now, read_manifest, scrub, watching, write_manifest
+from .execution import kwh_since, log, now, read_manifest, scrub, watching, write_manifest
 from .models import trained_weights
 from .profile import read_overrides, resolve
 
@@ -214,6 +214,82 @@ def logged(run_dir:Path):
             logger.level, logger.propagate = state
         with suppress(OSError): handler.close()
 
+# %% ../nbs/63_pipeline.ipynb #28211382
+def for_readers(notebook):
+    "Keep of an executed notebook the title and what follows the parameters, without code that shows nothing."
+    tags = [set(c.metadata.get("tags", [])) for c in notebook.cells]
+    last = max((i for i, t in enumerate(tags) if t & {"parameters", "injected-parameters"}), default=0)
+    kept = [c for c in notebook.cells[last + 1:] if c.cell_type == "markdown" or c.outputs]
+    notebook.cells = notebook.cells[:1] + kept
+    notebook.metadata.pop("papermill", None)
+    for c in notebook.cells: c.metadata = {}
+    return notebook
+
+def by_nbconvert(notebook, page:Path):
+    "Write a notebook as one HTML file, by the project's template."
+    from nbconvert import HTMLExporter
+    from generank.report import slug
+    title = re.search(r"^# (.+)$", notebook.cells[0].source, re.M)
+    exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(PACKAGE/"templates")],
+                            exclude_anchor_links=True)
+    made, _ = exporter.from_notebook_node(notebook, {"title": title[1] if title else "generank"})
+    named = lambda m: f'<h{m[1]} id="{slug(html.unescape(m[2]))}">{m[2]}</h{m[1]}>'
+    write_text(page, re.sub(r"<h(\d)>(.*?)</h\1>", named, made))
+
+def by_quarto(notebook, page:Path):
+    "Write a notebook as one HTML file, by Quarto with the settings of `_quarto.yml`."
+    import nbformat
+    settings = read_yaml(REPOSITORY/"_quarto.yml")["format"]["html"]
+    with tempfile.TemporaryDirectory() as d:
+        nbformat.write(notebook, f"{d}/{page.stem}.ipynb")
+        write_json(f"{d}/_quarto.yml", {"format": {"html": {**settings, "embed-resources": True}}})   # JSON is YAML
+        shutil.copy(PACKAGE/"templates/report/parts.css", d)
+        done = subprocess.run(["quarto", "render", f"{page.stem}.ipynb", "--to", "html", "--no-execute"], cwd=d,
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise UserError(f"Quarto failed (--engine nbconvert does without it): {done.stderr.strip()[-400:]}")
+        page.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(f"{d}/{page.stem}.html", page)
+
+# %% ../nbs/63_pipeline.ipynb #522acbc7
+def render_page(
+    notebook,                 # a notebook with a cell of parameters
+    page,                     # the HTML file to write
+    parameters:dict={},       # of the notebook
+    engine:str="auto",        # "quarto", "nbconvert", or "auto": quarto where it is installed
+    open_browser:bool=False,  # show the page in the reader's browser
+    run_dir=None,             # a run folder that keeps the executed notebook
+)->Path:                      # the page
+    "Execute a notebook and write it as one HTML file."
+    import nbformat
+    if engine not in (known := ("auto", "quarto", "nbconvert")): raise unknown_name("engine", engine, known)
+    page = Path(page)
+    if not Path(notebook).exists(): raise UserError(f"{notebook} does not exist: pages are rendered from a clone.")
+    with tempfile.TemporaryDirectory() as d:
+        executed = Path(run_dir or d)/"notebooks"/f"{page.stem}.ipynb"
+        execute(Path(notebook), executed, parameters, Path(run_dir or d), Stop(), threads=1)
+        read = for_readers(nbformat.read(executed, as_version=4))
+    write = by_quarto if engine == "quarto" or engine == "auto" and shutil.which("quarto") else by_nbconvert
+    write(read, page)
+    if open_browser: webbrowser.open(page.resolve().as_uri())
+    return page
+
+def render(
+    run_dir,                  # a run folder, finished or recorded
+    others=(),                # further run folders to compare it with
+    site=None,                # where the page goes; None: `site/` in the run folder
+    notebook=None,            # of the report; None: `index.ipynb` of nbs/
+    **options,                # `engine` and `open_browser` of `render_page`
+)->Path:                      # the report's page
+    "Render the report of a run: `site/index.html`, and the executed notebook in `notebooks/`."
+    run_dir = Path(run_dir)
+    for folder in (run_dir, *map(Path, others)):
+        if not (folder/"config.yaml").is_file():
+            raise UserError(f"{folder} is not a run folder: it has no config.yaml.")
+    source = notebook or find_notebooks()/"index.ipynb"
+    parameters = {"profile": "", "run_dir": str(run_dir.resolve()), "others": [str(Path(o).resolve()) for o in others]}
+    return render_page(source, Path(site or run_dir/"site")/"index.html", parameters, run_dir=run_dir, **options)
+
 # %% ../nbs/63_pipeline.ipynb #8852b19e
 def _remove(run:Run, unit:Unit):
     "Remove what a unit makes: whole folders, or files and those that only add to their names, hidden ones too."
@@ -253,14 +329,8 @@ def end(run:Run, group:list[Unit], status:str, seconds:float, kwh:float|None=Non
 # %% ../nbs/63_pipeline.ipynb #6d2632fc
 def _title(group:list[Unit])->str: return str(group[0]) if len(group) == 1 else group[0].stage
 
-def _report(run_dir:Path, render=None):
-    "Make the report of a run folder; whatever goes wrong in it is one sentence."
-    if render is None: from generank.report import render
-    try: render(run_dir)
-    except (UserError, OSError): raise
-    except Exception as e: raise RunFailed(f"The report failed: {type(e).__name__}: {first_line(e)[:300]}") from e
 
-def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=None, render=None):
+def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=None, render=render):
     "Do one execution and keep its record."
     for unit in group: begin(run, unit)
     write_manifest(run.dir, run.manifest, run.config)
@@ -269,14 +339,15 @@ def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=N
                   "arms": [u.arm for u in group if u.arm], "overrides": run.overrides}
     try:
         with display.stage(_title(group)), watching(run.dir, display, stop):
-            if group[0].stage == "report": _report(run.dir, render)
+            if group[0].stage == "report": render(run.dir)
             else: execute(run.notebooks/f"{name}.ipynb", run.dir/"notebooks"/notebook_name(group), parameters, run.dir,
                           stop, cell_timeout, run.config["threads"])
         status = "done"
     except KeyboardInterrupt: raise Interrupted(STOPPED) from None
     except Exception as e:
         status = "interrupted" if isinstance(e, Interrupted) else "failed"
-        raise
+        if group[0].stage != "report" or isinstance(e, (RunFailed, UserError, OSError)): raise
+        raise RunFailed(f"The report failed: {type(e).__name__}: {first_line(e)[:300]}") from e
     finally: end(run, group, status, time.monotonic() - start, kwh_since(joules))
 
 # %% ../nbs/63_pipeline.ipynb #5fc6e685
@@ -323,7 +394,6 @@ def _execute_group(run:Run, group:list[Unit], at:str, display:Display, stop:Stop
     if stop.asked: raise Interrupted(STOPPED)
     display.say(f"{at} {_title(pending)}: done in {duration(time.monotonic() - start)}")
 
-# %% ../nbs/63_pipeline.ipynb #8f998867
 def execute_run(run:Run, clean:bool=False, display:Display=None, **kwargs)->Path:
     "Do everything in a run that is not done yet; further arguments (`cell_timeout`, `render`) go to `do`."
     display, groups = display or Display(), units(run.config)
@@ -352,10 +422,7 @@ def find_runs(places=("runs",))->list[Path]:
     found = []
     for place in map(Path, places):
         if not place.is_dir(): raise UserError(f"{place} is not a folder: name run folders, or a folder of runs.")
-        here = []
-        for folder, below, files in os.walk(place):
-            below[:] = [] if "config.yaml" in files else sorted(b for b in below if not b.startswith("."))
-            if {"config.yaml", "manifest.json"} <= set(files): here.append(Path(folder))
+        here = [f.parent for f in sorted(place.rglob("config.yaml")) if (f.parent/"manifest.json").is_file()]
         if not here: raise UserError(f"{place} holds no run: make one with generank run.")
         found += here
     return found
@@ -373,9 +440,8 @@ def state(run_dir, config:dict, manifest:dict)->str:
     try:
         with FileLock(lock, timeout=0) if lock.exists() else ExitStack(): pass
     except Timeout: return f"running, {done} of {len(status)}"
-    if done == len(status): return "done"
-    stuck = [f"{s} at {name}" for name, s in status.items() if s in ("failed", "interrupted")]
-    return stuck[0] if stuck else f"{done} of {len(status)} done"
+    stuck = (f"{s} at {name}" for name, s in status.items() if s in ("failed", "interrupted"))
+    return next(stuck, "done" if done == len(status) else f"{done} of {len(status)} done")
 
 def headline(run_dir)->dict:
     "The one result that a run is about, with 95 % intervals, and its difference from the arm that it is held against."
@@ -427,56 +493,3 @@ def runs_table(rows:list[dict])->"pd.DataFrame":
     shown["cost"] = [None if r["cost"] is None else f"{r['cost']:.2f} {r['currency']}" for r in rows]
     shown["kWh"] = [r["gpu_kwh"] for r in rows]
     return shown.drop(columns=[c for c in ("cost", "kWh") if shown[c].isna().all()])
-
-# %% ../nbs/63_pipeline.ipynb #42abb277
-def _label(h:dict)->str: return ", ".join([h["cpu"], f"{h['cores']} core{'s' * (h['cores'] != 1)}", *h["gpus"]])
-
-def _took(run:Run, unit, stages:dict)->float|None:
-    "Seconds that a unit took in an earlier run that did it itself with the same settings."
-    record, wanted = stages.get(str(unit), {}), settings_of(run, unit)
-    if record.get("status") != "done" or "copied_from" in record: return None
-    was = record["made_from"]["parameters"]
-    same = all(was[k] == v for k, v in wanted.items() if k in was and k.split(".")[-1] != "seed")
-    return record["seconds"] if same else None
-
-def forecast(run:Run)->dict:
-    "Seconds and cost of what is pending by earlier runs, None where unknown; `elsewhere`: seconds on other hardware."
-    pending, here, times = [u for u, todo in plan(run) if todo != "skip"], _label(hardware()), {}
-    for f in sorted({*run.dir.parent.glob("*/manifest.json"), *(REPOSITORY/"results").glob("*/*/manifest.json")}):
-        with suppress(UserError, KeyError, TypeError):   # not a run's
-            manifest = read_manifest(f.parent)
-            for u, s in ((u, _took(run, u, manifest["stages"])) for u in pending):
-                if s is not None: times.setdefault(_label(manifest["hardware"]), {}).setdefault(u, []).append(s)
-    took = {label: sum(map(statistics.median, of.values())) for label, of in times.items() if len(of) == len(pending)}
-    seconds, price = took.pop(here, None if pending else 0.0), run.config["cost"]["price_per_hour"]
-    return {"pending": len(pending), "known": len(times.get(here, {})), "hardware": here,
-            "seconds": None if seconds is None else round(seconds, 1), **run.config["cost"],
-            "elsewhere": {label: round(s, 1) for label, s in took.items()},
-            "cost": None if None in (seconds, price) else round(price * seconds / 3600, 2)}
-
-def forecast_lines(found:dict)->list[str]:
-    "A forecast in lines for the plan."
-    if not found["pending"]: return ["nothing is left to do"]
-    unknown, price, cost = found["pending"] - found["known"], found["price_per_hour"], found["cost"]
-    cost = "unknown, as the time is" if cost is None else f"{cost:.2f} {found['currency']}"
-    if price is None: cost = "unknown, no price is given (-p cost.price_per_hour=...)"
-    else: cost += f", at {price:g} {found['currency']} an hour"
-    this = "with these settings on this hardware"
-    if not unknown: return [f"expected: {duration(found['seconds'])} by earlier runs {this}", f"cost: {cost}"]
-    time = f"unknown, {unknown} of {found['pending']} steps have not run {this}"
-    other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items()]
-    return [f"expected: {time} ({found['hardware']})", *other, f"cost: {cost}"]
-
-# %% ../nbs/63_pipeline.ipynb #4fac67f8
-def disk_line(run:Run)->str:
-    "Free room where a run will lie, and what runs of its profile beside it take, as a line of the plan."
-    here = run.dir.resolve()
-    free = shutil.disk_usage(next(p for p in (here, *here.parents) if p.exists())).free / 2**30
-    taken = []
-    for folder in (m.parent for m in here.parent.glob("*/manifest.json")):
-        with suppress(UserError, OSError):
-            if read_manifest(folder).get("profile") != run.config["profile"]: continue
-            taken.append(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**30)
-    known = f"runs of this profile take {max(taken):.2f} GiB" if taken else "what this profile takes is not known"
-    short = " This is too little." if taken and max(taken) > free else ""
-    return f"disk: {free:.1f} GiB free; {known}.{short}"

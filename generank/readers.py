@@ -101,6 +101,7 @@ def gap(span, chrom, pos)->int|None:   # `span`: chromosome, start and end of a 
 # %% ../nbs/11_readers.ipynb #fda17b60
 def side_facts(path)->dict:
     "The `-meta.yaml` beside a GWAS-SSF file; empty where there is none."
+    if isinstance(path, pd.DataFrame): return {}
     beside = [Path(f"{base}-meta.yaml") for base in (path, re.sub(r"\.b?gz$", "", str(path)))]
     found = next((f for f in beside if f.is_file()), None)
     facts = parse_yaml(found.read_text(encoding="utf-8", errors="replace"), str(found)) if found else {}

@@ -6,7 +6,7 @@
 __all__ = ['BATCHES', 'FEW', 'cluster_se', 'wilson_interval', 'cluster_interval', 'cluster_sums', 'means_by_cluster',
            'without_each', 'batched', 'bootstrap_means', 'percentile_interval', 'sign_flip_p', 'mcnemar_p', 'holm',
            'two_level_means', 'two_level_interval', 'two_way_interval', 'training_slope', 'power', 'detectable', 'tost',
-           'tost_power', 'sensitivity']
+           'tost_power', 'sensitivity', 'shown', 'interval', 'p_value', 'p_of', 'verdict', 'extent']
 
 # %% ../nbs/50_statistics.ipynb #4a51d249
 import math
@@ -14,38 +14,27 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
-from scipy.optimize import brentq
-from statsmodels.api import OLS, add_constant
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
+from scipy import special
 
 from .core import UserError, stable_seed
 
 # %% ../nbs/50_statistics.ipynb #c3d87d64
-def cluster_se(
-    values, clusters,  # one value a locus, and the cluster of each locus
-)->float:              # NaN with fewer than two clusters
+def cluster_se(values, clusters)->float:   # one value a locus, and its cluster; NaN with fewer than two clusters
     "Cluster-robust standard error of a mean (Liang and Zeger 1986, with the small-sample factor G/(G-1))."
     codes = pd.factorize(np.asarray(clusters))[0]
     if codes.max(initial=0) < 1: return math.nan
+    from statsmodels.api import OLS   # here and below: seconds, which every start of the command line would take
     fit = OLS(np.asarray(values, dtype=float), np.ones(len(codes))).fit(cov_type="cluster", cov_kwds={"groups": codes})
     return float(fit.bse[0])
 
-def wilson_interval(
-    p:float,               # observed proportion
-    n:float,               # number of independent trials, or an effective number
-    z:float=special.ndtri(0.975),
-)->tuple[float, float]:
-    "Wilson's (1927) score interval of a proportion of independent trials, 95 % unless another quantile is given."
+def wilson_interval(p:float, n:float, z:float=special.ndtri(0.975))->tuple[float, float]:
+    "Wilson's (1927) score interval of a proportion p of n independent trials, by default of 95 %."
+    from statsmodels.stats.proportion import proportion_confint
     low, high = proportion_confint(p * n, n, 2 * special.ndtr(-z), method="wilson")
     return max(0.0, float(low)), min(1.0, float(high))
 
 # %% ../nbs/50_statistics.ipynb #74a85a79
-def cluster_interval(
-    values, clusters,        # one value in [0, 1] a locus, and the cluster of each locus
-)->tuple[float, float]:      # NaN with fewer than two clusters
+def cluster_interval(values, clusters)->tuple[float, float]:   # one value in [0, 1] a locus; as for `cluster_se`
     "95 % cluster-robust interval of a proportion, logit scale, t with clusters - 1 degrees of freedom."
     p, se, sizes = float(np.mean(values)), cluster_se(values, clusters), cluster_sums(values, clusters)[1]
     if len(sizes) < 2: return math.nan, math.nan
@@ -80,8 +69,7 @@ def batched(sums:np.ndarray, most:int=BATCHES)->np.ndarray:
     if len(sums) <= most: return sums
     return cluster_sums(sums, np.random.default_rng(0).permutation(len(sums)) % most)[0]
 
-def _counts(clusters:int, draws:int, rng)->np.ndarray:
-    "How often each cluster stands in each draw, draws x clusters."
+def _counts(clusters:int, draws:int, rng)->np.ndarray:   # how often each cluster stands in each draw, draws x clusters
     picked = rng.integers(0, clusters, (draws, clusters)) + clusters * np.arange(draws)[:, None]
     return np.bincount(picked.ravel(), minlength=draws * clusters).reshape(draws, clusters).astype(float)
 
@@ -90,12 +78,7 @@ def _same_counts(clusters:int, draws:int, seed:int)->np.ndarray:
     "The counts of one seed, kept, since an evaluation resamples the same clusters again and again."
     return _counts(clusters, draws, np.random.default_rng(seed))
 
-def bootstrap_means(
-    values,            # one row a locus, one column a quantity
-    clusters,          # the cluster of each locus
-    draws:int=10_000,
-    seed:int=1,
-)->np.ndarray:         # draws x columns
+def bootstrap_means(values, clusters, draws:int=10_000, seed:int=1)->np.ndarray:   # a row a locus; draws x columns
     "Means of each column over whole clusters drawn with replacement; the same seed gives the same draws."
     sums, sizes = cluster_sums(np.asarray(values, dtype=float).reshape(len(clusters), -1), clusters)
     table = batched(np.column_stack([sums, sizes]))
@@ -110,8 +93,7 @@ def bootstrap_means(
 FEW = 10   # clusters; of fewer, percentiles of the draws can't reach far enough
 
 def percentile_interval(
-    draws,                            # bootstrap means, one row a draw
-    n_clusters:int,
+    draws, n_clusters:int,            # bootstrap means, one row a draw
     bounds=(-math.inf, math.inf),     # of the quantity itself; t knows none
 )->np.ndarray:                        # lower and upper end, for each column; NaN with fewer than two clusters
     "95 % bootstrap interval, levels expanded to Student's t with clusters - 1 degrees of freedom; that t below `FEW`."
@@ -122,13 +104,8 @@ def percentile_interval(
     return np.quantile(draws, [special.ndtr(-t), special.ndtr(t)], axis=0)
 
 # %% ../nbs/50_statistics.ipynb #1c47f485
-def sign_flip_p(
-    difference,          # a's score minus b's, one a locus
-    clusters,
-    draws:int=10_000,    # random flips, where the distribution isn't exact
-    seed:int=1,
-)->float:
-    "Two-sided p of the cluster-level sign-flip permutation test of no difference."
+def sign_flip_p(difference, clusters, draws:int=10_000, seed:int=1)->float:   # a's score minus b's, one a locus
+    "Two-sided p of the cluster-level sign-flip test of no difference: exact for whole numbers, else by random flips."
     sums = batched(cluster_sums(difference, clusters)[0])
     sums = np.abs(sums[np.abs(sums) > 1e-12])
     observed, whole = abs(float(np.sum(difference))), np.round(sums).astype(int)
@@ -147,13 +124,14 @@ def _exact_flip_p(sums:np.ndarray, observed:float)->float:
     total = np.arange(len(chance)) - len(chance) // 2
     return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
 
-# %% ../nbs/50_statistics.ipynb #d107ccdc
 def mcnemar_p(only_a:int, only_b:int)->float:
     "Exact two-sided McNemar test (iid) of the loci that a alone, and b alone, gets right."
+    from statsmodels.stats.contingency_tables import mcnemar
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 def holm(p:list[float])->list[float]:
     "Holm's (1979) step-down adjustment of p-values, in the order given."
+    from statsmodels.stats.multitest import multipletests
     return multipletests(p, method="holm")[1].tolist() if len(p) else []
 
 # %% ../nbs/50_statistics.ipynb #d9418891
@@ -182,21 +160,17 @@ def two_level_interval(values, clusters, draws:int=10_000, seed:int=1)->tuple[fl
 # %% ../nbs/50_statistics.ipynb #784ecc47
 def two_way_interval(values, one, two, draws:int=10_000, seed:int=1)->tuple[float, float]:
     "95 % interval of a mean, the clusters `one` and the clusters `two` of the loci both drawn with replacement."
-    (of_one, n_one), (of_two, n_two) = ((codes, len(names))
-                                          for codes, names in (pd.factorize(np.asarray(of)) for of in (one, two)))
-    if min(n_one, n_two) < 2: return math.nan, math.nan
+    (of_one, names_one), (of_two, names_two) = (pd.factorize(np.asarray(of)) for of in (one, two))
+    if min(len(names_one), len(names_two)) < 2: return math.nan, math.nan
     rng, found = np.random.default_rng(seed), []
     for _ in range(0, draws, 500):   # draws at a time, to bound memory
-        weights = _counts(n_one, 500, rng)[:, of_one] * _counts(n_two, 500, rng)[:, of_two]
+        weights = _counts(len(names_one), 500, rng)[:, of_one] * _counts(len(names_two), 500, rng)[:, of_two]
         with np.errstate(invalid="ignore"): found.append(weights @ np.asarray(values, dtype=float) / weights.sum(1))
     low, high = np.nanquantile(np.concatenate(found)[:draws], [0.025, 0.975])
     return float(low), float(high)
 
 # %% ../nbs/50_statistics.ipynb #74dd4cfd
-def training_slope(
-    rows:list[dict],            # rows of `metrics.jsonl`; warm start rows and rows without the column are left out
-    column:str="reward",
-)->dict:                        # per_100_steps, ci_low, ci_high, n, lags, autocorrelation, errors (which was wider)
+def training_slope(rows:list[dict], column:str="reward")->dict:   # rows of `metrics.jsonl`, the warm start's left out
     "Least-squares slope of a training metric per 100 steps with a 95 % interval that allows for autocorrelation."
     logged = [(r["step"], r[column]) for r in rows if r.get(column) is not None and r.get("phase", "grpo") == "grpo"]
     if len(logged) < 8:
@@ -204,6 +178,7 @@ def training_slope(
     steps, values = np.array(sorted(logged), dtype=float).T
     n, lags = len(steps), int(4 * (len(steps) / 100)**(2 / 9))   # Newey and West's (1994) rule
     newey_west = {"maxlags": lags, "use_correction": True}
+    from statsmodels.api import OLS, add_constant
     fit = OLS(values, add_constant(steps)).fit(cov_type="HAC", cov_kwds=newey_west, use_t=True)
     residual, slope = fit.resid, fit.params[1]
     r = (residual[1:] * residual[:-1]).sum() / (residual**2).sum() if residual.any() else 0.0
@@ -216,25 +191,18 @@ def training_slope(
             "ci_high": 100 * (slope + half), "n": n, "lags": lags, "autocorrelation": r, "errors": errors}
 
 # %% ../nbs/50_statistics.ipynb #08387034
-def power(
-    effect,                # true difference, a number or an array
-    se:float,              # standard error of the measured difference
-    df:float,              # degrees of freedom: loci - 1, or clusters - 1
-)->np.ndarray:
+def power(effect, se:float, df:float)->np.ndarray:   # true differences, standard error, clusters - 1
     "Chance that Student's two-sided t-test at level 0.05 finds a true difference (noncentral t)."
     t, shift = special.stdtrit(df, 0.975), np.abs(np.asarray(effect, dtype=float)) / se
     below = lambda x: np.nan_to_num(special.nctdtr(df, shift, x))  # NaN where it vanishes; in statsmodels too
     return below(-t) + 1 - below(t)
 
 @lru_cache
-def _multiple(df:float)->float:
-    "How many standard errors a difference must have to be found with power 0.8."
+def _multiple(df:float)->float:   # how many standard errors a difference must have to be found with power 0.8
+    from scipy.optimize import brentq
     return brentq(lambda effect: 0.8 - float(power(effect, 1, df)), 0, 100, xtol=1e-12)
 
-def detectable(
-    se:float,      # standard error of a paired difference, as measured or as expected of another split
-    df:float,      # its degrees of freedom: regions - 1
-)->float:          # NaN without a standard error
+def detectable(se:float, df:float)->float:   # of a paired difference, with regions - 1; NaN without a standard error
     "The smallest true difference that is found with power 0.8 (`solve_power` is too coarse for many clusters)."
     return se * _multiple(df) if df >= 1 and not math.isnan(se) else math.nan
 
@@ -257,11 +225,7 @@ def tost_power(se:float, df:float, margin:float, true:float=0.0)->float:
     return float(np.where(reach > 0, shown, 0).mean())
 
 # %% ../nbs/50_statistics.ipynb #b26cea31
-def sensitivity(
-    difference,            # a's score minus b's, one a locus
-    clusters,
-    margin:float=None,     # equivalence margin above 0, declared before the run; None: no such test
-)->dict:                   # se, se_clustered, detectable_iid, detectable; margin, tost_p, equivalent, tost_power
+def sensitivity(difference, clusters, margin:float=None)->dict:   # one value a locus; None: no test of equivalence
     "Standard errors of a paired difference, the smallest true one found with power 0.8, and the equivalence test."
     n, df = len(difference), len(pd.unique(np.asarray(clusters))) - 1
     iid, clustered = cluster_se(difference, np.arange(n)), cluster_se(difference, clusters)
@@ -270,3 +234,31 @@ def sensitivity(
     if margin is None: return row
     p, chance = tost(float(np.mean(difference)), clustered, df, margin) if df else (None, None)
     return row | {"margin": margin, "tost_p": p, "equivalent": p < 0.05 if df else None, "tost_power": chance}
+
+# %% ../nbs/50_statistics.ipynb #38421b5b
+def shown(value, spec:str="")->str:
+    "A number as it stands in a text: a true minus sign, and a space that does not break before a percent sign."
+    if not isinstance(value, (int, float)): return format(value, spec)
+    return format(value, spec).replace("-", "−").replace("%", "\u00a0%")
+
+def interval(low:float, high:float, spec:str=".2f")->str: return f"{shown(low, spec)} to {shown(high, spec)}"
+
+def p_value(p:float)->str: return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+def p_of(row:dict)->float|None:
+    "The p-value that a claim has to pass: after Holm's adjustment in a declared family, else as it is."
+    return row.get("cluster_p") if row.get("holm_p") is None else row["holm_p"]
+
+def verdict(row:dict)->str:
+    "`better` or `worse`: interval without zero and, where tested, p < 0.05; else `no difference shown`."
+    low, high, p = row.get("ci_low"), row.get("ci_high"), p_of(row)
+    if low is None or low <= 0 <= high or (p is not None and p >= 0.05): return "no difference shown"
+    return "better" if low > 0 else "worse"
+
+def extent(row:dict, spec:str="+.3f")->str:
+    "A difference with its interval and p-value in words."
+    said = shown(row.get("difference", row.get("value")), spec)
+    if row["ci_low"] is None: return f"{said}; too few regions for an interval"
+    said += f", 95\u00a0% interval {interval(row['ci_low'], row['ci_high'], spec)}"
+    adjusted = " after Holm" * (row.get("holm_p") is not None)
+    return said if p_of(row) is None else f"{said}, {p_value(p_of(row))}{adjusted}"

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN', 'commands', 'Settings', 'Gpu', 'Hours', 'Secrets',
            'Price', 'Named', 'Point', 'axis', 'points', 'checked_points', 'read_sweep', 'save_plan', 'results',
-           'save_results', 'Command', 'Executor', 'choose_executor', 'slurm_settings', 'sweep', 'download', 'command',
-           'run_arguments', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'option', 'download_command',
-           'run_command', 'infer_command', 'fetch_command', 'sweep_command']
+           'save_results', 'pooled_folds', 'Command', 'Executor', 'choose_executor', 'slurm_settings', 'sweep',
+           'download', 'command', 'run_arguments', 'fetch', 'image', 'build', 'settings', 'map_sweep', 'option',
+           'download_command', 'run_command', 'infer_command', 'fetch_command', 'sweep_command']
 
 # %% ../nbs/65_sweeps.ipynb #1ded883c
 import itertools, json, os, re, subprocess, sys, threading
@@ -19,7 +19,8 @@ from typing import Annotated
 
 import typer
 
-from .core import UserError, atomic_path, first_line, parse_yaml, read_json, read_yaml, unknown_name, write_yaml
+from .core import UserError, atomic_path, first_line, parse_yaml, read_json, read_yaml, unknown_name
+from .core import write_json, write_yaml
 from .execution import REPOSITORY, STOPPED, Display, Interrupted, RunFailed, Stop
 
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
@@ -42,7 +43,6 @@ def axis(text:str)->tuple[str, list]:
     if twice is not None: raise UserError(f"--sweep {path} names {twice!r} twice.")
     return path.strip(), values
 
-# %% ../nbs/65_sweeps.ipynb #2bdd9763
 def points(sweeps)->list[Point]:
     "The runs of a sweep, given by texts as for `axis`: every combination."
     axes = [axis(s) for s in sweeps]
@@ -97,10 +97,24 @@ def results(folder)->"pd.DataFrame":
                          "train_minutes": stages.get(f"grpo/{arm['name']}", {}).get("seconds", 0) / 60})
     return pd.DataFrame(rows)
 
+# %% ../nbs/65_sweeps.ipynb #b1af0a27
 def save_results(folder)->Path:
-    "Write the table of results; its path."
+    "Write the table of results; its path. Of a sweep over `data.fold` alone, `folds.json` has the folds as one run."
     with atomic_path(path := Path(folder)/"sweep.csv") as f: results(folder).to_csv(f, index=False)
+    folds = points(read_sweep(folder)["sweep"])
+    if len(folds) > 1 and all(set(p.values) == {"data.fold"} for p in folds):
+        write_json(Path(folder)/"folds.json", pooled_folds([Path(folder)/p.name for p in folds]))
     return path
+
+def pooled_folds(runs)->dict:
+    "One evaluation, with their settings, of runs whose test parts are the folds of cross-fitting."
+    from generank.evaluation import DEFAULTS, _pairs, evaluate
+    from generank.scoring import join_folds
+    config = read_yaml(runs[0]/"config.yaml")
+    arms, settings = [a["name"] for a in config["arms"]], DEFAULTS | config["evaluation"]
+    asked = {c: settings[c] for c in ("k", "cluster_by", "draws", "seed", "primary", "estimand", "family", "margin")}
+    joined = join_folds(run/"responses"/f"{arm}.parquet" for arm in arms for run in runs)
+    return evaluate(joined, pairs=_pairs(arms, settings["family"]), **asked)
 
 # %% ../nbs/65_sweeps.ipynb #56c43bfa
 class Command:
@@ -306,8 +320,8 @@ def image(gpu:bool=True):
     if not (locks/"cpu.txt").exists():
         raise UserError(f"{REPOSITORY} holds no locks (requirements/cpu.txt): install generank from a clone.")
     made = _modal().Image.debian_slim(python_version="3.11").apt_install("git", "gcc", "g++")
-    made = made.pip_install_from_requirements(str(locks/"cpu.txt"))
-    made = made.pip_install_from_requirements(str(locks/"model.txt"), extra_options="--no-deps")
+    for name in ("cpu", "cuda", "model"):
+        made = made.pip_install_from_requirements(str(locks/f"{name}.txt"), extra_options="--no-deps --require-hashes")
     if gpu: made = made.pip_install(*wanted["DEFAULT"]["gpu_requirements"].split())
     made = made.env({"HF_HOME": f"{PLACE}/models", "GENERANK_CACHE": f"{PLACE}/models/generank",
                      "TOKENIZERS_PARALLELISM": "false"})

@@ -5,30 +5,52 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from generank import figures, report, sections  # noqa: E402
+from generank import figures, report  # noqa: E402
 
 MAIN, START, BESIDE = "grpo-rank", "warm-start", ("random order", "gene prior", "nearest gene")
 
 
-def pooled()->dict:
-    "Pooled comparisons of the recorded runs by pair, the arm told other loci's traits included."
-    numbers = report.Numbers(ROOT/"results"/"laptop-long"/"seed-1")
-    runs = sections.recorded_runs(numbers)
+def pooled(profile:str)->dict:
+    "Pooled comparisons of a profile's recorded runs by pair, the arm told other loci's traits included."
+    runs = report.recorded_runs(report.Numbers(next((ROOT/"results"/profile).glob("seed-*"))))
     pairs = [(MAIN, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
-    return {**sections.pooled_arms(runs, pairs=pairs), "traits": sections.other_traits(runs, MAIN)}
+    return {**report.pooled_arms(runs, pairs=pairs), "traits": report.other_traits(runs, MAIN), "runs": runs}
 
 
-def sentence(found:dict)->str:
-    "The result in at most 60 words: over the warm start, which is below chance, and over chance."
-    main, base = found[MAIN, START], lambda b: report.shown(found[MAIN, b]["metrics"]["mrr_over_chance"]["b"], "+.3f")
-    m, sft = main["metrics"]["mrr_over_chance"], [found[p]["metrics"]["mrr_over_chance"] for p in (("sft", START), (MAIN, "sft"))]
+def counted(found:dict)->str: return figures.counted(len(found[MAIN, START]["seeds"]), "seed")
+
+
+def effect(found:dict)->str:
+    "What GRPO did, over the warm start and over chance."
+    m = found[MAIN, START]["metrics"]["mrr_over_chance"]
     did = {"better": "raised", "worse": "lowered"}.get(report.verdict(m), "did not detectably change")
+    return (f"GRPO {did} MRR over random order from {report.shown(m['b'], '+.3f')}, the format warm start's, to {report.shown(m['a'], '+.3f')} "
+            f"({report.shown(m['difference'], '+.3f')}, 95 % interval {report.interval(m['ci_low'], m['ci_high'], '.3f')})")
+
+
+def base(found:dict, name:str)->str: return report.shown(found[MAIN, name]["metrics"]["mrr_over_chance"]["b"], "+.3f")
+
+
+def knowing(found:dict)->str:
+    "The model that knows genes, in one sentence and one on whether it reads the trait."
+    main = found[MAIN, START]
+    told = [r for f in found["runs"] for r in report.Numbers(f)("metrics.runs") if r["name"] == MAIN]
+    pairs = [r["trait_discrimination"] for r in told if r.get("trait_discrimination")]
+    first = (f"On {main['n']} held-out loci ({main['n_clusters']} regions, one vote each; {counted(found)}), with Qwen2.5-Coder-1.5B on two processor cores, {effect(found)}; "
+             f"the nearest gene scores {base(found, 'nearest gene')}, a prior over genes {base(found, 'gene prior')}.")
+    if len(pairs) != 1: return first
+    p = pairs[0]
+    return f"{first} Asked one list under two traits, it put the asked trait's gene above the other's in {100 * p['value']:.0f} % of {p['n_pairs']} pairs ({100 * p['ci_low']:.0f} to {100 * p['ci_high']:.0f}; 50 is chance)."
+
+
+def knowing_nothing(found:dict)->str:
+    "The 135M model, which knows no genetics."
+    main, sft = found[MAIN, START], [found[p]["metrics"]["mrr_over_chance"] for p in (("sft", START), (MAIN, "sft"))]
     as_much = [report.verdict(r) for r in sft] == ["better", "no difference shown"]
     same = "the same within" in found["traits"]
-    return (f"On {main['n']} held-out loci ({main['n_clusters']} regions, one vote each; {len(main['seeds'])} seeds) GRPO {did} MRR over random order from "
-            f"{report.shown(m['b'], '+.3f')}, the format warm start's, to {report.shown(m['a'], '+.3f')} ({report.shown(m['difference'], '+.3f')}, 95 % interval "
-            f"{report.interval(m['ci_low'], m['ci_high'], '.3f')}); the untrained model scores {base('zero-shot')}, the nearest gene {base('nearest gene')}; "
-            f"supervised training {'gained as much' if as_much else 'differs'} (one seed); other traits {'changed nothing' if same else 'are not shown to change nothing'}.")
+    return (f"With SmolLM2-135M, which knows no genetics ({main['n']} loci of an earlier split, {main['n_clusters']} regions, {counted(found)}), {effect(found)}; the untrained model scores "
+            f"{base(found, 'zero-shot')}, the nearest gene {base(found, 'nearest gene')}; supervised training {'gained as much' if as_much else 'differs'} (one seed); "
+            f"other traits {'changed nothing' if same else 'are not shown to change nothing'}. One of its three seeds was cut off in every answer.")
 
 
 def chart(found:dict)->figures.Chart:
@@ -37,15 +59,17 @@ def chart(found:dict)->figures.Chart:
         pool, top = found[pair], [found[pair]["metrics"]["top_1"][f"{side}{end}"] for end in ("", "_ci_low", "_ci_high")]
         return {"name": name, "kind": kind, "n": pool["n"], "n_clusters": pool["n_clusters"], "top_k": {"1": dict(zip(("accuracy", "ci_low", "ci_high"), top))},
                 **{f"mrr_over_chance{end}": pool["metrics"]["mrr_over_chance"][f"{side}{end}"] for end in ("", "_ci_low", "_ci_high")}}
-    runs = [entry("zero-shot", "arm", (MAIN, "zero-shot"), "b"), entry(START, "arm", (MAIN, START), "b"), entry(MAIN, "arm", (MAIN, START), "a"), *(entry(b, "baseline", (MAIN, b), "b") for b in BESIDE)]
+    untrained = [entry("zero-shot", "arm", (MAIN, "zero-shot"), "b")] if (MAIN, "zero-shot") in found else []
+    runs = [*untrained, entry(START, "arm", (MAIN, START), "b"), entry(MAIN, "arm", (MAIN, START), "a"), *(entry(b, "baseline", (MAIN, b), "b") for b in BESIDE)]
     drawn = figures.main_comparison(runs, ("mrr_over_chance", "top_1"), "figure")
-    drawn.caption = f"Recorded, each region with one vote, mean over {len(found[MAIN, START]['seeds'])} seeds. {drawn.caption}"
+    drawn.caption = f"Recorded, each region with one vote, {counted(found)}. {drawn.caption}"
     return drawn
 
 
 def main()->int:
-    found, readme = pooled(), ROOT/"README.md"
-    text = re.sub(r"(<!-- recorded -->\n).*?(\n<!-- end -->)", lambda m: m[1] + sentence(found) + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
+    readme, found = ROOT/"README.md", pooled("desktop")
+    said = f"{knowing(found)}\n\n{knowing_nothing(pooled('laptop-long'))}"
+    text = re.sub(r"(<!-- recorded -->\n).*?(\n<!-- end -->)", lambda m: m[1] + said + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
     if "--check" in sys.argv: return int(text != readme.read_text(encoding="utf-8"))
     readme.write_text(text, encoding="utf-8")
     print(*figures.save_chart(chart(found), ROOT/"results").values(), sep="\n")

@@ -24,7 +24,7 @@ from generank.parsing import parse_answer
 from generank.pipeline import Unit, adopt, open_run
 from generank.profile import resolve
 from generank.prompts import build_prompt
-from generank.report import render
+from generank.pipeline import render
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERANK = str(Path(sys.executable).with_name("generank"))

@@ -35,7 +35,7 @@ MOMENTS = {   # execution -> where its kernel is caught: some of the work done, 
     "grpo/grpo-rank": "generank.groups:_draw:14",                    # within the second step's answers
     "inference": "generank.store:ResponseStore.add:2",               # some answers are stored
     "evaluation": "generank.figures:save_chart:2",                   # two figures, no metrics
-    "report": "generank.sections:does_it_help:0",                       # in the middle of the page
+    "report": "generank.report:does_it_help:0",                       # in the middle of the page
 }
 COMMAND = [GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny", "--resume"]
 ARMS = ("zero-shot", "warm-start", "grpo-rank")

@@ -16,7 +16,7 @@ import pytest
 
 from generank.core import UserError, read_json, write_json
 from generank.execution import PACKAGE
-from generank.report import render, render_page
+from generank.pipeline import render, render_page
 from test_run import GENERANK, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
