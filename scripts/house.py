@@ -75,7 +75,7 @@ def measure()->tuple[dict, list[str]]:
                   for stem, nb in nbs.items() for s in exported(nb) if s.count("\n") + 1 > 41]
     wrong = against_order(numbers)
     library = sum(len(text) for text in lines.values())
-    house = {"notebooks": len(nbs), "modules": len(numbers), "library lines": 12_622library,
+    house = {"notebooks": len(nbs), "modules": len(numbers), "library lines": library,
              "report lines": sum(len(lines[m]) for m in REPORT if m in lines), "modules over 500 lines": len(long_modules),
              "lines over 120 columns": len(wide), "exported cells over 40 lines": len(long_cells), "imports against the order": len(wrong)}
     return house | tracked_code(), long_modules + wide + long_cells + wrong
