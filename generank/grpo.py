@@ -7,7 +7,7 @@ __all__ = ['log', 'SET_BY', 'UNSHARED', 'CHOICES', 'BACKENDS', 'known_values', '
            'training_backend', 'recomputes', 'one_card', 'check_sharding', 'by_pass_rate', 'train', 'run_stage']
 
 # %% ../nbs/34_grpo.ipynb #0a8d4da0
-import ast, inspect, json, logging, os, signal, tempfile, threading
+import inspect, json, logging, os, re, signal, tempfile, threading
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import cache
@@ -56,10 +56,8 @@ CHOICES = ("loss_type", "scale_rewards", "importance_sampling_level",
 def known_values(name:str)->tuple[str]:   # one of `CHOICES`
     "The values of a setting that trl's trainer tells apart, read from its source."
     from trl.trainer import grpo_trainer as module
-    compared = [n for n in ast.walk(ast.parse(inspect.getsource(module)))
-                if isinstance(n, ast.Compare) and isinstance(n.left, ast.Attribute) and n.left.attr == name]
-    parts = [c for n in compared for part in n.comparators for c in ast.walk(part) if isinstance(c, ast.Constant)]
-    return tuple(sorted({c.value for c in parts if isinstance(c.value, str)}))
+    compared = re.findall(rf"\.{name} (?:==|!=|in|not in) ([\[({{][^\])}}]*|\"\w+\")", inspect.getsource(module))
+    return tuple(sorted(set(re.findall(r'"(\w+)"', " ".join(compared)))))
 
 # %% ../nbs/34_grpo.ipynb #e85d753e
 def check_shape(made, backend:str):   # trl's configuration

@@ -325,7 +325,8 @@ def main_profile(seconds:float=5)->tuple[str, str]:
     units = {"tflops": "bfloat16 TFLOP/s", "memory_gb": "GiB of memory", "free_gb": "GiB free in the model cache"}
     lacks = [f"{here[k]:g} {units[k]}, {least:g} needed" for k, least in LEAST.items() if here[k] < least]
     if lacks: return "laptop", f"the 135M model: this machine has {'; '.join(lacks)}"
-    return "desktop-short", f"the 1.5B model: this machine has {', '.join(f'{here[k]:g} {u}' for k, u in units.items())}"
+    has = ", ".join(f"{here[k]:g} {unit}" for k, unit in units.items())
+    return "desktop-short", f"the 1.5B model: this machine has {has}"
 
 # %% ../nbs/64_machines.ipynb #f251c823
 def prepare(folder:str="MyDrive/generank", at:str="/content/drive")->str:

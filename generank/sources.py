@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, download, sha256_file, sha256_json, unknown_name
+from .core import UserError, download, first_line, sha256_file, sha256_json, unknown_name
 from .genes import BUNDLED, CHAIN, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_position
 from .genes import load_genes, load_synonyms, of_biotypes, read_chain, rename_row
 from .readers import near, parse_gene_string, parse_list, read_table
@@ -157,15 +157,13 @@ def read_hub(name:str)->pd.DataFrame:
     with tempfile.TemporaryDirectory() as cache:   # a folder's rows are not kept in the cache of `datasets`
         try: parts = load_dataset(repository, revision=revision or None, cache_dir=cache if is_folder else None)
         except Exception as e:
-            first = (str(e).splitlines() or [type(e).__name__])[0]
-            raise UserError(f"The data set {name} can't be read ({first[:160]}): check its name and the network, "
-                            "or give a local copy.") from None
+            raise UserError(f"The data set {name} can't be read ({first_line(e)[:160]}): check its name and the "
+                            "network, or give a local copy.") from None
         frames = []
         for split, part in parts.items():
             if split not in SPLIT_NAMES: raise UserError(f"{name}: {unknown_name('split', split, SPLIT_NAMES)}")
             where = [f"{name}, split {split}, row {n}" for n in range(1, len(part) + 1)]
-            rows = pd.DataFrame(part.to_list(), columns=part.column_names)
-            frames.append(rows.assign(split=SPLIT_NAMES[split], _where=where))
+            frames.append(part.to_pandas().assign(split=SPLIT_NAMES[split], _where=where))
     return pd.concat(frames, ignore_index=True)
 
 # %% ../nbs/12_sources.ipynb #688aa8c1

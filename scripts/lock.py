@@ -1,6 +1,8 @@
 """Write the locks of requirements/ anew, with the sha256 of every file that a package index holds: `make lock` (its argument is uv's path).
 
-cpu.txt takes the versions of the environment that runs this, the others keep theirs. What torch's build with CUDA needs besides goes to cuda.txt."""
+cpu.txt takes the versions of the environment that runs this, the others keep theirs. torch.txt holds its build for processors where pip finds one; what its
+build with CUDA needs besides goes to cuda.txt."""
+import hashlib
 import os
 import re
 import subprocess
@@ -34,20 +36,20 @@ def resolve(uv:str, pins, *options)->dict[str, tuple[str, list[str]]]:
     return read(done.stdout)
 
 
-def local_builds(uv:str, pins)->dict[str, list[str]]:
-    "Hashes of the builds in pip's own folder of wheels (find-links), such as torch's for processors alone."
-    links = os.environ.get("PIP_FIND_LINKS") or subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True).stdout.strip()
-    torch = [p for p in pins if p.startswith("torch==")]
-    return {name: hashes for name, (_, hashes) in resolve(uv, torch, "--no-deps", "--find-links", links).items()} if links and torch else {}
+def local_builds(pin:str)->dict[str, tuple[str, list[str]]]:
+    "The builds of a package in pip's own folders of wheels (find-links), such as torch's for processors alone: of several, the last."
+    links = os.environ.get("PIP_FIND_LINKS") or subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True).stdout
+    files = sorted(f for place in links.split() for f in Path(place).glob(f"{pin.replace('==', '-')}+*.whl"))
+    return {plain(pin.split("==")[0]): (f"{pin}+{f.name.split('+')[1].split('-')[0]}", [f"sha256:{hashlib.sha256(f.read_bytes()).hexdigest()}"]) for f in files}
 
 
-def write(path:Path, packages:dict, before:dict, added:dict):
+def write(path:Path, packages:dict, before:dict):
     "The comments of the file, then each package with its hashes; those that it had for the same pin stay."
     head = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")] if path.exists() else []
     lines = []
     for name, (pin, hashes) in sorted(packages.items()):
         kept = before[name][1] if name in before and before[name][0] == pin else []
-        lines.append(" \\\n    ".join([pin, *(f"--hash={h}" for h in sorted({*hashes, *kept, *added.get(name, [])}))]))
+        lines.append(" \\\n    ".join([pin, *(f"--hash={h}" for h in sorted({*hashes, *kept}))]))
     path.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
 
 
@@ -55,15 +57,15 @@ def main(uv:str):
     frozen = subprocess.run([sys.executable, "-m", "pip", "freeze", "--all"], capture_output=True, text=True, check=True).stdout
     pins = [line.split("+")[0] for line in frozen.splitlines() if "==" in line and not re.fullmatch(APART, plain(line.split("==")[0]))]
     found = {n: p for n, p in resolve(uv, pins, "--universal", "--python-version", "3.11.5").items() if not re.search(ELSEWHERE, p[0])}
-    added = local_builds(uv, pins)
     cuda = {n: p for n, p in found.items() if re.fullmatch(CUDA, n)}
+    if local := local_builds(found["torch"][0]): write(LOCKS/"torch.txt", local, read((LOCKS/"torch.txt").read_text(encoding="utf-8")))
     for name, packages in (("cpu", {n: p for n, p in found.items() if n not in cuda}), ("cuda", cuda)):
         path = LOCKS/f"{name}.txt"
-        write(path, packages, read(path.read_text(encoding="utf-8")) if path.exists() else {}, added)
-    for path in sorted(p for p in LOCKS.glob("*.txt") if p.stem not in ("cpu", "cuda")):
+        write(path, packages, read(path.read_text(encoding="utf-8")) if path.exists() else {})
+    for path in sorted(p for p in LOCKS.glob("*.txt") if p.stem not in ("cpu", "cuda", "torch")):
         before = read(path.read_text(encoding="utf-8"))
         pins = [pin for pin, _ in before.values()]
-        write(path, resolve(uv, pins, "--no-deps"), before, local_builds(uv, pins))
+        write(path, resolve(uv, pins, "--no-deps"), before)
 
 
 if __name__ == "__main__": main(os.path.abspath(sys.argv[1]))
