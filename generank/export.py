@@ -280,6 +280,6 @@ def write_dataset(folder, title:str="Loci with a known causal gene", **options)-
     folder, loci = Path(folder), load_table(**options)
     for ours, theirs in PUBLISHED.items():
         part = loci[loci.split == ours].drop(columns="split")
-        if len(part): write_parquet(part, folder/"data"/f"{theirs}.parquet")
+        if len(part): write_parquet(part, folder/"data"/f"{theirs}.parquet", loci)   # an empty column has a type too
     write_text(folder/"README.md", dataset_card(loci, title, options))
     return folder

@@ -305,10 +305,11 @@ def lift_position(chain, chrom:str, pos:int)->tuple|str:
     except UserError: return f"on {found[0][0]} in the new assembly"
 
 # %% ../nbs/10_genes.ipynb #65e48ea2
-def write_parquet(table:pd.DataFrame, path):
+def write_parquet(table:pd.DataFrame, path, types:pd.DataFrame=None):   # `types`: a table with the columns' types
     "Write a table without its index as parquet, atomically: same rows, same bytes (no pandas metadata, no times)."
     import pyarrow as pa, pyarrow.parquet as pq
-    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    schema = pa.Schema.from_pandas(table if types is None else types[table.columns], preserve_index=False)
+    arrow = pa.Table.from_pandas(table, schema, preserve_index=False).replace_schema_metadata(None)
     with atomic_path(path) as p: pq.write_table(arrow, p, compression="zstd")
 
 def table_fingerprint(table:pd.DataFrame)->str:
