@@ -14,6 +14,8 @@ def pooled(profile:str)->dict:
     "Pooled comparisons of a profile's recorded runs by pair, the arm told other loci's traits included."
     runs = report.recorded_runs(report.Numbers(next((ROOT/"results"/profile).glob("seed-*"))))
     pairs = [(MAIN, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
+    there = {a["name"] for f in runs for a in report.Numbers(f)("config.arms")} | set(BESIDE)
+    pairs = [p for p in pairs if set(p) <= there]
     return {**report.pooled_arms(runs, pairs=pairs), "traits": report.other_traits(runs, MAIN), "runs": runs}
 
 
