@@ -649,6 +649,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'generank.prompts.warm_start_rows': ('prompts.html#warm_start_rows', 'generank/prompts.py'),
                                   'generank.prompts.without_reasoning': ('prompts.html#without_reasoning', 'generank/prompts.py')},
             'generank.ranking': { 'generank.ranking.Ranking': ('ranking.html#ranking', 'generank/ranking.py'),
+                                  'generank.ranking.Ranking.__repr__': ('ranking.html#ranking.__repr__', 'generank/ranking.py'),
                                   'generank.ranking.Ranking._repr_html_': ('ranking.html#ranking._repr_html_', 'generank/ranking.py'),
                                   'generank.ranking.Ranking.page': ('ranking.html#ranking.page', 'generank/ranking.py'),
                                   'generank.ranking.Ranking.save': ('ranking.html#ranking.save', 'generank/ranking.py'),

@@ -261,7 +261,7 @@ def default_out(source, read:Loci)->Path:
     return next(p for n in range(1, 10_000) if not (p := Path(f"{name}{f'-{n}' * (n > 1)}.ranked.csv")).exists())
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e64
-@dataclass
+@dataclass(repr=False)
 class Ranking:
     "Ranked loci."
     genes:pd.DataFrame      # one row a gene, best first within each locus (`gene_table`)
@@ -270,6 +270,8 @@ class Ranking:
     about:dict              # what ranked them: model, measured rates, gene table, versions
     notes:list[str]         # what holds for all of them, one sentence each
     places:pd.DataFrame     # symbol, chrom, start, end and strand of the genes, for the picture
+
+    def __repr__(self): return self.loci[["trait", "gene", "probability", "call"]].to_string()
 
     def save(self, out, overwrite:bool=False)->dict[str, Path]:
         "Write the tables, the page and the manifest; a file that is there is a `UserError`."
