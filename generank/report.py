@@ -86,12 +86,13 @@ class Block:
 
 def figure(chart:"figures.Chart")->Block:
     "A chart on the page, with a link that saves the table behind it."
-    data = lambda content: base64.b64encode(content).decode()
-    csv, svg = data(for_spreadsheets(chart.table).to_csv(index=False).encode()), data(chart.render("svg"))
-    link = f'<a download="{chart.name}.csv" href="data:text/csv;base64,{csv}">The table behind it.</a>'
-    image = f'<img alt="{html.escape(chart.alt)}" src="data:image/svg+xml;base64,{svg}">'
-    return Block(f'<figure><div class="scroll">{image}</div><figcaption>{html.escape(chart.caption)} '
-                 f'{link}</figcaption></figure>')
+    data, svg = lambda content: base64.b64encode(content).decode(), chart.render("svg")
+    csv = data(for_spreadsheets(chart.table).to_csv(index=False).encode())
+    least = round(0.9 * float(re.search(rb'width="([\d.]+)pt"', svg)[1]))   # px: at two thirds it scrolls
+    image = (f'<img alt="{html.escape(chart.alt)}" style="min-width: {least}px" '
+             f'src="data:image/svg+xml;base64,{data(svg)}">')
+    return Block(f'<figure><div class="scroll">{image}</div><figcaption>{html.escape(chart.caption)} <a '
+                 f'download="{chart.name}.csv" href="data:text/csv;base64,{csv}">Its table.</a></figcaption></figure>')
 
 def table(rows:list[dict], caption:str="", strong=())->Block:
     "A table of texts (small after a line break) that scrolls by itself; rows named in `strong` stand out."
@@ -102,9 +103,8 @@ def table(rows:list[dict], caption:str="", strong=())->Block:
     line = lambda first, *rest: cell("th", first) + "".join(cell("td", v) for v in rest)
     mark = lambda row: ' class="strong"' if row[columns[0]] in strong else ""
     body = "".join(f"<tr{mark(row)}>{line(*(row.get(c, '') for c in columns))}</tr>" for row in rows)
-    head = "".join(cell("th", c) for c in columns)
-    return Block(f'<div class="scroll"><table><caption>{html.escape(caption)}</caption>'
-                 f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")
+    return Block(f'<div class="scroll"><table><caption>{html.escape(caption)}</caption><thead><tr>'
+                 f"{''.join(cell('th', c) for c in columns)}</tr></thead><tbody>{body}</tbody></table></div>")
 
 # %% ../nbs/61_report.ipynb #ac3fc8a5
 def slug(words:str)->str: return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")   # as Quarto names headings
