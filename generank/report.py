@@ -92,7 +92,7 @@ def figure(chart:"figures.Chart")->Block:
     image = (f'<img alt="{html.escape(chart.alt)}" style="min-width: {least}px" '
              f'src="data:image/svg+xml;base64,{data(svg)}">')
     return Block(f'<figure><div class="scroll">{image}</div><figcaption>{html.escape(chart.caption)} <a '
-                 f'download="{chart.name}.csv" href="data:text/csv;base64,{csv}">Its table.</a></figcaption></figure>')
+                 f'download="{chart.name}.csv" href="data:text/csv;base64,{csv}">The table.</a></figcaption></figure>')
 
 def table(rows:list[dict], caption:str="", strong=())->Block:
     "A table of texts (small after a line break) that scrolls by itself; rows named in `strong` stand out."
