@@ -399,7 +399,7 @@ def web(
     adapter:Adapter=None, model:Annotated[str, option("As in `generank rank`.")]=None, profile:Profile=None,
     param:Settings=[], port:Annotated[int, option("Port on 127.0.0.1.", min=1, max=65535)]=7860,
     open_it:Annotated[bool, option("Open the page in the browser.", "--open")]=False):
-    "Rank a locus on a web page that only this machine reaches (pip install 'generank[app]')."
+    "Rank a locus on a web page that only this machine reaches (pip install 'generank\\[app]')."
     from generank.ranking import choose_model, serve
     serve(*choose_model(profile, adapter, model, param), port, open_it)
 
