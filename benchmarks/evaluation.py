@@ -15,7 +15,7 @@ import pandas as pd
 
 from _record import save
 from generank.evaluation import evaluate
-from generank.published import RUNS, load_published
+from generank.genes import BUNDLED
 from generank.prompts import format_answer
 from generank.scoring import score_responses
 from generank.statistics import _same_counts, bootstrap_means
@@ -25,8 +25,8 @@ SECONDS, TIMES, LONG, GIGABYTES = 3, 50, 60, 4   # the targets
 
 def first_run_files(folder)->list[Path]:
     "Five files of the first run's layout with its ranks, lengths and clusters; symbols are invented."
-    table, paths = load_published(), []
-    for run in RUNS:
+    table, paths = pd.read_csv(BUNDLED/"published.csv"), []
+    for run in (c.removesuffix("_rank") for c in table if c.endswith("_rank")):
         rows = []
         columns = ["locus", "gene", *(f"{run}_{c}" for c in ("rank", "listed", "untagged"))]
         for locus, gene, rank, listed, untagged in table[columns].itertuples(index=False):
