@@ -156,6 +156,7 @@ def doctor(
     from generank.machines import examine, main_profile
     if choose:
         name, why = main_profile()
+        if as_json: return show_json({"profile": name, "why": why})
         typer.echo(f"{name}: {why}; `make report PROFILE=NAME` decides otherwise", err=True)
         return typer.echo(name)
     found = examine(profile)

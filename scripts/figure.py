@@ -54,12 +54,15 @@ def knowing_nothing(found:dict)->str:
     sft = [found[p]["metrics"]["mrr_over_chance"] for p in (("sft", START), (MAIN, "sft"))]
     as_much = [report.verdict(r) for r in sft] == ["better", "no difference shown"]
     same = "the same within" in found["traits"]
+    numbers = [report.Numbers(f) for f in found["runs"]]
+    cut = {str(n("config.seed")) for n in numbers if MAIN in {a["name"] for a in n("config.arms")} and report.cut_off(n, MAIN)}
+    over = f"In seed {', '.join(sorted(cut))} answers after GRPO ran into the token limit, and the report marks that seed as no comparison by itself." if cut else ""
     return (f"**SmolLM2-135M**, which knows no genetics ({where(found)}, an earlier split): {effect(found)}. The untrained model scores {base(found, 'zero-shot')}, the nearest gene "
             f"{base(found, 'nearest gene')}. Supervised training {'gained as much' if as_much else 'differs'} (one seed). Other traits {'changed nothing' if same else 'are not shown to change nothing'}. "
-            "In seed 1 every answer after GRPO ran into the token limit, and the report marks that seed as no comparison by itself.")
+            f"{over}")
 
 
-MEASURE = "MRR over chance is the mean reciprocal rank of the causal gene, minus that of a random order; each region has one vote."
+MEASURE = "MRR over chance is the mean reciprocal rank of the causal gene, unlisted genes in random order, minus that of a random order; each region has one vote."
 
 
 def chart(found:dict)->figures.Chart:
