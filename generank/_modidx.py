@@ -813,6 +813,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'generank.robustness._against_own': ('robustness.html#_against_own', 'generank/robustness.py'),
                                      'generank.robustness._calibration_words': ( 'robustness.html#_calibration_words',
                                                                                  'generank/robustness.py'),
+                                     'generank.robustness._own_and_others': ('robustness.html#_own_and_others', 'generank/robustness.py'),
                                      'generank.robustness._sampled': ('robustness.html#_sampled', 'generank/robustness.py'),
                                      'generank.robustness._votes': ('robustness.html#_votes', 'generank/robustness.py'),
                                      'generank.robustness.agreement': ('robustness.html#agreement', 'generank/robustness.py'),

@@ -23,7 +23,8 @@ from .genes import BUNDLED, CHROMOSOMES, load_genes, load_interest
 from .models import settle_functions
 from .parsing import parse_answer
 from .profile import checks_profile
-from .statistics import cluster_interval
+from .scoring import OVER_CHANCE, _entry, credits, over_chance, right_places, tied_ranks
+from .statistics import bootstrap_means, cluster_interval
 
 # %% ../nbs/52_baselines.ipynb #c16b2ee1
 def random_order(loci, **kwargs)->list: return [np.zeros(len(c)) for c in loci.candidates]   # all the same
@@ -155,8 +156,7 @@ def available(loci, training=None)->tuple[list[str], dict[str, str]]:
 # %% ../nbs/52_baselines.ipynb #cd4b6367
 def fuse(rankings)->np.ndarray:
     "Reciprocal rank fusion (Cormack, Clarke and Büttcher 2009) of rankings given as values, the higher the better."
-    from scipy.stats import rankdata   # two seconds, which every start of the command line would take
-    return np.sum([1 / (60 + rankdata(-np.asarray(r, dtype=float))) for r in rankings], axis=0).round(12)
+    return np.sum([1 / (60 + pd.Series(r).rank(ascending=False)) for r in rankings], axis=0).round(12)
 
 def list_values(genes, candidates)->np.ndarray:
     "A model's list as values of the candidates: minus the place in it; candidates that it leaves out tie behind it."
@@ -167,7 +167,6 @@ def list_values(genes, candidates)->np.ndarray:
 # %% ../nbs/52_baselines.ipynb #1f5ff18f
 def value_scores(values, loci, k=(1, 3, 5, 7))->pd.DataFrame:   # a value of each candidate, one array a locus
     "Expected scores of rankings by value, ties in every order; lists are complete, so raw and completed are the same."
-    from generank.scoring import OVER_CHANCE, credits, over_chance, right_places, tied_ranks   # takes scipy, as `fuse`
     right = right_places(loci)
     low, high, several = np.array([tied_ranks(np.asarray(v), places) for v, places in zip(values, right)]).T
     table = credits(low, high, k, several=several)
@@ -291,14 +290,11 @@ def choice_probability(x, locus, fit:dict)->np.ndarray:
 def reliability(stated, right, region, bins:int=5, draws:int=2000)->dict:   # of the first gene, one value a locus
     "Stated against observed in bins of equal size, and the expected calibration error (Naeini et al. 2015)."
     table = pd.DataFrame({"stated": np.asarray(stated, float), "observed": np.asarray(right, float), "n": 1})
-    code, names = pd.factorize(np.asarray(region))
     of = table.stated.rank(method="first").sub(1).mul(bins).floordiv(len(table)).astype(int)
-    rng = np.random.default_rng(1)
-    def ece(weight): return np.abs(np.bincount(of, weight * (table.stated - table.observed), bins)).sum() / weight.sum()
-    def drawn(): return np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))[code]
-    low, high = np.quantile([ece(drawn()) for _ in range(draws)], [0.025, 0.975])
+    gaps = np.eye(bins)[of] * (table.stated - table.observed).to_numpy()[:, None]
+    ends = np.quantile(np.abs(bootstrap_means(gaps, region, draws)).sum(1), [0.025, 0.975])
     rows = table.groupby(of).agg({"stated": "mean", "observed": "mean", "n": "sum"}).to_dict("records")
-    return {"ece": float(ece(table.n)), "ci_low": float(low), "ci_high": float(high), "bins": rows}
+    return {**_entry("ece", np.abs(gaps.mean(0)).sum(), ends, ""), "bins": rows}
 
 # %% ../nbs/52_baselines.ipynb #7c1d2e17
 PLACE, GENE = ["near", "in_gene", "nearest"], ["gene_prior", "text_similarity"]
@@ -338,5 +334,5 @@ def measure(
 
 def _rate(t:pd.DataFrame)->dict:
     "How often the causal gene was first, with a cluster-robust 95 % interval, and the mean of 1/rank."
-    low, high = cluster_interval(t.right, t.region_id)
-    return {"n": len(t), "top_1": float(t.right.mean()), "ci_low": low, "ci_high": high, "mrr": float(t.mrr.mean())}
+    top_1 = _entry("top_1", t.right.mean(), cluster_interval(t.right, t.region_id), "")
+    return {"n": len(t), **top_1, "mrr": float(t.mrr.mean())}

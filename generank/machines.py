@@ -84,7 +84,7 @@ def needs(config:dict)->dict:
     wanted["vllm-bnb-plugin"] = wanted["vllm"] and any(m["quantization"] for m in models)   # vLLM itself has no 4 bits
     engine, sizes = ask["vllm"], [weights_gb(m) for m in models]
     shards = engine["tensor_parallel_size"] * engine["pipeline_parallel_size"] * engine["data_parallel_size"]
-    return {"cards": max(int(card) + serves, shards if ask["backend"] == "vllm" else 0),
+    return {"cards": max(config["cards"], int(card) + serves, shards if ask["backend"] == "vllm" else 0),
             "capability": 8.0 if card and trains and config["model"]["dtype"] == "bfloat16" else None,
             "packages": [p for p, needed in wanted.items() if needed], "models": [m["name"] for m in models],
             "weights_gb": max((s for s in sizes if s is not None), default=None),
