@@ -215,14 +215,6 @@ def _groups(loci, places:pd.DataFrame)->np.ndarray:
           for c, genes in zip(loci.chrom, loci.candidates)]
     return np.array([CHROMOSOMES.index(c) % GROUPS for c in at])
 
-def _priors(loci, training, groups, places)->list:
-    "The gene prior of each locus, from training loci of other groups of chromosomes."
-    values, own = [None] * len(loci), _groups(training, places)
-    for g in np.unique(groups):
-        at = np.flatnonzero(groups == g)
-        for i, v in zip(at, gene_prior(loci.iloc[at], training[own != g])): values[i] = v
-    return values
-
 def _texts(traits, lists, table)->np.ndarray:
     "TF-IDF similarity of each gene with its trait and with three others (4 x genes), weights from its locus alone."
     from sklearn.preprocessing import normalize
@@ -257,7 +249,11 @@ def gene_rows(
     rows["nearest"] = rows.distance == rows.groupby("locus").distance.transform("min")
     rows["in_gene"] = rows.distance == 0
     rows["near"] = -np.log10(rows.distance.to_numpy(float, na_value=np.nan) + 1000)
-    rows["gene_prior"] = np.concatenate(_priors(loci, training, groups, places))
+    own, priors = _groups(training, places), [None] * len(loci)   # each prior is from loci of other chromosomes
+    for g in np.unique(groups):
+        at = np.flatnonzero(groups == g)
+        for i, values in zip(at, gene_prior(loci.iloc[at], training[own != g])): priors[i] = values
+    rows["gene_prior"] = np.concatenate(priors)
     texts = zip(("", "@0", "@1", "@2"), _texts(loci.trait, lists, places.reset_index()))
     for k, values in texts: rows[f"text_similarity{k}"] = values
     if embed and "MiniLM" not in available(loci)[1]: rows["embedding"] = np.concatenate(meaning_similarity(loci))

@@ -349,10 +349,8 @@ def _checked(source, how:dict, as_json:bool)->int:
     "Say what would be read; exit code 0 where any locus was."
     from generank.readers import check_json
     found = check_json(source, **how)
-    if as_json: show_json(found)
-    else:
-        for line in (found["understood"], *found["notes"]): typer.echo(line)
-        for r in found["rejected"]: typer.echo(f"line {r['line']}: {r['reason']}; {r['remedy']}")
+    rejected = (f"line {r['line']}: {r['reason']}; {r['remedy']}" for r in found["rejected"])
+    show_json(found) if as_json else typer.echo("\n".join([found["understood"], *found["notes"], *rejected]))
     return 0 if found["read"] else 2
 
 # %% ../nbs/66_cli.ipynb #00ca947d
@@ -420,11 +418,6 @@ def export(
     typer.echo(export_adapter(adapter, to, out, model, name, outtype, dry_run, private=not public))
 
 # %% ../nbs/66_cli.ipynb #b989bee2
-def _numbers(text:str)->list[int]:
-    "Whole numbers separated by commas."
-    if re.fullmatch(r"(\s*[1-9]\d*\s*,)*\s*[1-9]\d*\s*", text): return [int(n) for n in text.split(",")]
-    raise UserError(f"--k is {text!r}: give whole numbers from 1, separated by commas, as in 1,3,5,7.")
-
 @app.command(epilog="Example: generank evaluate runs/laptop/responses/*.parquet --json")
 def evaluate(
     responses:Annotated[list[Path], typer.Argument(help="A run's parquet, or the first published run's CSV files.")],
@@ -438,8 +431,10 @@ def evaluate(
     "Score response files and compare them in pairs, with cluster-robust 95 % intervals."
     from generank.evaluation import evaluate
     from generank.scoring import join_folds
-    files = [str(r) for r in responses]
-    how = dict(k=_numbers(k), cluster_by=cluster_by, scoring=scoring, draws=draws, seed=seed, margin=margin)
+    if not re.fullmatch(r"(\s*[1-9]\d*\s*,)*\s*[1-9]\d*\s*", k):
+        raise UserError(f"--k is {k!r}: give whole numbers from 1, separated by commas, as in 1,3,5,7.")
+    files, lengths = [str(r) for r in responses], [int(n) for n in k.split(",")]
+    how = dict(k=lengths, cluster_by=cluster_by, scoring=scoring, draws=draws, seed=seed, margin=margin)
     result = evaluate(join_folds(files) if folds else files, **how)
     if as_json: return show_json(result)
     show_table(result.table())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'Evaluation', 'locus_parts', 'locus_strata', 'genes_nearby', 'gather',
            'evaluate', 'default_estimand', 'compare', 'pool_pairs', 'check_parts', 'training_loci', 'run_stage',
-           'training_curves', 'run_figures', 'perturbed_answers', 'perturbation_results']
+           'training_curves', 'run_figures', 'training_charts', 'perturbed_answers', 'perturbation_results']
 
 # %% ../nbs/55_evaluation.ipynb #7f0da22e
 import itertools, json, math
@@ -435,9 +435,13 @@ def run_figures(metrics:dict, comparisons:dict, curves:dict)->list:   # as in th
                               f"({pairs['n_pairs']} pairs of genes, {pairs['n_regions']} regions). One half is blind "
                               "to the trait. Bars are 95 % intervals, whole regions resampled.")
     if any(r.get("by_evidence_class") for r in runs): charts.append(evidence_classes(runs))
-    if curves: charts.append(reward_curve(curves, metrics["training"]))
-    return charts + [monitor_signs(rows, arm, f"monitor_{arm}") for arm, rows in curves.items()
-                     if any(r.get("monitor/list_length") is not None for r in rows)]
+    return charts + training_charts(curves, metrics["training"])
+
+def training_charts(curves:dict, slopes:dict)->list:   # as `training_curves` gives; arm -> its `training_slope`
+    "The reward curves in one chart, and the monitor's signs of each arm that has any; none without a curve."
+    signs = [monitor_signs(rows, arm, f"monitor_{arm}") for arm, rows in curves.items()
+             if any(r.get("monitor/list_length") is not None for r in rows)]
+    return [reward_curve(curves, slopes), *signs] if curves else []
 
 # %% ../nbs/55_evaluation.ipynb #29d507c6
 def perturbed_answers(run_dir, config:dict)->list[tuple]:

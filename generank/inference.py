@@ -6,7 +6,7 @@
 __all__ = ['log', 'FACTS', 'BACKENDS', 'METHODS', 'TRAIT', 'CLOSE', 'VOTES', 'questions', 'generate', 'inference_backend',
            'gene_logps', 'likelihood_answers', 'continuations', 'vote', 'read_lists', 'voted', 'pass_at_k',
            'sample_curve', 'token_spans', 'likeness', 'within_locus_auc', 'representation_table', 'ask_as_configured',
-           'save_answers', 'ask_arm', 'pair_questions', 'ask_probes', 'run_stage']
+           'save_answers', 'pair_questions', 'ask_probes', 'run_stage']
 
 # %% ../nbs/42_inference.ipynb #1e9d7c35
 import itertools, logging, math, os, re
@@ -172,10 +172,10 @@ def gene_logps(model, tokenizer, prompts, candidates)->np.ndarray:   # (prompts,
 # %% ../nbs/42_inference.ipynb #9d2e70cc
 TRAIT = re.compile(r"^GWAS trait: .*$", re.M)
 
-def likelihood_answers(asked, model:dict, adapter=None, others=(), **limits):
+def likelihood_answers(asked, model:dict, adapter=None, others=(), max_new_tokens:int=0, max_prompt:int=None,
+                       closing=None):
     "As `local_answers`, by likelihood: each question's candidates with their probabilities, best first."
-    limits = {"max_new_tokens": 0, "max_prompt": None, "closing": None, **limits}
-    llm, tokenizer = ready(asked, model, adapter, *(limits[k] for k in ("max_new_tokens", "max_prompt", "closing")))
+    llm, tokenizer = ready(asked, model, adapter, max_new_tokens, max_prompt, closing)
     for q in (q for q in asked if q["missing"]):
         held, genes = [t for t in others if t != q["trait"]][:len(others) - 1], list(q["candidates"])
         def under(trait):
@@ -380,19 +380,10 @@ def _trained_folder(run_dir:Path, arm:dict)->Path|None:
         raise UserError(f"Arm {trained_as!r} is not trained yet: run the training stage first.")
     return folder
 
-def _training_traits(run_dir:Path, config:dict)->list[str]:
+def _training_traits(table:pd.DataFrame, config:dict)->list[str]:
     "The traits that likelihoods are held against; none where the method holds them against nothing."
     if config["inference"]["method"] != "likelihood-ratio": return []
-    table = pd.read_parquet(run_dir/"data"/"loci.parquet", columns=["trait", "split"])
     return sorted(set(table.loc[table["split"] == "train", "trait"]))
-
-def ask_arm(run_dir:Path, config:dict, arm:dict, loci:list[dict])->dict:
-    "Ask one arm about all loci, into responses/<arm>.parquet; returns answers, tokens and cost."
-    name, folder, responses = arm["name"], _trained_folder(run_dir, arm), run_dir/"responses"
-    store, traits = responses/"store"/f"{name}.jsonl", _training_traits(run_dir, config)
-    answers, samples, bill = ask_as_configured(config, loci, folder, store, arm, name, traits=traits)
-    save_answers(answers, samples, responses/f"{name}.parquet", responses/"samples"/f"{name}.parquet")
-    return bill
 
 # %% ../nbs/42_inference.ipynb #8d7e9da0
 def pair_questions(pairs:pd.DataFrame)->pd.DataFrame:   # candidates, trait_a, trait_b, gene_a, gene_b, region_id
@@ -425,7 +416,7 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
         own = {"n": probe["samples"], "temperature": probe["temperature"], "vote": None}
         store = run_dir/"responses"/"store"/f"{name}.{probe['name']}.jsonl"
         answers, *_ = ask_as_configured({**config, "inference": {**settings, **own}}, loci, adapter, store, arm,
-                                        f"{name}, {probe['name']}", kind, _training_traits(run_dir, config))
+                                        f"{name}, {probe['name']}", kind, _training_traits(table, config))
         save(answers, probe["name"])
     if settings.get("representations"):
         prompts = asked_as(config, arm)
@@ -438,10 +429,14 @@ def run_stage(run_dir, config:dict, arms)->pd.DataFrame:   # for each arm its an
     "Ask the named arms of a run about its held-out loci, into responses/<arm>.parquet, and their perturbations."
     run_dir, by_name, bills = Path(run_dir), {a["name"]: a for a in config["arms"]}, {}
     table, split = pd.read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]["split"]
+    responses, traits = run_dir/"responses", _training_traits(table, config)
     if not (loci := table[table["split"] == split].to_dict("records")):
         raise UserError(f"{run_dir.name}/data/loci.parquet has no loci of split {split!r}: correct inference.split.")
     for name in arms:
         if name not in by_name: raise unknown_name("arm", name, by_name)
-        bills[name] = ask_arm(run_dir, config, by_name[name], loci)
-        ask_probes(run_dir, config, by_name[name])
+        arm, store = by_name[name], responses/"store"/f"{name}.jsonl"
+        answers, samples, bills[name] = ask_as_configured(config, loci, _trained_folder(run_dir, arm), store, arm, name,
+                                                          traits=traits)
+        save_answers(answers, samples, responses/f"{name}.parquet", responses/"samples"/f"{name}.parquet")
+        ask_probes(run_dir, config, arm)
     return pd.DataFrame.from_dict(bills, orient="index")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VOTES', 'smoothed_shares', 'sharpened', 'fit_slope', 'brier', 'bins_of', 'reliability', 'coverage_curve',
            'calibration_error', 'calibration_test', 'calibrate', 'calibration_chart', 'votes_chart', 'first_choices',
-           'vote_shares', 'Means', 'agreement', 'same_first', 'confidence', 'named_anywhere', 'mentions', 'elsewhere',
+           'vote_shares', 'Means', 'agreement', 'same_first', 'confidence', 'own_and_others', 'mentions', 'elsewhere',
            'reasoning_check', 'perturbation_result', 'robustness', 'trait_discrimination', 'layer_summary',
            'layer_chart']
 
@@ -166,11 +166,11 @@ def votes_chart(curve:pd.DataFrame, arm:str, name:str)->Chart:   # of `sample_cu
 
 # %% ../nbs/54_robustness.ipynb #7f625c07
 def first_choices(answers:pd.DataFrame)->pd.DataFrame:
-    "Parse responses: the same table with `first` (None where no candidate is listed), `genes` and `reasoning`."
+    "Parse responses: the same table with `first` (None where none is listed), `genes`, `reasoning` and `problems`."
     parsed = [parse_answer(text, list(c)) for text, c in zip(answers.completion, answers.candidates)]
     first = [next((g for g in a.genes if g in set(c)), None) for a, c in zip(parsed, answers.candidates)]
-    return answers.assign(first=pd.Series(first, index=answers.index, dtype=object),
-                          genes=[a.genes for a in parsed], reasoning=[a.reasoning for a in parsed])
+    told = {part: [getattr(a, part) for a in parsed] for part in ("genes", "reasoning", "problems")}
+    return answers.assign(first=pd.Series(first, index=answers.index, dtype=object), **told)
 
 def vote_shares(choices:pd.DataFrame)->pd.DataFrame:
     "Locus x gene: share of the locus's answers that put the gene first; an answer without a candidate votes for none."
@@ -214,11 +214,7 @@ def confidence(choices:pd.DataFrame)->pd.Series:
     "For each locus the share of answers behind the gene with most votes."
     return vote_shares(choices).max(axis=1).fillna(0.0)
 
-def named_anywhere(choices:pd.DataFrame)->tuple[pd.Series, pd.Series]:
-    "For each locus the share of answers that list the causal gene, and the mean share of its other candidates listed."
-    return _own_and_others(choices, "causal_gene", lambda row, gene: gene in row["genes"])
-
-def _own_and_others(rows:pd.DataFrame, column:str, names)->tuple[pd.Series, pd.Series]:
+def own_and_others(rows:pd.DataFrame, column:str, names)->tuple[pd.Series, pd.Series]:
     "For each locus how often an answer `names` the gene in a column, and the locus's other candidates on average."
     def share(row, genes): return float(np.mean([names(row, g) for g in genes] or [0.0]))
     named = [(share(row, [row[column]]), share(row, [g for g in row["candidates"] if g != row[column]]))
@@ -248,7 +244,7 @@ def reasoning_check(choices:pd.DataFrame, mean:Means)->dict|None:
     reasoned = choices["first"].notna() & choices.reasoning.str.strip().ne("") & (choices.candidates.map(len) > 1)
     rows = choices[reasoned]
     if rows.empty: return None
-    a, b = _own_and_others(rows, "first", lambda row, gene: mentions(row["reasoning"], gene))
+    a, b = own_and_others(rows, "first", lambda row, gene: mentions(row["reasoning"], gene))
     return {"answers": len(rows), "of": len(choices), "first": mean(a, True), "others": mean(b, True),
             "difference": mean(a - b)}
 
@@ -264,7 +260,7 @@ def perturbation_result(
     out["n"] = choices.locus_id.nunique()
     if kind == "both-traits": return out | {kind: trait_discrimination(choices, mean.draws, mean.seed)}
     if kind == "no-candidates":
-        causal, rest = named_anywhere(choices)
+        causal, rest = own_and_others(choices, "causal_gene", lambda row, gene: gene in row["genes"])
         return out | {"named": mean(causal, True), "others_named": mean(rest, True), "difference": mean(causal - rest)}
     if probe["split"] != held_out:
         if kind != "none" or probe["samples"] > 1: return out
@@ -278,18 +274,15 @@ def perturbation_result(
         return out | {"confidence": {"with": mean(a, True), "without": mean(b, True), "difference": mean(b - a)}}
     if kind == "none" and probe["samples"] > 1: return out | _sampled(choices, same(split="validation"), mean)
     out["same_first"] = mean(same_first(choices, own), True)
-    return out if kind == "none" else out | _against_own(scores(choices), scores(own), mean)
-
-# %% ../nbs/54_robustness.ipynb #3f265813
-def _against_own(changed:pd.DataFrame, own:pd.DataFrame, mean:Means)->dict:
-    "What a perturbation does to the ranking: own, changed, and the paired difference with its sign-flip test."
-    out = {}
+    if kind == "none": return out
+    changed, own = scores(choices), scores(own)
     for metric in ("mrr", "mrr_completed"):
         a, b = own[metric], changed[metric].reindex(own.index)
         p = sign_flip_p((b - a).to_numpy(), mean.clusters.reindex(own.index).to_numpy(), mean.draws, mean.seed)
         out[metric] = {"own": float(a.mean()), "changed": float(b.mean()), "difference": mean(b - a) | {"cluster_p": p}}
     return out
 
+# %% ../nbs/54_robustness.ipynb #3f265813
 def _votes(choices:pd.DataFrame)->tuple:
     "(shares of each locus's candidates, place of the causal gene, locus ids) of sampled answers."
     shares, once = vote_shares(choices), choices.drop_duplicates("locus_id").set_index("locus_id").sort_index()

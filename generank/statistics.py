@@ -110,19 +110,16 @@ def sign_flip_p(difference, clusters, draws:int=10_000, seed:int=1)->float:   # 
     sums = np.abs(sums[np.abs(sums) > 1e-12])
     observed, whole = abs(float(np.sum(difference))), np.round(sums).astype(int)
     exact = np.abs(sums - whole).max(initial=0) < 1e-9 and len(whole) * whole.sum() <= 1e7
-    if exact: return _exact_flip_p(whole, observed)
+    if exact:
+        chance = np.ones(1)   # of each total, from -sum to +sum, with independent random signs
+        for s in whole: chance = (np.pad(chance, (0, 2 * s)) + np.pad(chance, (2 * s, 0))) / 2
+        total = np.arange(len(chance)) - len(chance) // 2
+        return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
     rng, hits, step = np.random.default_rng(seed), 0, max(1, 8_000_000 // len(sums))
     for start in range(0, draws, step):
         signs = rng.integers(0, 2, (min(step, draws - start), len(sums)), dtype=np.int8)
         hits += int((np.abs(2 * (signs @ sums) - sums.sum()) >= observed - 1e-9).sum())
     return (1 + hits) / (1 + draws)
-
-def _exact_flip_p(sums:np.ndarray, observed:float)->float:
-    "Two-sided tail of a sum of whole numbers with independent random signs."
-    chance = np.ones(1)  # of each total, from -sum to +sum
-    for s in sums: chance = (np.pad(chance, (0, 2 * s)) + np.pad(chance, (2 * s, 0))) / 2
-    total = np.arange(len(chance)) - len(chance) // 2
-    return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
 
 def mcnemar_p(only_a:int, only_b:int)->float:
     "Exact two-sided McNemar test (iid) of the loci that a alone, and b alone, gets right."

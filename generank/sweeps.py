@@ -21,7 +21,7 @@ import typer
 
 from .core import UserError, atomic_path, first_line, parse_yaml, read_json, read_yaml, unknown_name
 from .core import write_json, write_yaml
-from .execution import REPOSITORY, STOPPED, Display, Interrupted, RunFailed, Stop
+from .execution import REPOSITORY, STOPPED, Display, Interrupted, RunFailed, Stop, hardware
 
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
 
@@ -209,9 +209,8 @@ def _one(point, profile, overrides, folder, jobs, cell_timeout, executor, displa
     asked = [*GENERANK, "run", "--profile", str(profile), "--out", os.path.relpath(folder/point.name), "--resume",
              "--reuse", os.path.relpath(folder), *(a for s in [*overrides, *point.settings()] for a in ("-p", s))]
     if cell_timeout: asked += ["--cell-timeout", str(cell_timeout)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     shared = {"GENERANK_WITH_PARENT": "1"}
-    if jobs > 1 and not executor.queue: shared["OMP_NUM_THREADS"] = str(max(1, cores // jobs))
+    if jobs > 1 and not executor.queue: shared["OMP_NUM_THREADS"] = str(max(1, hardware()["cores"] // jobs))
     log = folder/f"{point.name}.log" if jobs > 1 or executor.queue else None
     code = executor.call(asked, log, shared)
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log and log.exists() else []
