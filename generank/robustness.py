@@ -44,7 +44,8 @@ def fit_slope(shares, truth)->float:   # `smoothed_shares` of each locus, place 
 def brier(probability, right, clusters, draws:int=10_000, seed:int=1)->dict:
     "Brier score (1950) of the probability that the first gene is right, with cluster bootstrap interval; 0 is best."
     error = (np.asarray(probability, dtype=float) - np.asarray(right, dtype=float))**2
-    return Means(pd.Series(clusters), draws, seed)(pd.Series(error), share=True)
+    n, means = len(pd.unique(np.asarray(clusters))), bootstrap_means(error, clusters, draws, seed)[:, 0]
+    return _entry("value", error.mean(), percentile_interval(means, n, (0, 1)), "")
 
 def bins_of(probability, bins:int=10)->np.ndarray:
     "The bin of each locus, 0 = least sure: at most so many, of about equal size; equal probabilities share one."
