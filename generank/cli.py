@@ -16,7 +16,8 @@ import typer
 
 import generank
 from .core import UserError, atomic_path, first_line, printable, read_json, unknown_name
-from .sweeps import Settings, option, commands as modal
+from . import sweeps
+from .sweeps import Settings, lib, option, commands as modal
 
 # %% ../nbs/66_cli.ipynb #1eebf7f4
 app = typer.Typer(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,44 +90,42 @@ def run(
         return _sweep(profile or "laptop", sweep, out, param, dry_run, as_json, **how)
     if (jobs or 1) > 1 or executor != "processes" or slurm:
         raise UserError("--jobs, --executor and --slurm are for the runs of a sweep: add --sweep, or leave them out.")
-    from generank.machines import disk_line, forecast, forecast_lines
-    from generank.pipeline import execute_run, open_run, summary
-    opened = open_run(profile, out, param, resume, clean, reuse=reuse)
+    machines, opened = lib.machines, lib.pipeline.open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean, as_json)
-    for line in [*forecast_lines(forecast(opened)), disk_line(opened)]: typer.echo(line, err=True)
-    done = execute_run(opened, clean=clean, cell_timeout=cell_timeout)
+    for line in [*machines.forecast_lines(machines.forecast(opened)), machines.disk_line(opened)]:
+        typer.echo(line, err=True)
+    done = lib.pipeline.execute_run(opened, clean=clean, cell_timeout=cell_timeout)
     page = done/"site"/"index.html"
-    show_json({**summary(done), "report": page}) if as_json else typer.echo(page)
+    show_json({**lib.pipeline.summary(done), "report": page}) if as_json else typer.echo(page)
 
 # %% ../nbs/66_cli.ipynb #3e705866
-def _sweep(profile, sweeps, out, param, dry_run, as_json, **how):
+def _sweep(profile, grid, out, param, dry_run, as_json, **how):
     "Run a sweep, or print its runs."
-    from generank.sweeps import checked_points, results, sweep
     if dry_run:
-        points = checked_points(profile, sweeps, param)
+        points = sweeps.checked_points(profile, grid, param)
         if as_json: return show_json({"runs": [{"name": p.name, "settings": p.values} for p in points]})
         return show_table([{"run": p.name, "settings": " ".join(f"-p {s}" for s in p.settings())} for p in points])
-    table = sweep(profile, sweeps, out, param, **how)
-    found = results(table.parent)
+    table = sweeps.sweep(profile, grid, out, param, **how)
+    found = sweeps.results(table.parent)
     show_json({"table": table, "rows": found}) if as_json else show_table(found)
     typer.echo(table, err=True)
 
 def _show_plan(run, clean:bool, as_json:bool):
     "Print what a run would do."
-    from generank.machines import disk_line, forecast, forecast_lines, machine, needs, needs_lines, obstacles
-    from generank.pipeline import plan
     if clean: run.manifest = {"stages": {}}
-    config, steps = run.config, plan(run)
+    config, steps, machines = run.config, lib.pipeline.plan(run), lib.machines
     if as_json:
         parts = [(str(unit), *todo.partition(": ")[::2]) for unit, todo in steps]
         return show_json({"run": run.dir, "profile": config["profile"], "seed": config["seed"],
                           "model": config["model"]["name"], "changed": run.changed,
                           "plan": [{"unit": unit, "todo": todo, "why": why or None} for unit, todo, why in parts],
-                          "forecast": forecast(run), "needs": needs(config), "obstacles": obstacles(config, machine())})
+                          "forecast": machines.forecast(run), "needs": machines.needs(config),
+                          "obstacles": machines.obstacles(config, machines.machine())})
     typer.echo(f"{run.dir}: profile {config['profile']}, seed {config['seed']}, model {config['model']['name']}")
     for change in run.changed: typer.echo(printable(f"changed since the last run: {change}"))
     for unit, todo in steps: typer.echo(f"{str(unit):28} {todo}")
-    for line in [*forecast_lines(forecast(run)), disk_line(run), *needs_lines(config)]: typer.echo(line)
+    expected = [*machines.forecast_lines(machines.forecast(run)), machines.disk_line(run)]
+    for line in expected + machines.needs_lines(config): typer.echo(line)
 
 # %% ../nbs/66_cli.ipynb #229fd069
 @app.command(epilog="Example: generank runs; generank runs runs/laptop runs/seed-2")
@@ -136,11 +135,10 @@ def runs(
     """List runs: state, headline with its 95 % interval, duration, cost.
 
     Of several run folders the differences of their settings from the first are shown too."""
-    from generank.pipeline import find_runs, runs_table, settings_differ, summary
-    rows = [summary(r) for r in find_runs(places or ["runs"])]
-    differ = settings_differ(places) if places and all((p/"config.yaml").exists() for p in places) else {}
+    rows = [lib.pipeline.summary(r) for r in lib.pipeline.find_runs(places or ["runs"])]
+    differ = lib.pipeline.settings_differ(places) if places and all((p/"config.yaml").exists() for p in places) else {}
     if as_json: return show_json({"runs": rows, "differences": differ})
-    show_table(runs_table(rows))
+    show_table(lib.pipeline.runs_table(rows))
     for other, changes in differ.items():
         typer.echo(printable(f"\n{places[0]} -> {other}:"))
         for change in changes or ["the same settings"]: typer.echo(printable(f"  {change}"))
@@ -153,13 +151,12 @@ def doctor(
     """Look at this machine: what is there, which profiles will run here and why not the others.
 
     Exit code 1 where a check fails or the profile won't run."""
-    from generank.machines import examine, main_profile
     if choose:
-        name, why = main_profile()
+        name, why = lib.machines.main_profile()
         if as_json: return show_json({"profile": name, "why": why})
         typer.echo(f"{name}: {why}; `make report PROFILE=NAME` decides otherwise", err=True)
         return typer.echo(name)
-    found = examine(profile)
+    found = lib.machines.examine(profile)
     if as_json: show_json(found)
     else:
         show_table([{"check": c["name"], "state": c["state"], "found": c["said"]} for c in found["checks"]])
@@ -178,9 +175,8 @@ def build(
     window:Annotated[int, option("Reach of a locus on each side of its lead variant, in bp.", min=1)]=500_000,
     as_json:Json=False):
     "Build the bundled table of loci from its sources. Prints its folder, with --json the card too."
-    from generank.data import build_bundled
     biotypes = ("protein_coding", "other") if all_biotypes else ("protein_coding",)
-    folder = build_bundled(gold_standards, genes, out, window=window, biotypes=biotypes)
+    folder = lib.data.build_bundled(gold_standards, genes, out, window=window, biotypes=biotypes)
     show_json({"folder": folder, "card": read_json(folder/"loci.json")}) if as_json else typer.echo(folder)
 
 # %% ../nbs/66_cli.ipynb #738b097c
@@ -228,26 +224,26 @@ def check(
 
     A file without causal genes is read as `generank rank` does; rows left out go to <name>.rejected.tsv, here."""
     import pandas as pd
-    from generank.data import check_loci, filter_loci, to_frame
-    from generank.readers import check_json, is_unlabelled, on_grch37, read_loci, write_rejected
     source, reading, filters = loci
-    if is_unlabelled(source):
+    if lib.readers.is_unlabelled(source):
         chain, symbols, build = (reading.pop(k) for k in ("chain", "symbols", "assembly"))
         if chain or symbols or any(filters.values()):
             raise UserError("--chain, --keep-symbols and the filters are for files with causal genes: leave them out.")
         how = {k: v for k, v in reading.items() if v is not None}
-        found = read_loci(source, trait, build, strict=strict, needed=False, **how)
-        said, out = {"file": source, **check_json(found)}, write_rejected(found, source)
+        found = lib.readers.read_loci(source, trait, build, strict=strict, needed=False, **how)
+        said, out = {"file": source, **lib.readers.check_json(found)}, lib.readers.write_rejected(found, source)
         for line in () if as_json else (found.understood, *found.notes): typer.echo(line)
         rows = pd.DataFrame(said["loci"]).map(lambda v: ", ".join(v) if isinstance(v, list) else v)
         show_json(said) if as_json else show_table(rows)
         if out: typer.echo(f"{len(found.rejected)} rows were left out: see {out}.", err=True)
         raise typer.Exit(int(found.loci.empty))
     if trait or strict: raise UserError("--trait and --strict are for files without causal genes: leave them out.")
-    if not reading["assembly"] and (why := on_grch37(source)): raise UserError(f"{source}: {why}; give --build GRCh37.")
+    if not reading["assembly"] and (why := lib.readers.on_grch37(source)):
+        raise UserError(f"{source}: {why}; give --build GRCh37.")
     if any(filters.values()):
-        source, reading = filter_loci(to_frame(source, **reading), **filters), {"genes": reading["genes"]}
-    found = check_loci(source, **reading)
+        source = lib.data.filter_loci(lib.data.to_frame(source, **reading), **filters)
+        reading = {"genes": reading["genes"]}
+    found = lib.data.check_loci(source, **reading)
     show_json({"checks": found}) if as_json else show_table(found)
 
 # %% ../nbs/66_cli.ipynb #c28f737d
@@ -257,14 +253,12 @@ def describe(
     loci, figures:Annotated[Path, option("Folder for the figure and the table under it.")]=Path("runs/dataset"),
     no_figures:Annotated[bool, option("Print the table only.", "--no-figures")]=False, as_json:Json=False):
     "Size, diversity, evidence and simple baselines of each split; draws traits, list lengths and distances."
-    from generank.data import describe_loci, filter_loci, to_frame
     source, reading, filters = loci
-    kept = filter_loci(to_frame(source, **reading), **filters)
-    facts = describe_loci(kept).reset_index(names="fact")
+    kept = lib.data.filter_loci(lib.data.to_frame(source, **reading), **filters)
+    facts = lib.data.describe_loci(kept).reset_index(names="fact")
     show_json({"facts": facts}) if as_json else show_table(facts)
     if no_figures: return
-    from generank.figures import dataset_chart, save_chart
-    typer.echo(save_chart(dataset_chart(kept), figures)["svg"], err=True)
+    typer.echo(lib.figures.save_chart(lib.figures.dataset_chart(kept), figures)["svg"], err=True)
 
 # %% ../nbs/66_cli.ipynb #6e267c91
 @data.command(epilog="Example: generank data push me/loci --dry-run --source my_loci.csv")
@@ -279,18 +273,16 @@ def push(
     seed:Annotated[int, option("Split anew with this seed.")]=None,
     public:Annotated[bool, option("Let everybody see it.", "--public")]=False):
     "Publish train, validation and evaluation splits with a card to the Hub; the token comes from HF_TOKEN."
-    from generank import export
     given = {**loci[1], **loci[2], "test_source": test_source, "split": split, "seed": seed}
     options = {k: v for k, v in given.items() if v is not None and (k, v) != ("assembly", "GRCh38")}
-    folder = export.write_dataset(out or Path("runs")/name.split("/")[-1], source=loci[0], **options)
-    typer.echo(folder if dry_run else export.push(name, folder, "dataset", private=not public))
+    folder = lib.export.write_dataset(out or Path("runs")/name.split("/")[-1], source=loci[0], **options)
+    typer.echo(folder if dry_run else lib.export.push(name, folder, "dataset", private=not public))
 
 # %% ../nbs/66_cli.ipynb #0acf9348
 def _resolved(profile:str, param)->dict:
     "A profile's settings; torch, which reads them when it is imported, is given its processor threads."
-    from generank.profile import resolve, thread_settings
-    config = resolve(profile, param)
-    os.environ.update(thread_settings(config["threads"]))
+    config = lib.profile.resolve(profile, param)
+    os.environ.update(lib.profile.thread_settings(config["threads"]))
     return config
 
 @app.command(epilog="Example: generank train warm-start --profile tiny --out models/warm-start")
@@ -307,12 +299,10 @@ def train(
     if arm not in arms: raise unknown_name("trained arm", arm, arms)
     if (before := arms[arm]["start_from"]) and not start_from:
         raise UserError(f"Arm {arm!r} starts from arm {before!r}: give the folder of its adapter by --start-from.")
-    from generank.data import load_loci
-    from generank.grpo import train
-    from generank.models import check_trained
-    if start_from: check_trained(start_from)
-    parts = {split: rows.to_list() for split, rows in load_loci(**config["data"]).items()}
-    train({**config, "arm": arms[arm]}, parts["train"], out, start_from=start_from, validation=parts["validation"])
+    if start_from: lib.models.check_trained(start_from)
+    parts = {split: rows.to_list() for split, rows in lib.data.load_loci(**config["data"]).items()}
+    config["arm"] = arms[arm]
+    lib.grpo.train(config, parts["train"], out, start_from=start_from, validation=parts["validation"])
     typer.echo(out)
 
 # %% ../nbs/66_cli.ipynb #7b57cb0d
@@ -326,13 +316,11 @@ def infer(
 
     Prints the file's path, with --json what it took too; answers stay beside it as .jsonl and are not asked again."""
     config = _resolved(profile, param)
-    from generank.data import load_loci
-    from generank.inference import ask_as_configured, save_answers
-    from generank.models import check_trained
-    if adapter: check_trained(adapter)
-    loci = load_loci(**config["data"])[config["inference"]["split"]].to_list()
-    answers, samples, bill = ask_as_configured(config, loci, adapter, out.with_suffix(".jsonl"), label=out.stem)
-    save_answers(answers, samples, out, out.with_suffix(".samples.parquet"))
+    if adapter: lib.models.check_trained(adapter)
+    loci = lib.data.load_loci(**config["data"])[config["inference"]["split"]].to_list()
+    store = out.with_suffix(".jsonl")
+    answers, samples, bill = lib.inference.ask_as_configured(config, loci, adapter, store, label=out.stem)
+    lib.inference.save_answers(answers, samples, out, out.with_suffix(".samples.parquet"))
     if as_json: return show_json({"file": out, **bill})
     typer.echo(", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in bill.items()), err=True)
     typer.echo(out)
@@ -347,8 +335,7 @@ def _window(text:str|None)->int|None:
 
 def _checked(source, how:dict, as_json:bool)->int:
     "Say what would be read; exit code 0 where any locus was."
-    from generank.readers import check_json
-    found = check_json(source, **how)
+    found = lib.readers.check_json(source, **how)
     rejected = (f"line {r['line']}: {r['reason']}; {r['remedy']}" for r in found["rejected"])
     show_json(found) if as_json else typer.echo("\n".join([found["understood"], *found["notes"], *rejected]))
     return 0 if found["read"] else 2
@@ -378,18 +365,17 @@ def rank(
     """Rank the candidate genes of your own loci.
 
     Prints the table's path, on a terminal the first genes too. An interrupted ranking goes on."""
-    from generank import ranking
     if bool(file or loci) == bool(variant or genes):
         raise UserError("Give the loci in one way: a FILE, or --trait with --variant or --genes.")
-    source = file or loci or ranking.typed_locus(trait, variant, genes)
-    config, adapter, said = ranking.choose_model(profile, adapter, model, param)
+    source = file or loci or lib.ranking.typed_locus(trait, variant, genes)
+    config, adapter, said = lib.ranking.choose_model(profile, adapter, model, param)
     how = dict(trait=trait, build=build, window=_window(window), clump=_window(clump), p=p)
-    if check: raise typer.Exit(_checked(source, ranking.reading(config, **how), as_json))
-    read = ranking.asked_loci(source, config, **how)
-    ranked, paths = ranking.rank_into(read, config, adapter, out, overwrite, yes, samples, by, said, file or loci)
-    if sys.stdout.isatty() and not as_json: ranking.show(ranked)
+    if check: raise typer.Exit(_checked(source, lib.ranking.reading(config, **how), as_json))
+    read = lib.ranking.asked_loci(source, config, **how)
+    ranked, paths = lib.ranking.rank_into(read, config, adapter, out, overwrite, yes, samples, by, said, file or loci)
+    if sys.stdout.isatty() and not as_json: lib.ranking.show(ranked)
     for note in ranked.notes: typer.echo(note, err=True)
-    show_json(ranking.told(ranked, paths)) if as_json else typer.echo(paths["genes"])
+    show_json(lib.ranking.told(ranked, paths)) if as_json else typer.echo(paths["genes"])
     if ranked.about["spent"].get("stopped"): raise typer.Exit(1)
 
 # %% ../nbs/66_cli.ipynb #3c0f7a02
@@ -399,8 +385,7 @@ def web(
     param:Settings=[], port:Annotated[int, option("Port on 127.0.0.1.", min=1, max=65535)]=7860,
     open_it:Annotated[bool, option("Open the page in the browser.", "--open")]=False):
     "Rank a locus on a web page that only this machine reaches (pip install 'generank\\[app]')."
-    from generank.ranking import choose_model, serve
-    serve(*choose_model(profile, adapter, model, param), port, open_it)
+    lib.ranking.serve(*lib.ranking.choose_model(profile, adapter, model, param), port, open_it)
 
 # %% ../nbs/66_cli.ipynb #a4cb287e
 @app.command(epilog="Example: generank export runs/laptop/models/grpo-rank --to merged")
@@ -414,8 +399,7 @@ def export(
     dry_run:Annotated[bool, option("hub: write card and files here, and push nothing.", "--dry-run")]=False,
     public:Annotated[bool, option("hub: let everybody see it.", "--public")]=False):
     "Merge an adapter into its model, convert it for llama.cpp, or push it to the Hub. Prints where it is."
-    from generank.export import export_adapter
-    typer.echo(export_adapter(adapter, to, out, model, name, outtype, dry_run, private=not public))
+    typer.echo(lib.export.export_adapter(adapter, to, out, model, name, outtype, dry_run, private=not public))
 
 # %% ../nbs/66_cli.ipynb #b989bee2
 @app.command(epilog="Example: generank evaluate runs/laptop/responses/*.parquet --json")
@@ -429,13 +413,11 @@ def evaluate(
     margin:Annotated[float, option("Equivalence margin, declared beforehand: adds two one-sided tests.")]=None,
     folds:Annotated[bool, option("Files of one name are the folds of one arm: join them.", "--folds")]=False):
     "Score response files and compare them in pairs, with cluster-robust 95 % intervals."
-    from generank.evaluation import evaluate
-    from generank.scoring import join_folds
     if not re.fullmatch(r"(\s*[1-9]\d*\s*,)*\s*[1-9]\d*\s*", k):
         raise UserError(f"--k is {k!r}: give whole numbers from 1, separated by commas, as in 1,3,5,7.")
     files, lengths = [str(r) for r in responses], [int(n) for n in k.split(",")]
     how = dict(k=lengths, cluster_by=cluster_by, scoring=scoring, draws=draws, seed=seed, margin=margin)
-    result = evaluate(join_folds(files) if folds else files, **how)
+    result = lib.evaluation.evaluate(lib.scoring.join_folds(files) if folds else files, **how)
     if as_json: return show_json(result)
     show_table(result.table())
     if result["primary"]:
@@ -452,15 +434,13 @@ def report(
     open_it:OpenIt=False,
     engine:Annotated[str, option("nbconvert, quarto, or auto: quarto where it is installed.")]="auto"):
     "Render the report of a run. Prints the page's path."
-    from generank.pipeline import render
-    typer.echo(render(runs[0], runs[1:], out, open_browser=open_it, engine=engine))
+    typer.echo(lib.pipeline.render(runs[0], runs[1:], out, open_browser=open_it, engine=engine))
 
 @app.command(epilog="Example: generank published --open")
 def published(out:Annotated[Path, option("Folder for the page.")]=Path("runs/published"), open_it:OpenIt=False):
     "Analyse the first published run anew, from the committed numbers of its answers. Prints the page's path."
-    from generank.execution import find_notebooks
-    from generank.pipeline import render_page
-    typer.echo(render_page(find_notebooks()/"90_published.ipynb", out/"published.html", open_browser=open_it))
+    notebook = lib.execution.find_notebooks()/"90_published.ipynb"
+    typer.echo(lib.pipeline.render_page(notebook, out/"published.html", open_browser=open_it))
 
 # %% ../nbs/66_cli.ipynb #29c4d5f4
 def told(error:BaseException)->tuple[str, int]:
@@ -469,8 +449,7 @@ def told(error:BaseException)->tuple[str, int]:
     if isinstance(error, UserError): return str(error), 2
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort": return "Stopped.", 1
     if type(error).__name__ in ("RunFailed", "Interrupted"): return str(error), 1
-    from generank.execution import file_problem
-    if problem := file_problem(error): return problem, 1
+    if problem := lib.execution.file_problem(error): return problem, 1
     return f"{type(error).__name__}: {first_line(error)} (--debug shows where)", 1
 
 def main(arguments:list[str]=None)->int:
