@@ -156,8 +156,10 @@ def peak_memory()->float:
     if torch.cuda.is_available(): return torch.cuda.max_memory_allocated() / 1e9
     import psutil
     if sys.platform == "win32": return psutil.Process().memory_info().peak_wset / 1e9
+    if sys.platform == "linux":   # `ru_maxrss` counts what the process that started this one held
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e9
     import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 
 class Phases:
     "Seconds and tokens of a step's phases."
