@@ -6,6 +6,14 @@ from generank.core import write_json
 from generank.execution import REPOSITORY, hardware, now
 
 
+def peak()->float:
+    "The most memory that this process has held, in GiB."
+    if sys.platform == "linux":   # `ru_maxrss` would count what the process that started this one held
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
+
+
 def save(name:str, said:str, columns:list[str], rows:list[list[str]])->Path:
     "Write one record; the values of its rows are text."
     machine, path = hardware(), REPOSITORY/"results"/"speed"/f"{name}.json"

@@ -6,14 +6,14 @@ writes it first, row by row in Python; a tenth of its draws are measured, and th
 are processor seconds after import; of `evaluate` the best of three, with nothing remembered between them. Then one
 file of a run's own layout, of growing size, each in a process of its own: one response a locus, twelve candidates,
 two loci a region, 10,000 draws."""
-import argparse, os, platform, random, resource, subprocess, sys, tempfile, time
+import argparse, os, platform, random, subprocess, sys, tempfile, time
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"): os.environ.setdefault(name, "1")
 import numpy as np
 import pandas as pd
 
-from _record import save
+from _record import peak, save
 from generank.evaluation import evaluate
 from generank.genes import BUNDLED
 from generank.prompts import format_answer
@@ -108,8 +108,7 @@ def measure(path):
     "Time one evaluation in this process, and its peak of memory."
     began = time.process_time()
     result = evaluate(path)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)
-    print(result["runs"][0]["n"], time.process_time() - began, peak)
+    print(result["runs"][0]["n"], time.process_time() - began, peak())
 
 
 def main():

@@ -6,24 +6,18 @@ candidates alone take when each variant is looked up by itself. Without a folder
 import time
 
 began = time.perf_counter()
-import argparse, os, platform, resource, sys, tempfile
+import argparse, os, platform, sys, tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pandas as pd
 
-from _record import save
+from _record import peak, save
 from generank.data import build_bundled, check_loci
 from generank.genes import candidate_genes, load_genes, of_biotypes
 from generank.readers import near
 from generank.sources import gold_files, read_gold
 
 SECONDS, MEGABYTES = 30, 1024  # limits
-
-
-def held()->float:
-    "The most memory that this process has held, in MB."
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main():
@@ -34,7 +28,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         loci = pd.read_parquet(build_bundled(options.gold_standards, out=folder)/"loci.parquet")
     check_loci(loci)
-    seconds, megabytes = time.perf_counter() - began, held()
+    seconds, megabytes = time.perf_counter() - began, peak() * 2**10
     print(f"{platform.machine()}, Python {platform.python_version()}: {len(loci)} loci built, split and audited in {seconds:.1f} s, {megabytes:.0f} MB at most (limits {SECONDS} s, {MEGABYTES} MB)")
     measured = [[f"{len(loci)} loci", "built, split, audited, imports included", f"{seconds:.1f} s", f"{megabytes:.0f} MB"]]
     if options.gold_standards:
@@ -42,11 +36,12 @@ def main():
         at = time.perf_counter()
         joined = near(rows, genes)
         join, at = time.perf_counter() - at, time.perf_counter()
-        looked_up = [sorted(candidate_genes(c, p, genes=genes).symbol) for c, p in zip(rows.chrom, rows.pos)]
-        loop = time.perf_counter() - at
-        assert looked_up == joined.candidates.tolist()
-        print(f"Candidates of {len(rows)} lines: {join:.2f} s by the interval join, {loop:.1f} s one by one ({loop / join:.0f} times)")
-        measured += [[f"{len(rows):,} lines", "candidates by the interval join", f"{join:.2f} s", ""], [f"{len(rows):,} lines", "candidates looked up one by one", f"{loop:.1f} s", ""]]
+        some = rows[::10]
+        looked_up = [sorted(candidate_genes(c, p, genes=genes).symbol) for c, p in zip(some.chrom, some.pos)]
+        loop = (time.perf_counter() - at) * len(rows) / len(some)
+        assert looked_up == joined.candidates[::10].tolist()
+        print(f"Candidates of {len(rows)} lines: {join:.2f} s by the interval join, {loop:.1f} s one by one, by a tenth of them ({loop / join:.0f} times)")
+        measured += [[f"{len(rows):,} lines", "candidates by the interval join", f"{join:.2f} s", ""], [f"{len(rows):,} lines", "candidates looked up one by one, by a tenth of them", f"{loop:.1f} s", ""]]
     if options.save: print(save("loci", "Wall time in one process; memory is the most that it ever held.", ["What", "Work", "Time", "Memory"], measured))
     over = [what for what, value, limit in (("time", seconds, SECONDS), ("memory", megabytes, MEGABYTES)) if value >= limit]
     print(f"Over the limit: {', '.join(over)}." if over else "Within both limits.")

@@ -5,7 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+import pandas as pd  # noqa: E402
+
 from generank import figures, report  # noqa: E402
+from generank.robustness import trait_discrimination  # noqa: E402
 
 MAIN, START, BESIDE = "grpo-rank", "warm-start", ("random order", "gene prior", "nearest gene")
 
@@ -22,9 +25,14 @@ def pooled(profile:str)->dict:
 def counted(found:dict)->str: return figures.counted(len(found[MAIN, START]["seeds"]), "seed")
 
 
+def over_seeds(row:dict)->dict:
+    "A pooled difference with the interval that it is told with: of several seeds that over loci and seeds, of one that over loci."
+    return {**row, **{end: row[f"two_level_{end}"] for end in ("ci_low", "ci_high") if len(row["per_seed"]) > 1}}
+
+
 def effect(found:dict)->str:
     "What GRPO did, over the warm start and over chance."
-    m = found[MAIN, START]["metrics"]["mrr_over_chance"]
+    m = over_seeds(found[MAIN, START]["metrics"]["mrr_over_chance"])
     did = {"better": "raised", "worse": "lowered"}.get(report.verdict(m), "did not detectably change")
     return (f"GRPO {did} MRR over chance from {report.shown(m['b'], '+.3f')} after the warm start to {report.shown(m['a'], '+.3f')} "
             f"(difference {report.shown(m['difference'], '+.3f')}, 95 % interval {report.interval(m['ci_low'], m['ci_high'], '.3f')})")
@@ -38,31 +46,43 @@ def where(found:dict)->str:
     return f"{main['n']} held-out loci in {main['n_clusters']} regions, {counted(found)}"
 
 
+def discrimination(runs:dict)->dict|None:
+    "Trait discrimination of the main arm over the recorded seeds that asked it, and how many: seeds average in each direction of a pair, regions cluster."
+    asked = [(f/"probes"/MAIN/f"{p['name']}.parquet", c["seed"]) for f, c in runs.items() for p in c.get("perturbations") or []
+             if (p["arm"], p["perturbation"]) == (MAIN, "both-traits")]
+    if not asked: return None
+    tables = [read_answers(file) for file, _ in asked]
+    if len({frozenset(t.locus_id) for t in tables}) > 1: raise SystemExit("The recorded seeds asked different pairs of traits: they can't be pooled.")
+    return {**trait_discrimination(pd.concat(tables)), "seeds": [seed for _, seed in asked]}
+
+
+def read_answers(file:Path)->pd.DataFrame: return pd.read_parquet(file, columns=["locus_id", "region_id", "causal_gene", "candidates", "completion"])
+
+
 def knowing(found:dict)->str:
     "The model that knows genes, and whether it reads the trait."
-    told = [r for f in found["runs"] for r in report.Numbers(f)("metrics.runs") if r["name"] == MAIN]
-    pairs = [r["trait_discrimination"] for r in told if r.get("trait_discrimination")]
     said = (f"**Qwen2.5-Coder-1.5B** ({where(found)}): {effect(found)}. The nearest gene scores {base(found, 'nearest gene')}, a prior over genes {base(found, 'gene prior')}.")
-    if len(pairs) != 1: return said
-    p = pairs[0]
+    if (p := discrimination(found["runs"])) is None: return said
+    seeds = "" if len(p["seeds"]) == len(found[MAIN, START]["seeds"]) else f"; {figures.counted(len(p['seeds']), 'seed')}"
     return (f"{said} Asked one candidate list under two traits, it ranked the asked trait's gene above the other's in {100 * p['value']:.0f} % of {p['n_pairs']} pairs "
-            f"({100 * p['ci_low']:.0f} to {100 * p['ci_high']:.0f}; 50 is chance).")
+            f"({100 * p['ci_low']:.0f} to {100 * p['ci_high']:.0f}; 50 is chance{seeds}).")
 
 
 def knowing_nothing(found:dict)->str:
-    "The 135M model, which knows no genetics."
+    "The 135M model, which knows no genetics, in at most 60 words."
     sft = [found[p]["metrics"]["mrr_over_chance"] for p in (("sft", START), (MAIN, "sft"))]
     as_much = [report.verdict(r) for r in sft] == ["better", "no difference shown"]
     same = "the same within" in found["traits"]
     numbers = [report.Numbers(f) for f in found["runs"]]
     cut = {str(n("config.seed")) for n in numbers if MAIN in {a["name"] for a in n("config.arms")} and report.cut_off(n, MAIN)}
-    over = f"In seed {', '.join(sorted(cut))} answers after GRPO ran into the token limit, and the report marks that seed as no comparison by itself." if cut else ""
-    return (f"**SmolLM2-135M**, which knows no genetics ({where(found)}, an earlier split): {effect(found)}. The untrained model scores {base(found, 'zero-shot')}, the nearest gene "
+    over = f"Seed {', '.join(sorted(cut))} ran into the token limit." if cut else ""
+    return (f"**SmolLM2-135M**, which knows no genetics ({where(found)}, earlier split): {effect(found)}. Untrained {base(found, 'zero-shot')}, nearest gene "
             f"{base(found, 'nearest gene')}. Supervised training {'gained as much' if as_much else 'differs'} (one seed). Other traits {'changed nothing' if same else 'are not shown to change nothing'}. "
             f"{over}")
 
 
-MEASURE = "MRR over chance is the mean reciprocal rank of the causal gene, unlisted genes in random order, minus that of a random order; each region has one vote."
+MEASURE = ("MRR over chance is the mean reciprocal rank of the causal gene, unlisted genes in random order, minus that of a random order; each region has one vote. "
+           "Intervals over several seeds allow for loci and seeds; a seed whose answers ran into the token limit is no comparison by itself.")
 
 
 def chart(found:dict)->figures.Chart:

@@ -19,6 +19,7 @@ from generank.profile import resolve  # noqa: E402
 
 RECORDED = ("config.yaml", "manifest.json", "data/*", "models/*/metrics.jsonl", "models/*/training.json",
             "responses/*.parquet", "responses/samples/*.csv", "probes/*/*.parquet", "evaluation/*.json")
+STATE = git_state()   # evaluating a first run changes a tracked file, so a second would call the tree dirty
 
 
 def record(run_dir, results=None)->Path:
@@ -37,14 +38,14 @@ def record(run_dir, results=None)->Path:
 
 
 def reevaluate(folder)->Path:
-    "Evaluate a recorded run's answers with the library as it is now; the manifest keeps when, and at which commit."
+    "Evaluate a recorded run's answers with the library as it is now; the manifest keeps when, and at which commit (before any result changed)."
     folder = Path(folder)
     if not (folder/"config.yaml").is_file(): raise UserError(f"{folder} is not a recorded run: it has no config.yaml.")
     manifest = read_manifest(folder)
     shutil.rmtree(folder/"evaluation", ignore_errors=True)
     run_stage(folder, resolve(str(folder/"config.yaml")))
     shutil.rmtree(folder/"evaluation"/"figures", ignore_errors=True)   # figures are not recorded
-    write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": git_state()}})
+    write_json(folder/"manifest.json", {**manifest, "reevaluated": {"at": now(), "git": STATE}})
     return folder/"evaluation"/"metrics.json"
 
 

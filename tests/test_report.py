@@ -11,6 +11,7 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -224,6 +225,27 @@ def test_text_stands_out_from_the_paper():
 
 def test_the_readme_says_what_the_recorded_runs_say():
     assert subprocess.run([sys.executable, ROOT/"scripts/figure.py", "--check"]).returncode == 0, "README.md differs from results/: run `make figure`"
+
+
+def test_the_readme_pools_seeds(tmp_path, monkeypatch):
+    "A second seed whose answers to the two traits are exchanged brings trait discrimination to one half; seeds that asked other pairs are refused."
+    monkeypatch.syspath_prepend(str(ROOT/"scripts"))
+    import figure
+    probe = {"arm": figure.MAIN, "perturbation": "both-traits", "name": "both-traits"}
+    told, runs = pd.read_parquet(ROOT/"results/desktop/seed-1/probes/grpo-rank/both-traits.parquet"), {}
+    other = told.sort_values("locus_id", ignore_index=True)
+    other["completion"] = other.completion.to_numpy().reshape(-1, 2)[:, ::-1].ravel()
+    for seed, table in ((1, told), (2, other)):
+        runs[tmp_path/f"seed-{seed}"] = {"seed": seed, "perturbations": [probe]}
+        (folder := tmp_path/f"seed-{seed}"/"probes"/figure.MAIN).mkdir(parents=True)
+        table.to_parquet(folder/"both-traits.parquet")
+    one, both = figure.discrimination(dict(list(runs.items())[:1])), figure.discrimination(runs)
+    assert one["value"] > 0.5 == both["value"] == both["ci_low"] == both["ci_high"]   # in every pair
+    assert (both["n_pairs"], one["n_pairs"], both["seeds"], figure.discrimination({tmp_path: {"seed": 3}})) == (54, 54, [1, 2], None)
+    other[2:].to_parquet(folder/"both-traits.parquet")
+    with pytest.raises(SystemExit, match="asked different pairs"): figure.discrimination(runs)
+    row = {"ci_low": 1, "ci_high": 2, "two_level_ci_low": 0, "two_level_ci_high": 3}
+    assert [figure.over_seeds({**row, "per_seed": seeds})["ci_high"] for seeds in ("1", "12")] == [2, 3]
 
 
 def test_the_first_runs_page_needs_no_run_and_no_network(tmp_path):
