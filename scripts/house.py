@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # The aim is 12,000 lines (LOG.md, 2026-11-28); the second holds what is there until it is cut.
-LIMITS = {"notebooks": 35, "library lines": 12_529, "report lines": 1_000, "modules over 500 lines": 0, "lines over 120 columns": 0,
+LIMITS = {"notebooks": 35, "library lines": 12_502, "report lines": 1_000, "modules over 500 lines": 0, "lines over 120 columns": 0,
           "exported cells over 40 lines": 0, "imports against the order": 0}
 REPORT = ("report",)
 
@@ -75,7 +75,7 @@ def measure()->tuple[dict, list[str]]:
                   for stem, nb in nbs.items() for s in exported(nb) if s.count("\n") + 1 > 41]
     wrong = against_order(numbers)
     library = sum(len(text) for text in lines.values())
-    house = {"notebooks": len(nbs), "modules": len(numbers), "library lines": 12_529library,
+    house = {"notebooks": len(nbs), "modules": len(numbers), "library lines": library,
              "report lines": sum(len(lines[m]) for m in REPORT if m in lines), "modules over 500 lines": len(long_modules),
              "lines over 120 columns": len(wide), "exported cells over 40 lines": len(long_cells), "imports against the order": len(wrong)}
     return house | tracked_code(), long_modules + wide + long_cells + wrong
