@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nbformat
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from . import baselines, prompts, rewards   # each checks its own names in a profile
@@ -238,7 +240,6 @@ def by_nbconvert(notebook, page:Path):
 
 def by_quarto(notebook, page:Path):
     "Write a notebook as one HTML file, by Quarto with the settings of `_quarto.yml`."
-    import nbformat
     settings = read_yaml(REPOSITORY/"_quarto.yml")["format"]["html"]
     with tempfile.TemporaryDirectory() as d:
         nbformat.write(notebook, f"{d}/{page.stem}.ipynb")
@@ -261,7 +262,6 @@ def render_page(
     run_dir=None,             # a run folder that keeps the executed notebook
 )->Path:                      # the page
     "Execute a notebook and write it as one HTML file."
-    import nbformat
     if engine not in (known := ("auto", "quarto", "nbconvert")): raise unknown_name("engine", engine, known)
     page = Path(page)
     if not Path(notebook).exists(): raise UserError(f"{notebook} does not exist: pages are rendered from a clone.")
@@ -480,7 +480,6 @@ def summary(run_dir)->dict:
 
 def runs_table(rows:list[dict])->"pd.DataFrame":
     "Summaries as a table for people; what no run knows has no column."
-    import pandas as pd
     shown = pd.DataFrame(rows, dtype=object)[["run", "profile", "seed", "state"]]
     shown["headline"] = [headline_text(r["headline"]) for r in rows]
     shown["duration"] = [None if r["seconds"] is None else duration(r["seconds"]) for r in rows]
