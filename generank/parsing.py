@@ -287,7 +287,7 @@ def _checked(frame, name:str)->pd.DataFrame:   # one model's answers in one form
 def _read_table(path)->pd.DataFrame:
     "A parquet or CSV file as it is; text stays text, so that a gene called NA survives."
     path = Path(path)
-    if not path.is_file(): raise UserError(f"{path} {'is a folder: name files' if path.is_dir() else 'does not exist'}.")
+    if not path.exists(): raise UserError(f"{path} does not exist.")
     kind = "parquet" if path.suffix in (".parquet", ".pq") else "CSV"
     try:
         if kind == "parquet": return pd.read_parquet(path)
