@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'SET_BY', 'UNSHARED', 'CHOICES', 'BACKENDS', 'known_values', 'check_shape', 'trackers', 'tensorboard',
-           'training_backend', 'recomputes', 'one_card', 'check_sharding', 'by_pass_rate', 'train', 'run_stage']
+           'training_backend', 'recomputes', 'one_card', 'check_sharding', 'train', 'run_stage']
 
 # %% ../nbs/34_grpo.ipynb #0a8d4da0
 import inspect, json, logging, os, re, signal, tempfile, threading
@@ -28,7 +28,7 @@ from .models import (SHAPES, adapter_options, adapter_settings, check_server, ch
                              trained_weights, zero3)
 from .rewards import Reward, check_gold, monitor_callback, monitor_reward, own_sources, rank_reward
 from .rewards import reward_functions, try_rewards
-from .trainers import (grpo_trainer, memory_advice, pass_rates, peak_memory, pilot, shared_prompt_trainer,
+from .trainers import (grpo_trainer, memory_advice, peak_memory, pilot, shared_prompt_trainer,
                                supervised_trainer)
 
 log = logging.getLogger(__name__)
@@ -195,21 +195,6 @@ def _plan(arguments, loci:int)->tuple[int, int]:   # optimizer steps of a traini
     return arguments.max_steps, int(np.ceil(arguments.max_steps * each / reused)) * batch
 
 # %% ../nbs/34_grpo.ipynb #02609c62
-def by_pass_rate(trainer, loci, rule:dict, out_dir, seed:int, asked:dict)->tuple:
-    "The loci to train on and how to ask, by each locus's pass rate; no locus left is a `UserError`."
-    path = Path(out_dir)/"pass_rates.json"   # read where it is there, so that a resumed training chooses alike
-    if path.exists(): rates = read_json(path)
-    else:
-        rates = pass_rates(trainer, grpo_rows(loci, len(loci), seed, **asked | {"weights": None}), seed)
-        if trainer.is_world_process_zero(): write_json(path, rates)
-    chosen, found = [l for l in loci if rule["low"] <= rates[l["locus_id"]] <= rule["high"]], rates.values()
-    if not chosen:
-        raise UserError(f"No training locus has a pass rate between {rule['low']} and {rule['high']} (they go from "
-                        f"{min(found):.2f} to {max(found):.2f}, see {path}): widen `grpo.pass_rate`.")
-    log.info("Pass rates: %d of %d loci are trained on.", len(chosen), len(loci))
-    sign = {"random": 0, "easy-first": -1, "hard-first": 1}[rule["order"]]
-    return chosen, {**asked, "places": {k: sign * v for k, v in rates.items()} if sign else None}
-
 def _rewards(config)->tuple[list, list]:
     "The reward functions of a GRPO arm and their weights, those that are only watched with weight 0."
     functions, weights = reward_functions(config["arm"]["reward"], config["seed"])
@@ -243,10 +228,7 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):   # t
         some = grpo_rows(loci, min(int(grpo["pilot"].get("loci", 8)), len(loci)), stable_seed("pilot", seed), **asked)
         told = pilot(trainer, some, grpo["pilot"], name, seed)
         if trainer.is_world_process_zero(): write_json(Path(out_dir)/"pilot.json", told)
-    if rule := grpo.get("pass_rate"):
-        loci, asked = by_pass_rate(trainer, loci, rule, out_dir, seed, asked)
-        trainer.train_dataset = grpo_rows(loci, count, seed, **asked)
-    trainer.offered, trainer.resampling_stream = len(loci), Stream(loci, stable_seed("stand-ins", seed), **asked)
+    trainer.resampling_stream = Stream(loci, stable_seed("stand-ins", seed), **asked)
     return trainer
 
 # %% ../nbs/34_grpo.ipynb #283a07b2
@@ -384,7 +366,7 @@ def _summary(trainer, config, loci, out_dir:Path)->dict:   # what training.json 
         reward = {"steps": few, "first": float(np.mean(earned[:few])), "last": float(np.mean(earned[-few:]))}
     weights = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     return {"arm": arm["name"], "training": arm["training"], "mean_reward": reward, "reward": arm.get("reward"),
-            "seed": config["seed"], "steps": state.global_step, "loci": getattr(trainer, "offered", len(loci)),
+            "seed": config["seed"], "steps": state.global_step, "loci": len(loci),
             "seconds": round(sum(r["seconds"] for r in rows), 1),
             "tokens": int(max(r.get("num_tokens") or 0 for r in rows)), "dtype": choose_dtype(config["model"]["dtype"]),
             "trainable_parameters": weights, "adapter_sha256": sha256_file(trained_weights(out_dir)),

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Split', 'NAME', 'PILOT', 'FOREIGN', 'PROFILES', 'CHECKS', 'Part', 'option', 'Model', 'Limit', 'Data', 'Prompts',
-           'Arm', 'WarmStart', 'Sft', 'Select', 'PassRate', 'Unsloth', 'Grpo', 'Server', 'Vllm', 'Perturbation',
-           'Inference', 'Evaluation', 'Cost', 'Profile', 'foreign_fields', 'profile_names', 'find_profile',
-           'read_profile', 'override', 'read_overrides', 'checked', 'checks_profile', 'check_profile', 'cross_styles',
+           'Arm', 'WarmStart', 'Sft', 'Select', 'Unsloth', 'Grpo', 'Server', 'Vllm', 'Perturbation', 'Inference',
+           'Evaluation', 'Cost', 'Profile', 'foreign_fields', 'profile_names', 'find_profile', 'read_profile',
+           'override', 'read_overrides', 'checked', 'checks_profile', 'check_profile', 'cross_styles',
            'without_warm_start', 'asked_perturbations', 'resolve', 'open_settings']
 
 # %% ../nbs/02_profile.ipynb #93d9bfb4
@@ -109,12 +109,6 @@ class Select(Part):
     answers:int = option(2, "sampled answers a locus", ge=2)
     patience:int|None = option(None, "looks without a better value that end the training; null: none do", ge=1)
 
-class PassRate(Part):
-    "The choice of training loci by their pass rate before training: the mean reward of one group of sampled answers."
-    low:float = option(0.0, "loci with a lower mean reward are left out")
-    high:float = option(1.0, "loci with a higher mean reward are left out")
-    order:Literal["random", "easy-first", "hard-first"] = option("random", "order of each pass over the loci")
-
 # %% ../nbs/02_profile.ipynb #d3722795
 class Unsloth(Part):
     "Passed to unsloth's `FastLanguageModel.from_pretrained`, under its names."
@@ -134,7 +128,6 @@ class Grpo(Part):
         "what samples the answers in training; `auto` takes the fastest that is there")
     dynamic_sampling:int = option(0, "times that a group of equal rewards is replaced by another locus's", ge=0,
                                   validation_alias=AliasChoices("dynamic_sampling", "refill"))   # its earlier name
-    pass_rate:PassRate|None = option(None, "loci that GRPO arms train on by pass rate; null trains on all")
     select:Select|None = option(None, "how a checkpoint is chosen; null takes the last")
     pilot:dict[Literal["loci", "cut", "no_list", "alike"], float]|None = option(PILOT, "what is asked before training: "
         "loci, and the shares of answers cut off, answers without a list and groups of equal rewards to stop above")
@@ -278,6 +271,7 @@ def read_profile(name:str, beside:Path=None, seen:tuple=())->dict:
     if not isinstance(content, dict): raise UserError(f"{path} is no profile: it must be a mapping such as `seed: 1`.")
     check_schema(content, path)
     if "probes" in content: content["perturbations"] = content.pop("probes")   # its earlier name
+    if (content.get("grpo") or {}).get("pass_rate", 0) is None: del content["grpo"]["pass_rate"]   # an earlier option
     base = content.pop("extends", None)
     return merge(read_profile(base, path.parent, (*seen, path.resolve())), content) if base else content
 

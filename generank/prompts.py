@@ -202,15 +202,13 @@ def _by_gene(loci, start:float)->np.ndarray:
 class Stream:
     """Prompts without end: pass after pass over the loci, each with its own order of loci and of candidates.
 
-    `genes`: candidates shown, the causal one among them (None: all); `places`: locus_id -> number, low ones come first;
-    `weights`: "gene" takes each causal gene as often as another."""
-    def __init__(self, loci, seed:int, style="answer", descriptions=True, genes:int=None, places:dict=None,
-                 weights:str=None):
+    `genes`: candidates shown, the causal one among them (None: all); `weights`: "gene" takes each causal gene as often
+    as another."""
+    def __init__(self, loci, seed:int, style="answer", descriptions=True, genes:int=None, weights:str=None):
         self.loci, self.seed, self.style, self.descriptions, self.genes = list(loci), seed, style, descriptions, genes
         def order(epoch):
             rng = np.random.default_rng(stable_seed("locus order", seed, epoch))
-            shuffled = rng.permutation(_by_gene(self.loci, rng.random()) if weights else len(self.loci))
-            return sorted(shuffled, key=lambda i: places[self.loci[i]["locus_id"]]) if places else shuffled
+            return rng.permutation(_by_gene(self.loci, rng.random()) if weights else len(self.loci))
         self._order = lru_cache(4)(order)
 
     def __getitem__(self, i:int)->dict:

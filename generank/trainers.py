@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'LEVERS', 'LOWER', 'APART', 'group_rewards', 'has_variance', 'scored_quietly', 'dynamic_sampling', 'awake',
-           'asked_once', 'pass_rates', 'pilot', 'peak_memory', 'Phases', 'batch_mean', 'keep_answers', 'logged',
-           'deadline', 'memory_advice', 'compare_sampler', 'guarded', 'grpo_trainer', 'shared_prompt_trainer',
-           'supervised_trainer']
+           'asked_once', 'pilot', 'peak_memory', 'Phases', 'batch_mean', 'keep_answers', 'logged', 'deadline',
+           'memory_advice', 'compare_sampler', 'guarded', 'grpo_trainer', 'shared_prompt_trainer', 'supervised_trainer']
 
 # %% ../nbs/33_trainers.ipynb #cbb88f24
 import logging, math, signal, sys, threading, time
@@ -98,31 +97,26 @@ def awake(trainer):   # a GRPOTrainer
         engine._llm_weights_sleeping = engine.enable_sleep_mode = True
 
 # %% ../nbs/33_trainers.ipynb #2f98081f
-def asked_once(trainer, rows, seed:int, what:str)->list[tuple]:   # rows: one a locus; what: for the progress bar
+def asked_once(trainer, rows, seed:int)->list[tuple]:   # rows: one a locus
     """Ask about each locus once, as a training step would, and leave no trace in the trainer.
 
-    Returns locus_id, rewards, token ids and texts of a group of completions, the same on all processes."""
+    Returns rewards, token ids and texts of each group of completions, the same on all processes."""
     from accelerate.utils import gather_object
     n, processes, rank = trainer.num_generations, trainer.accelerator.num_processes, trainer.accelerator.process_index
     share, step = -(-len(rows) // processes), max(1, trainer.args.per_device_train_batch_size // n)
     own = [rows[(rank + i * processes) % len(rows)] for i in range(share)]  # equally many, at the end some twice
     state, seen, found = rng_state(), trainer.state.num_input_tokens_seen, []
-    torch.manual_seed(stable_seed(what, seed, rank))
+    torch.manual_seed(stable_seed("pilot", seed, rank))
     trainer.model.train()
-    for i in Progress(range(0, share, step), desc=what, disable=rank > 0):
+    for i in Progress(range(0, share, step), desc="pilot", disable=rank > 0):
         asked = [x for x in own[i:i + step] for _ in range(n)]
         made = trainer._generate([x["prompt"] for x in asked])
         scores = scored_quietly(trainer, asked, made)[rank * len(asked):(rank + 1) * len(asked)]
-        groups = group_rewards(trainer, scores).tolist(), _split(made[1], n), _split(answer_texts(made[3]), n)
-        found += zip((x["locus_id"] for x in own[i:i + step]), *groups)
+        found += zip(group_rewards(trainer, scores).tolist(), _split(made[1], n), _split(answer_texts(made[3]), n))
     restore_rng_state(state)
     trainer.phases, trainer.state.num_input_tokens_seen = Phases(), seen
     trainer._metrics["train"].clear()
     return gather_object(found)
-
-def pass_rates(trainer, rows, seed:int)->dict[str, float]:
-    "The mean reward of a group of completions by locus_id, as from `asked_once`."
-    return dict(sorted((locus, fmean(rewards)) for locus, rewards, *_ in asked_once(trainer, rows, seed, "pass rates")))
 
 # %% ../nbs/33_trainers.ipynb #2f98081d
 LEVERS = {
@@ -131,20 +125,20 @@ LEVERS = {
     "no_list": ("hold no list of genes", "start from a format warm start (`grpo.warm_start`, `start_from`), or choose "
                                          "another `prompts.style`"),
     "alike": ("are of a group that earns the same throughout", "raise `grpo.trl.num_generations` (now {n}) or "
-              "`grpo.trl.temperature` (now {temperature:g}), give a graded reward (rank in place of binary) or easier "
-              "loci (`grpo.pass_rate`)")}
+              "`grpo.trl.temperature` (now {temperature:g}), give a graded reward (rank in place of binary), or replace such groups "
+              "(`grpo.dynamic_sampling`)")}
 
 def pilot(trainer, rows, limits:dict, name:str, seed:int)->dict:   # rows: one a locus; limits: `grpo.pilot`
     """Ask a few loci before training, tell what the answers look like, and stop above a limit with what to change.
 
     Returns the answers, their mean reward, and the shares `cut`, `no_list` and `alike`; `name` is the arm's."""
     limits, ends = {**PILOT, **limits}, {*trainer.eos_token_ids}
-    found = asked_once(trainer, rows, seed, "pilot")
-    ids, texts = ([x for group in column for x in group] for column in list(zip(*found))[2:])
+    found = asked_once(trainer, rows, seed)
+    ids, texts = ([x for group in column for x in group] for column in list(zip(*found))[1:])
     ended = [len(i) for i in ids if i and i[-1] in ends]
     shares = {"cut": 1 - len(ended) / len(ids), "no_list": fmean(not parse_answer(t).genes for t in texts),
-              "alike": fmean(max(rewards) == min(rewards) for _, rewards, *_ in found)}
-    reward = fmean(r for _, rewards, *_ in found for r in rewards)
+              "alike": fmean(max(rewards) == min(rewards) for rewards, *_ in found)}
+    reward = fmean(r for rewards, *_ in found for r in rewards)
     told = ", ".join(f"{100 * share:.0f} % {LEVERS[k][0]}" for k, share in shares.items())
     said = f"{name}, before training: of {len(ids)} answers to {len(found)} loci {told}; mean reward {reward:.3f}"
     over = next((k for k, share in shares.items() if share > limits[k]), None)
@@ -271,12 +265,13 @@ def memory_advice(config:dict):
 # %% ../nbs/33_trainers.ipynb #d81bdd3a
 APART = 0.15   # nats a token: sampler and trainer are other models
 
-def compare_sampler(trainer, prompt, answer, sampled)->float:   # token ids, token ids, log-probabilities
+def compare_sampler(trainer, made)->float:   # what trl has made of a batch
     "Mean difference of the sampler's log-probabilities of one answer from the trainer's; a large one is a `UserError`."
-    ids = torch.tensor([[*prompt, *answer]], device=trainer.accelerator.device)
+    ids, mask = (torch.cat([made[f"prompt_{k}"][:1], made[f"completion_{k}"][:1]], 1) for k in ("ids", "mask"))
+    sampled, there = made["sampling_per_token_logps"][:1], made["completion_mask"][:1].bool()
     with torch.no_grad():
-        own = trainer._get_per_token_logps_and_entropies(trainer.model, ids, torch.ones_like(ids), len(answer))[0]
-    apart = (own.float() - torch.tensor([sampled], device=own.device).float()).abs().nanmean().item()
+        own = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, sampled.size(1))[0]
+    apart = (own.float() - sampled.float()).abs()[there].nanmean().item()
     if apart <= APART: return apart
     raise UserError(f"After step {trainer.state.global_step} the sampler's log-probabilities differ from the trainer's "
                     f"by {apart:.3f} nats a token (limit {APART}): its weights are not those that are trained. Choose "
@@ -284,9 +279,9 @@ def compare_sampler(trainer, prompt, answer, sampled)->float:   # token ids, tok
 
 # %% ../nbs/33_trainers.ipynb #d81bdd3d
 def guarded(base):   # a GRPOTrainer class
-    "A subclass that knows when it validates, compares the sampler once a step, and logs what the correction masks."
+    "A subclass that knows when it validates, compares the sampler, and logs what the correction masks."
     class Guarded(base):
-        validating, compared = False, None   # the second: the step that was last compared
+        validating = False
 
         def evaluate(self, *args, **kwargs):
             self.validating = True
@@ -300,18 +295,11 @@ def guarded(base):   # a GRPOTrainer class
             if self.validating: self.model.eval()
             return made
 
-        def _generate_single_turn(self, prompt_ids, *args, **kwargs):
-            "Sample by trl, and once a step hold the sampler's log-probabilities of an answer against the trainer's."
-            made = super()._generate_single_turn(prompt_ids, *args, **kwargs)
-            if made[1] is not None and self.compared != self.state.global_step and not self.validating:
-                self.compared = self.state.global_step
-                apart = compare_sampler(self, prompt_ids[0], made[0][0], made[1][0])
-                self._metrics["train"]["sampling/apart"].append(apart)
-            return made
-
         def _generate_and_score_completions(self, inputs):
             made = super()._generate_and_score_completions(inputs)
             weights, mode = made.get("importance_sampling_ratio"), "eval" if self.validating else "train"
+            if mode == "train" and "sampling_per_token_logps" in made:
+                self._metrics[mode]["sampling/apart"].append(compare_sampler(self, made))
             if weights is not None:
                 kept = made["completion_mask"].bool() if weights.size(1) > 1 else slice(None)
                 self._metrics[mode]["sampling/masked"].append((weights[kept] == 0).float().mean().item())

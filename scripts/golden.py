@@ -270,7 +270,8 @@ def training():
     rewards = find("group_rewards")(stub, score([x for x in rows for _ in range(2)], None))
     varied = find("has_variance")(rewards).tolist()
     torch.manual_seed(2)
-    rates, after = find("pass_rates")(stub, rows, 1), torch.rand(1).item()   # it leaves the generators as they were
+    asked, after = find("asked_once")(stub, rows, 1), torch.rand(1).item()   # it leaves the generators as they were
+    rates = {x["locus_id"]: sum(earned) / len(earned) for x, (earned, *_) in zip(rows, asked)}
     return tidy({"sampled": sampled, **kept, "refilled": refilled, "varied": varied, "rates": rates, "after": after})
 
 
