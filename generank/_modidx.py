@@ -1047,4 +1047,5 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.trainers.scored_quietly': ('trainers.html#scored_quietly', 'generank/trainers.py'),
                                    'generank.trainers.shared_prompt_trainer': ( 'trainers.html#shared_prompt_trainer',
                                                                                 'generank/trainers.py'),
-                                   'generank.trainers.supervised_trainer': ('trainers.html#supervised_trainer', 'generank/trainers.py')}}}
+                                   'generank.trainers.supervised_trainer': ('trainers.html#supervised_trainer', 'generank/trainers.py'),
+                                   'generank.trainers.weights_for_vllm': ('trainers.html#weights_for_vllm', 'generank/trainers.py')}}}

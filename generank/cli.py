@@ -406,8 +406,8 @@ def evaluate(
     cluster_by:Annotated[str, option("Clusters. Default: region_id; causal_gene for the first run's files.")]=None,
     as_json:Json=False, k:Annotated[str, option("List lengths of top-k accuracy.")]="1,3,5,7",
     scoring:Annotated[str, option("strict or lenient. Default: strict, and lenient for the first run's files.")]=None,
-    draws:Annotated[int, option("Bootstrap draws, at least 1,000.", min=1000)]=10_000,
-    seed:Annotated[int, option("Seed of the bootstrap.", min=0)]=1,
+    draws:Annotated[int, option("Bootstrap draws, at least 1,000.")]=10_000,
+    seed:Annotated[int, option("Seed of the bootstrap, from 0.")]=1,
     margin:Annotated[float, option("Equivalence margin, declared beforehand: adds two one-sided tests.")]=None,
     folds:Annotated[bool, option("Files of one name are the folds of one arm: join them.", "--folds")]=False):
     "Score response files and compare them in pairs, with cluster-robust 95 % intervals."

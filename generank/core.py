@@ -35,7 +35,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u20
 
 def redact(text:str)->str:
     "Put `<NAME>` in place of the value of each secret in the environment, and `<secret>` for others that can be told."
-    named = {v: n for n, value in os.environ.items() if _NAMED.search(n) and len(value) >= 8
+    named = {v: n for n, value in (os.environ if len(text) > 7 else {}).items() if _NAMED.search(n) and len(value) >= 8
              for v in (value, quote(value, safe=""), json.dumps(value)[1:-1])}   # as it is, in an address, in JSON
     for value in sorted(named, key=len, reverse=True): text = text.replace(value, f"<{named[value]}>")
     for pattern, said in _KNOWN: text = pattern.sub(said, text)
@@ -108,8 +108,8 @@ WRITERS = {".csv": lambda t, f: t.to_csv(f, index=False), ".tsv": lambda t, f: t
 def write_table(table, path):   # a DataFrame
     "Write a table in the format of the path's ending (`WRITERS`), whole or not at all."
     ending, table = Path(path).suffix.lower(), table.rename(columns=printable)
-    texts = table.select_dtypes(["object", "string"])
-    table = table.assign(**{c: texts[c].map(printable, na_action="ignore") for c in texts})
+    texts = table.select_dtypes(["object", "string"]).map(str, na_action="ignore")
+    table = table.assign(**{c: texts[c].map(cache(printable), na_action="ignore") for c in texts})
     if ending in (".csv", ".tsv", ".xlsx"): table = for_spreadsheets(table)
     with atomic_path(path) as whole, open(whole, "wb") as f: WRITERS[ending](table, f)
 

@@ -431,11 +431,12 @@ def recorded(n:Numbers, root=None)->tuple:
 
 # %% ../nbs/61_report.ipynb #2dc17975
 def _families(runs:dict)->str:
-    "What each recorded profile declared, with its seeds and dates."
+    "What each recorded profile declared, with its seeds and dates; seeds that declared something else apart."
     said, lines = {}, []
-    for f, c in runs.items(): said.setdefault(c.get("profile") or f.parent.name, []).append((f, c))
-    for profile, there in said.items():
-        pairs = "; ".join(f"{a} − {b}" for a, b in there[0][1]["evaluation"].get("family", []))
+    for f, c in runs.items():
+        pairs = "; ".join(f"{a} − {b}" for a, b in c["evaluation"].get("family", []))
+        said.setdefault((c.get("profile") or f.parent.name, pairs), []).append((f, c))
+    for (profile, pairs), there in said.items():
         days = sorted({Numbers(f).get("manifest.updated", "?")[:10] for f, _ in there})
         seeds = ("seeds " if len(there) > 1 else "seed ") + ", ".join(str(c["seed"]) for _, c in there)
         lines.append(f"- `{profile}`, {seeds}, recorded {' and '.join(days)}: {pairs}")
@@ -467,8 +468,7 @@ def compare_runs(n:Numbers, others)->tuple:
     if not rows: return ()
     said = [{"": f"{r['a']} − {r['b']}\n{figures.METRIC_NAMES[r['metric']]}", "Difference": stacked(r),
              "Says": verdict(r)} for r in rows]
-    caption = f"{size[0]} loci in {size[1]} regions"
-    return table(said, caption), figures.paired_differences(rows, *size, name="other_runs")
+    return table(said, "%d loci in %d regions" % size), figures.paired_differences(rows, *size, name="other_runs")
 
 def cost(n:Numbers)->tuple:
     "Time of each stage, machine, and money where a price was given."
