@@ -454,7 +454,7 @@ def web_app(config:dict, adapter=None, said:str=""):
                                        "script-src 'unsafe-inline'; frame-ancestors 'none'"}
     def answer(asked:dict):
         text = {k: str(asked.get(k) or "")[:3000] for k in ("trait", "variant", "genes")}
-        with one: return rank_loci(typed_locus(**text), config, adapter, None, asks)
+        with one: return rank_loci(typed_locus(**text), config, adapter, None, asks, build=asked.get("build"))
     async def home(_): return HTMLResponse(form, headers=only)
     async def rank(request):
         def no(why, code=400): return JSONResponse({"error": why}, code)
@@ -464,7 +464,7 @@ def web_app(config:dict, adapter=None, said:str=""):
             if len(body := body + part) > 10_000: return no("The question is longer than 10,000 bytes.", 413)
         try: ranked = await run_in_threadpool(answer, dict(json.loads(body)))
         except (UserError, TypeError, ValueError) as e: return no(first_line(e))
-        return JSONResponse({"page": ranked.page(), "said": f"Call: {ranked.loci.call[0]}."})
+        return JSONResponse({"page": ranked.page(), "said": f"First: {ranked.loci.gene[0]}. Call: {ranked.loci.call[0]}."})
     app = Starlette(routes=[Route("/", home), Route("/rank", rank, methods=["POST"])])
     return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost"])
 
