@@ -462,9 +462,9 @@ def web_app(config:dict, adapter=None, said:str=""):
         body = b""
         async for part in request.stream():
             if len(body := body + part) > 10_000: return no("The question is longer than 10,000 bytes.", 413)
-        try: ranked = await run_in_threadpool(answer, dict(json.loads(body)))
+        try: found = await run_in_threadpool(answer, dict(json.loads(body)))
         except (UserError, TypeError, ValueError) as e: return no(first_line(e))
-        return JSONResponse({"page": ranked.page(), "said": f"First: {ranked.loci.gene[0]}. Call: {ranked.loci.call[0]}."})
+        return JSONResponse({"page": found.page(), "said": f"First: {found.loci.gene[0]}. Call: {found.loci.call[0]}."})
     app = Starlette(routes=[Route("/", home), Route("/rank", rank, methods=["POST"])])
     return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost"])
 
