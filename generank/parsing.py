@@ -255,7 +255,7 @@ def read_responses(source, name:str=None)->pd.DataFrame:   # a path or a DataFra
 
 def read_models(source, name:str)->dict:
     "The table of each model: the values of a column `model` that has several; else one, under the given name."
-    frame = source.reset_index(drop=True) if isinstance(source, pd.DataFrame) else _read_table(source)
+    frame = (source if isinstance(source, pd.DataFrame) else _read_table(source)).reset_index(drop=True)
     column = next((c for c in frame if str(c).strip().lower() == "model"), None)
     if column is None or frame[column].nunique(dropna=False) < 2: return {name: _checked(frame, name)}
     for row in np.flatnonzero(_blank(frame[column])):
