@@ -19,10 +19,10 @@ import pandas as pd
 from . import figures, robustness
 from .core import UserError, for_spreadsheets, read_json, read_yaml, unknown_name
 from .data import check_loci, describe_loci
-from .evaluation import _answer_file, evaluate, pool_pairs, training_curves
+from .evaluation import _answer_file, evaluate, pool_pairs, training_charts, training_curves
 from .execution import REPOSITORY
 from .genes import load_genes, table_fingerprint
-from .parsing import CUT_OFF, PROBLEMS, parse_answer
+from .parsing import CUT_OFF, PROBLEMS
 from .prompts import PERTURBATIONS, asked_as, build_prompt, shuffle_candidates
 from .rewards import reward_parts
 from .statistics import extent, holm, interval, p_value, shown, verdict
@@ -301,10 +301,7 @@ def results(n:Numbers)->tuple:
 # %% ../nbs/61_report.ipynb #49ee8391
 def training(n:Numbers)->tuple:
     "The training reward with its slope, and what the monitor saw."
-    if not (curves := training_curves(n.run_dir, list(arms_of(n)[0]))): return ()
-    return figures.reward_curve(curves, n.get("metrics.training", {})), *(
-        figures.monitor_signs(rows, arm, f"monitor_{arm}") for arm, rows in curves.items()
-        if any(r.get("monitor/list_length") is not None for r in rows))
+    return training_charts(training_curves(n.run_dir, list(arms_of(n)[0])), n.get("metrics.training", {}))
 
 def probe_result(p:dict)->str:
     "What happened in a probe; empty where nothing was measured."
@@ -347,9 +344,9 @@ def layers(n:Numbers)->tuple:
 def read_answers(responses:pd.DataFrame)->pd.DataFrame:
     "The first answer to each locus: genes, problems, and the causal gene's rank (infinite where it is not listed)."
     rows = responses.sort_values("sample", kind="stable").drop_duplicates("locus_id").set_index("locus_id").sort_index()
-    parsed = [parse_answer(c, list(genes)) for c, genes in zip(rows["completion"], rows["candidates"])]
-    ranks = [a.rank(g) or np.inf for a, g in zip(parsed, rows["causal_gene"])]
-    return rows.assign(genes=[a.genes for a in parsed], problems=[a.problems for a in parsed], rank=ranks)
+    rows = robustness.first_choices(rows)
+    ranks = [genes.index(g) + 1 if g in genes else np.inf for genes, g in zip(rows["genes"], rows["causal_gene"])]
+    return rows.assign(rank=ranks)
 
 def telling_answers(after:pd.DataFrame, before:pd.DataFrame)->dict[str, str]:
     "Right, wrong and faulty: the locus of each; a kind that does not occur is absent."

@@ -141,8 +141,8 @@ LEVERS = {
     "no_list": ("hold no list of genes", "start from a format warm start (`grpo.warm_start`, `start_from`), or choose "
                                          "another `prompts.style`"),
     "alike": ("are of a group that earns the same throughout", "raise `grpo.trl.num_generations` (now {n}) or "
-              "`grpo.trl.temperature` (now {temperature:g}), give a graded reward (rank in place of binary), or replace such groups "
-              "(`grpo.dynamic_sampling`)")}
+              "`grpo.trl.temperature` (now {temperature:g}), give a graded reward (rank in place of binary), or "
+              "replace such groups (`grpo.dynamic_sampling`)")}
 
 def pilot(trainer, rows, limits:dict, name:str, seed:int)->dict:   # rows: one a locus; limits: `grpo.pilot`
     """Ask a few loci before training, tell what the answers look like, and stop above a limit with what to change.
