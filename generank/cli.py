@@ -45,12 +45,10 @@ def show_table(table, *more):   # each a DataFrame, or rows as dicts
     head, *rows = [[cell(v) for v in row] for row in (table.columns, *table.itertuples(index=False))]
     if not sys.stdout.isatty(): typer.echo("\n".join("\t".join(r) for r in [head, *rows]))
     else:
-        from rich.console import Console
-        from rich.markup import escape
-        from rich.table import Table
-        shown = Table(*map(escape, head))
-        for row in rows: shown.add_row(*map(escape, row))
-        Console().print(shown)
+        from rich import console, markup, table as ruled
+        shown = ruled.Table(*map(markup.escape, head))
+        for row in rows: shown.add_row(*map(markup.escape, row))
+        console.Console().print(shown)
     if more := [t for t in more if len(t)]:
         typer.echo()
         show_table(*more)
