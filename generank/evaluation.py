@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'Evaluation', 'locus_parts', 'locus_strata', 'genes_nearby', 'gather',
            'evaluate', 'default_estimand', 'compare', 'pool_pairs', 'check_parts', 'training_loci', 'run_stage',
-           'training_curves', 'run_figures', 'perturbed_answers', 'perturbation_results']
+           'training_curves', 'run_figures', 'training_charts', 'perturbed_answers', 'perturbation_results']
 
 # %% ../nbs/55_evaluation.ipynb #7f0da22e
 import itertools, json, math
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .baselines import BASELINES, available, baseline_scores, combined_scores
+from .baselines import BASELINES, available, baseline_scores, bundled_loci, combined_scores
 from .core import UserError, read_yaml, unknown_name, write_json
 from .data import MHC
 from .figures import (METRIC_NAMES, distance_table, evidence_classes, main_comparison, monitor_signs,
                               paired_differences, reward_curve, save_chart, top_k_lines, trait_class)
-from .genes import BUNDLED, chromosome, load_genes, of_biotypes, overlaps
+from .genes import chromosome, load_genes, of_biotypes, overlaps
 from .parsing import _check_pairing, _named, read_responses
 from .profile import Evaluation as Settings
 from .robustness import (calibration_chart, layer_chart, layer_summary, robustness, trait_discrimination,
@@ -262,7 +262,6 @@ def pool_pairs(
     pairs,                     # (a, b): arms, or one of them a baseline of `BASELINES`; differences are a - b
     split:str=None,            # "validation" or "test": refuse a run whose responses are of another
     k=(1, 3, 5, 7), draws:int=10_000, seed:int=1,
-    loci=None, genes=None,     # for baselines, where the run folder holds no data/loci.parquet
     metrics=None, estimand:str="locus_mean",   # some of `metric_names(k)`, None: all; one of `ESTIMANDS`
     margin:float=None,         # of equivalence; None: no such test
 )->dict:                       # (a, b) -> {"a", "b", "n", "n_clusters", "seeds", "metrics": {metric: {...}}}
@@ -270,7 +269,7 @@ def pool_pairs(
     names = list(dict.fromkeys(n for pair in pairs for n in pair))
     for pair in pairs:
         if set(pair) <= set(BASELINES): raise UserError("Name at least one arm: baselines are the same in every seed.")
-    runs = [_recorded_scores(f, names, split, k, loci, genes) for f in run_folders]
+    runs = [_recorded_scores(f, names, split, k) for f in run_folders]
     if not runs: raise UserError("There is no recorded run to pool: give at least one run folder.")
     labels, first = [label for label, _ in runs], runs[0][1]
     for folder, (_, t) in zip(run_folders, runs):
@@ -291,7 +290,7 @@ def pool_pairs(
     return found
 
 # %% ../nbs/55_evaluation.ipynb #fb090154
-def _recorded_scores(folder, names, split, k, loci, genes)->tuple:
+def _recorded_scores(folder, names, split, k)->tuple:
     "(seed, scores side by side) of a recorded run, or of several that were parts of one, after a check of its split."
     folders = [Path(f) for f in ([folder] if isinstance(folder, (str, Path)) else folder)]
     configs = [read_yaml(f/"config.yaml") if (f/"config.yaml").exists() else {} for f in folders]
@@ -301,14 +300,14 @@ def _recorded_scores(folder, names, split, k, loci, genes)->tuple:
             raise UserError(f"{f} holds responses for the {recorded} split, not the {split} split.")
     if len(folders) > 1: check_parts(folders)
     baselines, arms = ([n for n in names if (n in BASELINES) == baseline] for baseline in (True, False))
-    own, bundled = folders[0]/"data"/"loci.parquet", (configs[0].get("data") or {}).get("source") == "bundled"
-    if loci is None and baselines and (own.exists() or bundled):   # its own table, else the one that it was made from
-        loci = pd.read_parquet(own if own.exists() else BUNDLED/"loci.parquet")
+    own, loci, training = folders[0]/"data"/"loci.parquet", None, None
+    if baselines and (own.exists() or (configs[0].get("data") or {}).get("source") == "bundled"):
+        loci = pd.read_parquet(own) if own.exists() else bundled_loci()   # else the one that it was made from
+        training = training_loci(loci)
     files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
     cluster_by = (configs[0].get("evaluation") or {}).get("cluster_by")
-    training = None if loci is None else training_loci(loci)
-    resampled, *_ = gather(files, k, cluster_by, None, loci, baselines, genes, draws=1, training=training)
+    resampled, *_ = gather(files, k, cluster_by, None, loci, baselines, draws=1, training=training)
     return str(configs[0].get("seed", folders[0].name)), resampled
 
 def _answer_file(folder, config, name:str)->Path:
@@ -436,9 +435,13 @@ def run_figures(metrics:dict, comparisons:dict, curves:dict)->list:   # as in th
                               f"({pairs['n_pairs']} pairs of genes, {pairs['n_regions']} regions). One half is blind "
                               "to the trait. Bars are 95 % intervals, whole regions resampled.")
     if any(r.get("by_evidence_class") for r in runs): charts.append(evidence_classes(runs))
-    if curves: charts.append(reward_curve(curves, metrics["training"]))
-    return charts + [monitor_signs(rows, arm, f"monitor_{arm}") for arm, rows in curves.items()
-                     if any(r.get("monitor/list_length") is not None for r in rows)]
+    return charts + training_charts(curves, metrics["training"])
+
+def training_charts(curves:dict, slopes:dict)->list:   # as `training_curves` gives; arm -> its `training_slope`
+    "The reward curves in one chart, and the monitor's signs of each arm that has any; none without a curve."
+    signs = [monitor_signs(rows, arm, f"monitor_{arm}") for arm, rows in curves.items()
+             if any(r.get("monitor/list_length") is not None for r in rows)]
+    return [reward_curve(curves, slopes), *signs] if curves else []
 
 # %% ../nbs/55_evaluation.ipynb #29d507c6
 def perturbed_answers(run_dir, config:dict)->list[tuple]:

@@ -348,9 +348,7 @@ def code_parts(notebook, modules=None)->dict[str, str]:
 
 # %% ../nbs/60_execution.ipynb #71171b46
 def file_hashes(folder, patterns)->dict[str, str]:
-    """sha256 of a folder's files that match.
-
-    Checkpoints, hidden files and TensorBoard's (whose names hold the machine's) are left out."""
+    "sha256 of a folder's files that match; not of checkpoints, hidden files and TensorBoard's (named by machine)."
     files = (p for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file())
     found = {p.relative_to(folder).as_posix(): p for p in files}
     return {f: sha256_file(found[f]) for f in sorted(found)
@@ -440,19 +438,16 @@ def dataset_identity(run_dir)->dict|None:
     return {"loci_sha256": sha256_file(loci), **{k: v for k, v in said if not isinstance(v, (list, dict))}}
 
 # %% ../nbs/60_execution.ipynb #70d1b2e7
-def _served(run_dir, config:dict)->float|None:
-    "What the server of the backend `openai` billed for the answers of a run; None where no server was asked."
-    if config["inference"]["backend"] != "openai": return None
-    from generank.store import ResponseStore, spent
-    prices = [config["inference"]["endpoint"][k] or 0.0 for k in ("input_price", "output_price")]
-    stores = sorted((Path(run_dir)/"responses"/"store").glob("*.jsonl"))
-    return sum(spent(ResponseStore(f, writable=False).rows.values(), *prices)["cost"] for f in stores)
-
 def bill(run_dir, manifest:dict, config:dict)->dict:
     "Seconds, kWh and money (the machine's and a server's) of the work that a run did itself; None where unknown."
     done, price = [s for s in manifest["stages"].values() if "copied_from" not in s], config["cost"]["price_per_hour"]
-    seconds, energy = sum(s.get("seconds", 0) for s in done), [s.get("gpu_kwh") for s in done]
-    return {**config["cost"], "seconds": round(seconds, 1), "server": _served(run_dir, config),
+    seconds, energy, server = sum(s.get("seconds", 0) for s in done), [s.get("gpu_kwh") for s in done], None
+    if config["inference"]["backend"] == "openai":   # what it billed for the answers
+        from generank.store import ResponseStore, spent
+        prices = [config["inference"]["endpoint"][k] or 0.0 for k in ("input_price", "output_price")]
+        stores = sorted((Path(run_dir)/"responses"/"store").glob("*.jsonl"))
+        server = sum(spent(ResponseStore(f, writable=False).rows.values(), *prices)["cost"] for f in stores)
+    return {**config["cost"], "seconds": round(seconds, 1), "server": server,
             "machine": None if price is None else round(price * seconds / 3600, 4),
             "gpu_kwh": round(sum(energy), 6) if energy and None not in energy else None}
 

@@ -289,15 +289,15 @@ def _read_table(path)->pd.DataFrame:
     kind = "parquet" if path.suffix in (".parquet", ".pq") else "CSV"
     try:
         if kind == "parquet": return pd.read_parquet(path)
-        text, encoding = decoded(opened(path).read())
+        text, encoding = decoded(data := opened(path).read())
+        if data[:4] == b"PK\3\4" or "\0" in text: raise ValueError("it is no text; save it as CSV or parquet.")
         if encoding != "utf-8-sig": log.warning("%s is not UTF-8 and was read as %s.", path, encoding.upper())
         separator = max(",\t;", key=text.lstrip().partition("\n")[0].count)
         if separator != ",": log.warning("%s was read with %r between its columns.", path, separator)
-        content = io.StringIO(text if text.strip() else "")
-        frame = pd.read_csv(content, sep=separator, dtype=object, keep_default_na=False)
+        frame = pd.read_csv(io.StringIO(text.lstrip("\r\n ")), sep=separator, dtype=object, keep_default_na=False)
     except pd.errors.EmptyDataError: raise UserError(f"{path} is empty: it holds no responses.") from None
-    except (ValueError, OSError, EOFError) as e:
-        raise UserError(f"{path} can't be read as {kind}: {first_line(e)}") from None
+    except Exception as e:   # readers of parquet, gzip and zip raise what they like on a broken file
+        raise UserError(f"{path} can't be read as {kind}: {first_line(e).split('C error: ')[-1]}") from None
     if isinstance(frame.index, pd.RangeIndex): return frame
     if frame.index.nlevels == 1: return frame.rename_axis("Unnamed: 0").reset_index()   # row numbers without a heading
     raise UserError(f"{path} has more cells in its rows than in its header: put text with a {separator!r} in quotes.")

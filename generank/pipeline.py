@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['IDLE', 'Unit', 'units', 'Run', 'patterns', 'settings_of', 'parts_of', 'changed_parts', 'why', 'plan', 'check_folder',
            'empty', 'check_trainings', 'open_run', 'locked', 'logged', 'for_readers', 'by_nbconvert', 'by_quarto',
-           'render_page', 'render', 'begin', 'notebook_name', 'end', 'do', 'claimed', 'adopt', 'execute_run',
-           'find_runs', 'settings_differ', 'state', 'headline', 'headline_text', 'summary', 'runs_table']
+           'render_page', 'render', 'begin', 'notebook_name', 'end', 'do', 'adopt', 'execute_run', 'find_runs',
+           'settings_differ', 'state', 'headline', 'headline_text', 'summary', 'runs_table']
 
 # %% ../nbs/63_pipeline.ipynb #018aeaf3
 import html, logging, os, re, shutil, subprocess, tempfile, time, webbrowser
@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nbformat
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from . import baselines, prompts, rewards   # each checks its own names in a profile
@@ -238,7 +240,6 @@ def by_nbconvert(notebook, page:Path):
 
 def by_quarto(notebook, page:Path):
     "Write a notebook as one HTML file, by Quarto with the settings of `_quarto.yml`."
-    import nbformat
     settings = read_yaml(REPOSITORY/"_quarto.yml")["format"]["html"]
     with tempfile.TemporaryDirectory() as d:
         nbformat.write(notebook, f"{d}/{page.stem}.ipynb")
@@ -261,7 +262,6 @@ def render_page(
     run_dir=None,             # a run folder that keeps the executed notebook
 )->Path:                      # the page
     "Execute a notebook and write it as one HTML file."
-    import nbformat
     if engine not in (known := ("auto", "quarto", "nbconvert")): raise unknown_name("engine", engine, known)
     page = Path(page)
     if not Path(notebook).exists(): raise UserError(f"{notebook} does not exist: pages are rendered from a clone.")
@@ -351,15 +351,6 @@ def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=N
     finally: end(run, group, status, time.monotonic() - start, kwh_since(joules))
 
 # %% ../nbs/63_pipeline.ipynb #5fc6e685
-@contextmanager
-def claimed(run:Run, group:list[Unit]):
-    "Hold the right to do some units among the runs of `run.reuse` while the block runs."
-    with ExitStack() as stack:
-        for key in sorted(sha256_json(parts_of(run, u)) for u in group if run.reuse and u.stage != "report"):
-            (run.reuse/".claims").mkdir(exist_ok=True)
-            stack.enter_context(FileLock(run.reuse/".claims"/f"{key}.lock"))
-        yield
-
 def adopt(run:Run, unit:Unit)->str|None:
     "Copy a unit that another run of `run.reuse` has finished from the same parts, with whole files; that run's name."
     if run.reuse is None or unit.stage == "report": return None
@@ -384,7 +375,10 @@ def _execute_group(run:Run, group:list[Unit], at:str, display:Display, stop:Stop
     reasons = {u: why(run, u) for u in group}
     for u, reason in reasons.items(): display.say(f"{at} {u}: {reason or 'unchanged, skipped'}")
     if not (pending := [u for u in group if reasons[u]]): return
-    with claimed(run, pending):
+    with ExitStack() as claims:   # the right to do them among the runs of `run.reuse`
+        for key in sorted(sha256_json(parts_of(run, u)) for u in pending if run.reuse and u.stage != "report"):
+            (run.reuse/".claims").mkdir(exist_ok=True)
+            claims.enter_context(FileLock(run.reuse/".claims"/f"{key}.lock"))
         copied = {u: adopt(run, u) for u in pending}
         for u, donor in copied.items():
             if donor: display.say(f"{at} {u}: the same as in {donor}, copied")
@@ -486,7 +480,6 @@ def summary(run_dir)->dict:
 
 def runs_table(rows:list[dict])->"pd.DataFrame":
     "Summaries as a table for people; what no run knows has no column."
-    import pandas as pd
     shown = pd.DataFrame(rows, dtype=object)[["run", "profile", "seed", "state"]]
     shown["headline"] = [headline_text(r["headline"]) for r in rows]
     shown["duration"] = [None if r["seconds"] is None else duration(r["seconds"]) for r in rows]

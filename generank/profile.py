@@ -223,6 +223,7 @@ class Profile(Part):
     description:str = option("", "one sentence: what this profile is for")
     seed:int = option(1, "seed of training, of the warm start and of the candidates' order")
     threads:int|None = option(None, "processor threads of torch and numpy; null leaves it to them", ge=1)
+    cards:int = option(0, "CUDA graphics cards that it is made for; a backend or package may need more", ge=0)
     model:Model = option(Model(), "the language model")
     data:Data = option(Data(), "the loci")
     prompts:Prompts = option(Prompts(), "what the model is asked")

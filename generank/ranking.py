@@ -207,8 +207,8 @@ def _own(loci:pd.DataFrame, beside:pd.DataFrame, at)->pd.DataFrame:
     def number(c):   # numbers as numbers, so that -0.4 is no formula
         found = pd.to_numeric(c, errors="coerce")
         return found if (found.notna() == (c.notna() & (c != ""))).all() else c
-    own = own.apply(number).rename(columns={c: f"your_{c}" for c in own if c in beside})
-    return own.loc[list(at)].reset_index(drop=True)
+    own = own.apply(number).rename(columns={c: f"your_{c}" for c in own if c in beside}).loc[list(at)]
+    return own.reset_index(drop=True)
 
 def gene_table(table:pd.DataFrame, loci:pd.DataFrame)->pd.DataFrame:
     "The long table: `GENE_COLUMNS` where they are known, the user's scores (L2G, PoPS), and the user's own columns."
@@ -227,10 +227,9 @@ def locus_table(table:pd.DataFrame, loci:pd.DataFrame, flags:list[list[str]])->p
         said = list(flags[i])
         first, second, near = of.iloc[0], of.iloc[1], of[of.nearest.fillna(False)]
         row = {c: loci[c][i] for c in ("locus_id", "trait", "chrom", "pos", "rsid")} | {
-            "candidates": len(of), "call": first.gene if first.probability >= CALL else "no call",
-            "gene": first.gene, "probability": first.probability, "second": second.gene,
-            "second_probability": second.probability, "nearest": ", ".join(near.gene) or None,
-            "distance": near.distance.min() if len(near) else None}
+            "candidates": len(of), "call": first.gene if first.probability >= CALL else "no call", "gene": first.gene,
+            "probability": first.probability, "second": second.gene, "second_probability": second.probability,
+            "nearest": ", ".join(near.gene) or None, "distance": near.distance.min() if len(near) else None}
         if "model_first" in of:
             best = of.sort_values(["model_first", "model_rank"], ascending=False, kind="stable").iloc[0]
             row |= {"model_gene": best.gene if best.model_rank else None, "orders_agree": best.model_first}
@@ -321,11 +320,11 @@ def page_data(r:Ranking)->dict:
     def plain(v): return shown(v) if isinstance(v, str) else None if pd.isna(v) else getattr(v, "item", lambda: v)()
     def records(t): return [[plain(v) for v in row] for row in t.itertuples(index=False)]
     tables = {i: records(t.drop(columns=["locus_id", "trait"])) for i, t in r.genes.groupby("locus_id", sort=False)}
-    return {"columns": [str(c) for c in r.genes if c not in ("locus_id", "trait")],
+    return {"callFrom": CALL, "columns": [str(c) for c in r.genes if c not in ("locus_id", "trait")],
             "genes": [tables[i] for i in r.loci.locus_id], "locusColumns": [str(c) for c in r.loci],
             "loci": records(r.loci), "notes": list(map(printable, r.notes)), "rejected": records(r.rejected),
-            "places": {name: rest for name, *rest in records(r.places)}, "methods": r.about["methods"],
-            "about": r.about["told"], "callFrom": CALL}
+            "places": {name: rest for name, *rest in records(r.places[["symbol", "chrom", "start", "end", "strand"]])},
+            "methods": r.about["methods"], "about": r.about["told"], "reliability": r.about["reliability"]}
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e71
 STANDING = ("These rates were measured on curated loci and need not transfer to yours; the causal gene may not be "
@@ -356,9 +355,8 @@ def rank_loci(
     said = {"This model was not measured: what it says is uncalibrated, the order is made without it.": not measured,
             f"Stopped at {rows.locus.nunique()} of {len(loci)} loci; the same command goes on.": bill.get("stopped")}
     notes = [read.understood, *read.notes, *(s for s, holds in said.items() if holds), about["rate"], STANDING]
-    places = table[table.symbol.isin(ranked.gene)].drop_duplicates("symbol")
-    places = places[["symbol", "chrom", "start", "end", "strand"]]
-    return Ranking(gene_table(ranked, loci), locus_table(ranked, loci, flags), read.rejected, about, notes, places)
+    return Ranking(gene_table(ranked, loci), locus_table(ranked, loci, flags), read.rejected, about, notes,
+                   table[table.symbol.isin(ranked.gene)].drop_duplicates("symbol"))
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e74
 def described(config, adapter, model:bool, measured:dict, read:Loci, used:str)->dict:

@@ -19,10 +19,10 @@ import pandas as pd
 from . import figures, robustness
 from .core import UserError, for_spreadsheets, read_json, read_yaml, unknown_name
 from .data import check_loci, describe_loci
-from .evaluation import _answer_file, evaluate, pool_pairs, training_curves
+from .evaluation import _answer_file, evaluate, pool_pairs, training_charts, training_curves
 from .execution import REPOSITORY
 from .genes import load_genes, table_fingerprint
-from .parsing import CUT_OFF, PROBLEMS, parse_answer
+from .parsing import CUT_OFF, PROBLEMS
 from .prompts import PERTURBATIONS, asked_as, build_prompt, shuffle_candidates
 from .rewards import reward_parts
 from .statistics import extent, holm, interval, p_value, shown, verdict
@@ -301,10 +301,7 @@ def results(n:Numbers)->tuple:
 # %% ../nbs/61_report.ipynb #49ee8391
 def training(n:Numbers)->tuple:
     "The training reward with its slope, and what the monitor saw."
-    if not (curves := training_curves(n.run_dir, list(arms_of(n)[0]))): return ()
-    return figures.reward_curve(curves, n.get("metrics.training", {})), *(
-        figures.monitor_signs(rows, arm, f"monitor_{arm}") for arm, rows in curves.items()
-        if any(r.get("monitor/list_length") is not None for r in rows))
+    return training_charts(training_curves(n.run_dir, list(arms_of(n)[0])), n.get("metrics.training", {}))
 
 def probe_result(p:dict)->str:
     "What happened in a probe; empty where nothing was measured."
@@ -347,9 +344,9 @@ def layers(n:Numbers)->tuple:
 def read_answers(responses:pd.DataFrame)->pd.DataFrame:
     "The first answer to each locus: genes, problems, and the causal gene's rank (infinite where it is not listed)."
     rows = responses.sort_values("sample", kind="stable").drop_duplicates("locus_id").set_index("locus_id").sort_index()
-    parsed = [parse_answer(c, list(genes)) for c, genes in zip(rows["completion"], rows["candidates"])]
-    ranks = [a.rank(g) or np.inf for a, g in zip(parsed, rows["causal_gene"])]
-    return rows.assign(genes=[a.genes for a in parsed], problems=[a.problems for a in parsed], rank=ranks)
+    rows = robustness.first_choices(rows)
+    ranks = [genes.index(g) + 1 if g in genes else np.inf for genes, g in zip(rows["genes"], rows["causal_gene"])]
+    return rows.assign(rank=ranks)
 
 def telling_answers(after:pd.DataFrame, before:pd.DataFrame)->dict[str, str]:
     "Right, wrong and faulty: the locus of each; a kind that does not occur is absent."
@@ -434,11 +431,12 @@ def recorded(n:Numbers, root=None)->tuple:
 
 # %% ../nbs/61_report.ipynb #2dc17975
 def _families(runs:dict)->str:
-    "What each recorded profile declared, with its seeds and dates."
+    "What each recorded profile declared, with its seeds and dates; seeds that declared something else apart."
     said, lines = {}, []
-    for f, c in runs.items(): said.setdefault(c.get("profile") or f.parent.name, []).append((f, c))
-    for profile, there in said.items():
-        pairs = "; ".join(f"{a} − {b}" for a, b in there[0][1]["evaluation"].get("family", []))
+    for f, c in runs.items():
+        pairs = "; ".join(f"{a} − {b}" for a, b in c["evaluation"].get("family", []))
+        said.setdefault((c.get("profile") or f.parent.name, pairs), []).append((f, c))
+    for (profile, pairs), there in said.items():
         days = sorted({Numbers(f).get("manifest.updated", "?")[:10] for f, _ in there})
         seeds = ("seeds " if len(there) > 1 else "seed ") + ", ".join(str(c["seed"]) for _, c in there)
         lines.append(f"- `{profile}`, {seeds}, recorded {' and '.join(days)}: {pairs}")
@@ -470,8 +468,7 @@ def compare_runs(n:Numbers, others)->tuple:
     if not rows: return ()
     said = [{"": f"{r['a']} − {r['b']}\n{figures.METRIC_NAMES[r['metric']]}", "Difference": stacked(r),
              "Says": verdict(r)} for r in rows]
-    caption = f"{size[0]} loci in {size[1]} regions"
-    return table(said, caption), figures.paired_differences(rows, *size, name="other_runs")
+    return table(said, "%d loci in %d regions" % size), figures.paired_differences(rows, *size, name="other_runs")
 
 def cost(n:Numbers)->tuple:
     "Time of each stage, machine, and money where a price was given."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VOTES', 'smoothed_shares', 'sharpened', 'fit_slope', 'brier', 'bins_of', 'reliability', 'coverage_curve',
            'calibration_error', 'calibration_test', 'calibrate', 'calibration_chart', 'votes_chart', 'first_choices',
-           'vote_shares', 'Means', 'agreement', 'same_first', 'confidence', 'named_anywhere', 'mentions', 'elsewhere',
+           'vote_shares', 'Means', 'agreement', 'same_first', 'confidence', 'own_and_others', 'mentions', 'elsewhere',
            'reasoning_check', 'perturbation_result', 'robustness', 'trait_discrimination', 'layer_summary',
            'layer_chart']
 
@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
 from .baselines import list_values
 from .core import UserError
 from .figures import COLOURS, GREY, Chart, canvas, draw_points, interval_text, looks, styled
 from .parsing import parse_answer
-from .scoring import over_chance
-from .statistics import bootstrap_means, cluster_interval, percentile_interval, sign_flip_p
+from .scoring import _entry, over_chance
+from .statistics import bootstrap_means, cluster_interval, p_value, percentile_interval, sign_flip_p
 
 # %% ../nbs/54_robustness.ipynb #526c58b1
 def smoothed_shares(votes)->np.ndarray:
@@ -32,23 +33,19 @@ def smoothed_shares(votes)->np.ndarray:
 
 def sharpened(shares, slope:float)->np.ndarray:
     "Shares of one locus to the power of the slope, made to sum to 1."
-    logs = slope * np.log(shares)
-    powers = np.exp(logs - logs.max())
-    return powers / powers.sum()
+    return softmax(slope * np.log(shares))
 
 def fit_slope(shares, truth)->float:   # `smoothed_shares` of each locus, place of its true candidate
     "The slope of greatest likelihood, 0 to 20, in the conditional logistic regression of the truth on log shares."
-    logs = [np.log(s) for s in shares]
-    def loss(slope): return sum(np.logaddexp.reduce(slope * l) - slope * l[t] for l, t in zip(logs, truth))
+    def loss(slope): return -sum(log_softmax(slope * np.log(s))[t] for s, t in zip(shares, truth))
     return float(minimize_scalar(loss, bounds=(0.0, 20.0), method="bounded", options={"xatol": 1e-8}).x)
 
 # %% ../nbs/54_robustness.ipynb #59f0e507
 def brier(probability, right, clusters, draws:int=10_000, seed:int=1)->dict:
     "Brier score (1950) of the probability that the first gene is right, with cluster bootstrap interval; 0 is best."
     error = (np.asarray(probability, dtype=float) - np.asarray(right, dtype=float))**2
-    means = bootstrap_means(error, clusters, draws, seed)[:, 0]
-    low, high = percentile_interval(means, len(pd.unique(np.asarray(clusters))), (0, 1))
-    return {"value": float(error.mean()), "ci_low": float(low), "ci_high": float(high)}
+    n, means = len(pd.unique(np.asarray(clusters))), bootstrap_means(error, clusters, draws, seed)[:, 0]
+    return _entry("value", error.mean(), percentile_interval(means, n, (0, 1)), "")
 
 def bins_of(probability, bins:int=10)->np.ndarray:
     "The bin of each locus, 0 = least sure: at most so many, of about equal size; equal probabilities share one."
@@ -69,16 +66,13 @@ def coverage_curve(sure, right, clusters)->list[dict]:
 
 def _accuracy(rows, right, clusters)->dict:   # accuracy of some loci with its cluster-robust interval
     hits = np.asarray(right, dtype=float)[rows]
-    low, high = cluster_interval(hits, np.asarray(clusters)[rows])
-    return {"accuracy": float(hits.mean()), "ci_low": float(low), "ci_high": float(high)}
+    return _entry("accuracy", hits.mean(), cluster_interval(hits, np.asarray(clusters)[rows]), "")
 
 # %% ../nbs/54_robustness.ipynb #5aebfe20
 def calibration_error(probability, right, bins:int=10)->np.ndarray:
     "Expected calibration error (Naeini et al. 2015, AAAI), bins of equal size; `right` may have one column a draw."
-    where = bins_of(probability, bins)
-    sums = np.zeros((where.max() + 1, *np.shape(right)[1:]))
-    np.add.at(sums, where, np.subtract(np.asarray(right, dtype=float).T, np.asarray(probability, dtype=float)).T)
-    return np.abs(sums).sum(0) / len(where)
+    where, gaps = bins_of(probability, bins), np.subtract(np.transpose(right), probability, dtype=float).T
+    return np.abs(np.eye(where.max() + 1)[:, where] @ gaps).sum(0) / len(where)
 
 def calibration_test(probability, right, bins:int=10, draws:int=10_000, seed:int=1)->dict:
     "The calibration error beside its mean (expected), 95 % quantile and one-sided p under perfect calibration."
@@ -94,7 +88,6 @@ def calibrate(
     shares, truth, clusters,     # test loci: array of vote shares (unsmoothed), place of the true candidate, cluster
     n_votes:int,                 # votes behind each share
     validation=None,             # (shares, truth) of the loci that the slope is fitted on; None: none is fitted
-    bins:int=None,               # at most; None: one for every 15 loci, 2 to 10 of them
     draws:int=10_000, seed:int=1,
 )->dict:                         # slope; for "raw" and, where fitted, "fitted": brier, ece, bins; coverage
     "Calibration of the gene with most votes; without \"raw\" where no locus has a vote."
@@ -105,7 +98,7 @@ def calibrate(
     out = {"n": len(kept), "without_vote": len(shares) - len(kept), "votes": n_votes, "slope": slope,
            "n_validation": len(fit_on) or None}
     if not kept: return out
-    bins = bins or min(10, max(2, len(kept) // 15))
+    bins = min(10, max(2, len(kept) // 15))
     first, clusters = [int(np.argmax(shares[i])) for i in kept], np.asarray(clusters)[kept]
     right = np.array([f == truth[i] for f, i in zip(first, kept)], dtype=float)
     sure = {"raw": np.array([shares[i][f] for f, i in zip(first, kept)])}
@@ -140,10 +133,9 @@ def calibration_chart(result:dict, arm:str="", name:str="calibration")->Chart:
     return Chart(name, figure, table, *_calibration_words(result, kinds, arm))
 
 def _calibration_words(result, kinds, arm)->tuple[str, str]:   # caption and alt text of the calibration chart
-    sign = lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     told = [f"{label}: Brier score {interval_text(*(result[k]['brier'][c] for c in ('value', 'ci_low', 'ci_high')))}, "
             f"calibration error {result[k]['ece']['value']:.3f} ({result[k]['ece']['expected']:.3f} expected of a "
-            f"calibrated model, {sign(result[k]['ece']['p'])})" for k, label in kinds.items()]
+            f"calibrated model, {p_value(result[k]['ece']['p'])})" for k, label in kinds.items()]
     told, everyone = "; ".join(told), f"Accuracy on all loci {result['accuracy']:.2f}."
     silent = f" (further loci without any vote: {result['without_vote']})" if result["without_vote"] else ""
     fitted = f" Fitted on {result['n_validation']} validation loci." if result["n_validation"] else ""
@@ -175,11 +167,11 @@ def votes_chart(curve:pd.DataFrame, arm:str, name:str)->Chart:   # of `sample_cu
 
 # %% ../nbs/54_robustness.ipynb #7f625c07
 def first_choices(answers:pd.DataFrame)->pd.DataFrame:
-    "Parse responses: the same table with `first` (None where no candidate is listed), `genes` and `reasoning`."
+    "Parse responses: the same table with `first` (None where none is listed), `genes`, `reasoning` and `problems`."
     parsed = [parse_answer(text, list(c)) for text, c in zip(answers.completion, answers.candidates)]
     first = [next((g for g in a.genes if g in set(c)), None) for a, c in zip(parsed, answers.candidates)]
-    return answers.assign(first=pd.Series(first, index=answers.index, dtype=object),
-                          genes=[a.genes for a in parsed], reasoning=[a.reasoning for a in parsed])
+    told = {part: [getattr(a, part) for a in parsed] for part in ("genes", "reasoning", "problems")}
+    return answers.assign(first=pd.Series(first, index=answers.index, dtype=object), **told)
 
 def vote_shares(choices:pd.DataFrame)->pd.DataFrame:
     "Locus x gene: share of the locus's answers that put the gene first; an answer without a candidate votes for none."
@@ -198,13 +190,13 @@ class Means:
     def __call__(self, values:pd.Series, share:bool=False)->dict:
         "value, ci_low, ci_high, n, n_clusters; of shares the interval has a width even where all are 0, or all 1."
         groups = self.clusters.loc[values.index].to_numpy()
-        n, ends = len(pd.unique(groups)), (None, None)
+        n, ends = len(pd.unique(groups)), None
         same = share and (values.eq(0).all() or values.eq(1).all())   # no draw differs
         if n > 1 and same: ends = cluster_interval(values, groups)
         elif n > 1:
             means = bootstrap_means(values.to_numpy(float), groups, self.draws, self.seed)[:, 0]
-            ends = percentile_interval(means, n, (0, 1) if share else (-np.inf, np.inf)).tolist()
-        return {"value": float(values.mean()), "ci_low": ends[0], "ci_high": ends[1], "n": len(values), "n_clusters": n}
+            ends = percentile_interval(means, n, (0, 1) if share else (-np.inf, np.inf))
+        return {**_entry("value", values.mean(), ends, ""), "n": len(values), "n_clusters": n}
 
 # %% ../nbs/54_robustness.ipynb #cfde40d4
 def agreement(choices:pd.DataFrame)->pd.Series:
@@ -223,13 +215,13 @@ def confidence(choices:pd.DataFrame)->pd.Series:
     "For each locus the share of answers behind the gene with most votes."
     return vote_shares(choices).max(axis=1).fillna(0.0)
 
-def named_anywhere(choices:pd.DataFrame)->tuple[pd.Series, pd.Series]:
-    "For each locus the share of answers that list the causal gene, and the mean share of its other candidates listed."
-    rows = list(zip(choices.candidates, choices.causal_gene, choices.genes))
-    others = [float(np.mean([o in genes for o in c if o != g] or [0.0])) for c, g, genes in rows]
-    causal = [float(g in genes) for _, g, genes in rows]
-    by_locus = choices.assign(_causal=causal, _others=others).groupby("locus_id")
-    return by_locus._causal.mean(), by_locus._others.mean()
+def own_and_others(rows:pd.DataFrame, column:str, names)->tuple[pd.Series, pd.Series]:
+    "For each locus how often an answer `names` the gene in a column, and the locus's other candidates on average."
+    def share(row, genes): return float(np.mean([names(row, g) for g in genes] or [0.0]))
+    named = [(share(row, [row[column]]), share(row, [g for g in row["candidates"] if g != row[column]]))
+             for row in rows.to_dict("records")]
+    by_locus = pd.DataFrame(named, rows.locus_id, ["own", "others"]).groupby(level=0).mean()
+    return by_locus.own, by_locus.others
 
 def mentions(text:str, gene:str)->bool:
     "Whether a text names a gene, as a word of its own, in any case."
@@ -244,8 +236,8 @@ def elsewhere(there:pd.DataFrame, here:pd.DataFrame, draws:int, seed:int)->dict:
         parts.append(Means(scores.cluster, draws, seed)(over))
         means.append(bootstrap_means(over.to_numpy(), scores.cluster.to_numpy(), draws, seed + i)[:, 0])
     n = min(p["n_clusters"] for p in parts)
-    low, high = (None, None) if n < 2 else percentile_interval(means[0] - means[1], n).tolist()
-    difference = {"value": parts[0]["value"] - parts[1]["value"], "ci_low": low, "ci_high": high}
+    ends = None if n < 2 else percentile_interval(means[0] - means[1], n)
+    difference = _entry("value", parts[0]["value"] - parts[1]["value"], ends, "")
     return {"there": parts[0], "here": parts[1], "difference": difference}
 
 def reasoning_check(choices:pd.DataFrame, mean:Means)->dict|None:
@@ -253,11 +245,7 @@ def reasoning_check(choices:pd.DataFrame, mean:Means)->dict|None:
     reasoned = choices["first"].notna() & choices.reasoning.str.strip().ne("") & (choices.candidates.map(len) > 1)
     rows = choices[reasoned]
     if rows.empty: return None
-    first = [float(mentions(t, g)) for t, g in zip(rows.reasoning, rows["first"])]
-    others = [float(np.mean([mentions(t, o) for o in c if o != g]))
-              for t, c, g in zip(rows.reasoning, rows.candidates, rows["first"])]
-    by_locus = rows.assign(_first=first, _others=others).groupby("locus_id")
-    a, b = by_locus._first.mean(), by_locus._others.mean()
+    a, b = own_and_others(rows, "first", lambda row, gene: mentions(row["reasoning"], gene))
     return {"answers": len(rows), "of": len(choices), "first": mean(a, True), "others": mean(b, True),
             "difference": mean(a - b)}
 
@@ -273,7 +261,7 @@ def perturbation_result(
     out["n"] = choices.locus_id.nunique()
     if kind == "both-traits": return out | {kind: trait_discrimination(choices, mean.draws, mean.seed)}
     if kind == "no-candidates":
-        causal, rest = named_anywhere(choices)
+        causal, rest = own_and_others(choices, "causal_gene", lambda row, gene: gene in row["genes"])
         return out | {"named": mean(causal, True), "others_named": mean(rest, True), "difference": mean(causal - rest)}
     if probe["split"] != held_out:
         if kind != "none" or probe["samples"] > 1: return out
@@ -287,18 +275,15 @@ def perturbation_result(
         return out | {"confidence": {"with": mean(a, True), "without": mean(b, True), "difference": mean(b - a)}}
     if kind == "none" and probe["samples"] > 1: return out | _sampled(choices, same(split="validation"), mean)
     out["same_first"] = mean(same_first(choices, own), True)
-    return out if kind == "none" else out | _against_own(scores(choices), scores(own), mean)
-
-# %% ../nbs/54_robustness.ipynb #3f265813
-def _against_own(changed:pd.DataFrame, own:pd.DataFrame, mean:Means)->dict:
-    "What a perturbation does to the ranking: own, changed, and the paired difference with its sign-flip test."
-    out = {}
+    if kind == "none": return out
+    changed, own = scores(choices), scores(own)
     for metric in ("mrr", "mrr_completed"):
         a, b = own[metric], changed[metric].reindex(own.index)
         p = sign_flip_p((b - a).to_numpy(), mean.clusters.reindex(own.index).to_numpy(), mean.draws, mean.seed)
         out[metric] = {"own": float(a.mean()), "changed": float(b.mean()), "difference": mean(b - a) | {"cluster_p": p}}
     return out
 
+# %% ../nbs/54_robustness.ipynb #3f265813
 def _votes(choices:pd.DataFrame)->tuple:
     "(shares of each locus's candidates, place of the causal gene, locus ids) of sampled answers."
     shares, once = vote_shares(choices), choices.drop_duplicates("locus_id").set_index("locus_id").sort_index()
@@ -351,9 +336,8 @@ def trait_discrimination(
     sides = pd.DataFrame({"pair": pair, "side": answers.locus_id, "region": answers.region_id, "win": wins})
     for level in (["pair", "region", "side"], ["pair", "region"]):   # samples of a question, then its two directions
         sides = sides.groupby(level, sort=False).win.mean().reset_index()
-    n = sides.region.nunique()
-    low, high = percentile_interval(bootstrap_means(sides.win, sides.region, draws, seed)[:, 0], n, (0, 1)).tolist()
-    return {"value": float(sides.win.mean()), "ci_low": low, "ci_high": high, "n_pairs": len(sides), "n_regions": n}
+    found = Means(sides.region, draws, seed)(sides.win, share=True)
+    return {"n_pairs": found.pop("n"), "n_regions": found.pop("n_clusters"), **found}
 
 # %% ../nbs/54_robustness.ipynb #9800be6a
 def layer_summary(
@@ -369,14 +353,13 @@ def layer_summary(
             raise UserError(f"The layers of {arm} and {reference} are of different loci: repeat the inference stage.")
     regions = tables[reference].drop_duplicates("locus_id").set_index("locus_id").region_id.loc[index].to_numpy()
     n, out = len(pd.unique(regions)), {}
-    def ends(values, prefix=""):   # the interval of each column
-        found = percentile_interval(bootstrap_means(values, regions, draws, seed), n).T.tolist()
-        return [dict(zip((f"{prefix}ci_low", f"{prefix}ci_high"), end if n > 1 else (None, None))) for end in found]
+    def means(name, values, prefix=None):   # the mean of each column with its interval
+        ends = percentile_interval(bootstrap_means(values, regions, draws, seed), n).T
+        return [_entry(name, *pair, prefix) for pair in zip(values.mean(0), ends if n > 1 else [None] * len(ends))]
     for arm, a in auc.items():
         likeness = tables[arm].groupby("layer")[["causal", "others"]].mean().astype(float)
         values, gain = (x.assign(mean=x.mean(axis=1)).to_numpy() for x in (a, a - auc[reference]))
-        rows = [{"auc": float(v), "difference": float(g), **one, **two}
-                for v, g, one, two in zip(values.mean(0), gain.mean(0), ends(values), ends(gain, "difference_"))]
+        rows = [one | two for one, two in zip(means("auc", values, ""), means("difference", gain))]
         layers = [{"layer": int(l), **row, **likeness.loc[l].to_dict()} for l, row in zip(a.columns, rows)]
         out[arm] = {"mean": rows[-1], "layers": layers}
     return {"reference": reference, "n": len(regions), "n_clusters": n, "arms": out}

@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['log', 'LEVERS', 'LOWER', 'APART', 'group_rewards', 'has_variance', 'scored_quietly', 'dynamic_sampling', 'awake',
-           'asked_once', 'pilot', 'peak_memory', 'phases', 'batch_mean', 'keep_answers', 'logged', 'deadline',
-           'memory_advice', 'compare_sampler', 'guarded', 'grpo_trainer', 'shared_prompt_trainer', 'supervised_trainer']
+           'weights_for_vllm', 'asked_once', 'pilot', 'peak_memory', 'phases', 'batch_mean', 'keep_answers', 'logged',
+           'deadline', 'memory_advice', 'compare_sampler', 'guarded', 'grpo_trainer', 'shared_prompt_trainer',
+           'supervised_trainer']
 
 # %% ../nbs/33_trainers.ipynb #cbb88f24
 import logging, math, signal, sys, threading, time
 from collections import Counter, defaultdict, deque
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -19,6 +21,7 @@ import torch
 from .checkpoints import completions_page, restore_rng_state, resumable, rng_state
 from .core import Progress, UserError, atomic_path, flatten, stable_seed, write_text
 from .groups import group_logps, sample_groups
+from .models import launched, zero3
 from .parsing import answer_texts, parse_answer
 from .profile import PILOT
 
@@ -95,6 +98,19 @@ def awake(trainer):   # a GRPOTrainer
     finally:
         engine.llm.sleep(level=2)
         engine._llm_weights_sleeping = engine.enable_sleep_mode = True
+
+# %% ../nbs/33_trainers.ipynb #2f98081c0
+def weights_for_vllm(engine):   # trl's `VLLMGeneration`
+    "Name and value of each weight as vLLM expects them; an adapted weight is a copy with its LoRA added."
+    model = engine.model
+    for name, param in model.named_parameters():
+        if model.prefix in name or "original_module" in name: continue
+        owner, _, kind = name.partition(".base_layer.")
+        value, layer = param.data, model.get_submodule(owner) if kind == "weight" else None
+        for adapter in layer.active_adapters if layer else ():
+            if adapter in layer.lora_A: value = (value + layer.get_delta_weight(adapter)).to(value.dtype)
+        name = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        yield engine._fix_param_name_to_vllm(name, extra_prefixes=["modules_to_save.default."]), value
 
 # %% ../nbs/33_trainers.ipynb #2f98081f
 def asked_once(trainer, rows, seed:int)->list[tuple]:   # rows: one a locus
@@ -276,6 +292,13 @@ def guarded(base):   # a GRPOTrainer class
     "A subclass that knows when it validates, compares the sampler, and logs what the correction masks."
     class Guarded(base):
         validating = False
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            engine, whole = getattr(self, "vllm_generation", None), not (launched("FSDP") or zero3())
+            if engine and whole and hasattr(engine.model, "prefix") and all(
+                    p.is_floating_point() for p in engine.model.parameters()):
+                engine._iter_named_params = partial(weights_for_vllm, engine)
 
         def evaluate(self, *args, **kwargs):
             self.validating = True
