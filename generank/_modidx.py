@@ -231,8 +231,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'generank.evaluation.locus_strata': ('evaluation.html#locus_strata', 'generank/evaluation.py'),
                                      'generank.evaluation.perturbation_results': ( 'evaluation.html#perturbation_results',
                                                                                    'generank/evaluation.py'),
-                                     'generank.evaluation.perturbed_answers': ( 'evaluation.html#perturbed_answers',
-                                                                                'generank/evaluation.py'),
                                      'generank.evaluation.pool_pairs': ('evaluation.html#pool_pairs', 'generank/evaluation.py'),
                                      'generank.evaluation.run_figures': ('evaluation.html#run_figures', 'generank/evaluation.py'),
                                      'generank.evaluation.run_stage': ('evaluation.html#run_stage', 'generank/evaluation.py'),
