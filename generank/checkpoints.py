@@ -86,7 +86,6 @@ def grpo_state(trainer)->dict:
                    "logs": {k: v for k, v in trainer._logs.items() if k != "images"}, "watches": watches, "loss": loss,
                    "tokens": trainer.state.num_input_tokens_seen, "spare_used": trainer.resampled})
 
-# %% ../nbs/32_checkpoints.ipynb #2f183341
 def _put_back(columns:dict, saved:dict):   # put the values of a saved log back into trl's own containers
     for name, column in saved.items():
         if isinstance(column, dict): _put_back(columns[name], column)
@@ -221,7 +220,6 @@ def read_metrics(path)->list[dict]:   # metrics.jsonl of an arm
         except json.JSONDecodeError: break
     return rows
 
-# %% ../nbs/32_checkpoints.ipynb #a4f32517
 def metrics_callback(path:Path, phase:str, label:str):   # made on call: transformers takes seconds to import
     """A `TrainerCallback` that appends each logged step to `path`, and shows progress under `label`.
 

@@ -36,20 +36,22 @@ def _start(
         raise typer.Exit()
 
 # %% ../nbs/66_cli.ipynb #f4a8e20d
-def show_table(table):
-    "Print a DataFrame, or rows as dicts: ruled on a terminal, tab-separated where the output is piped."
+def show_table(table, *more):   # each a DataFrame, or rows as dicts
+    "Print tables, an empty line between them: ruled on a terminal, tab-separated where the output is piped."
     def cell(v):
         if v is None or v != v: return ""
         return f"{v:.{0 if v == int(v) else 3}f}" if isinstance(v, float) else printable(v)
     table = pd.DataFrame(table)
     head, *rows = [[cell(v) for v in row] for row in (table.columns, *table.itertuples(index=False))]
-    if not sys.stdout.isatty(): return typer.echo("\n".join("\t".join(r) for r in [head, *rows]))
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-    shown = Table(*map(escape, head))
-    for row in rows: shown.add_row(*map(escape, row))
-    Console().print(shown)
+    if not sys.stdout.isatty(): typer.echo("\n".join("\t".join(r) for r in [head, *rows]))
+    else:
+        from rich import console, markup, table as ruled
+        shown = ruled.Table(*map(markup.escape, head))
+        for row in rows: shown.add_row(*map(markup.escape, row))
+        console.Console().print(shown)
+    if more := [t for t in more if len(t)]:
+        typer.echo()
+        show_table(*more)
 
 Accept = Annotated[bool, option("Go on with a training begun under other versions of its packages.", "--accept")]
 Json = Annotated[bool, option("Print one JSON object.", "--json")]
@@ -105,8 +107,10 @@ def _sweep(profile, grid, out, param, dry_run, as_json, **how):
         if as_json: return show_json({"runs": [{"name": p.name, "settings": p.values} for p in points]})
         return show_table([{"run": p.name, "settings": " ".join(f"-p {s}" for s in p.settings())} for p in points])
     table = sweeps.sweep(profile, grid, out, param, **how)
-    found = sweeps.results(table.parent)
-    show_json({"table": table, "rows": found}) if as_json else show_table(found)
+    found, folds = sweeps.results(table.parent), table.parent/"folds.json"
+    pooled = lib.evaluation.Evaluation(read_json(folds)) if folds.exists() else None
+    if as_json: show_json({"table": table, "rows": found, **({"folds": pooled} if pooled else {})})
+    else: show_table(found, *((pooled.table(), pooled.paired()) if pooled else ()))
     typer.echo(table, err=True)
 
 def _show_plan(run, clean:bool, as_json:bool):
@@ -158,10 +162,9 @@ def doctor(
     found = lib.machines.examine(profile)
     if as_json: show_json(found)
     else:
-        show_table([{"check": c["name"], "state": c["state"], "found": c["said"]} for c in found["checks"]])
-        typer.echo()
-        show_table([{"profile": name, "runs here": "yes" if p["runs"] else "no", "why not": "; ".join(p["obstacles"])}
-                    for name, p in found["profiles"].items()])
+        checks = [{"check": c["name"], "state": c["state"], "found": c["said"]} for c in found["checks"]]
+        show_table(checks, [{"profile": name, "runs here": "yes" if p["runs"] else "no",
+                             "why not": "; ".join(p["obstacles"])} for name, p in found["profiles"].items()])
     raise typer.Exit(0 if found["ok"] else 1)
 
 # %% ../nbs/66_cli.ipynb #40112abc
@@ -416,11 +419,7 @@ def evaluate(
     files, lengths = [str(r) for r in responses], [int(n) for n in k.split(",")]
     how = dict(k=lengths, cluster_by=cluster_by, scoring=scoring, draws=draws, seed=seed, margin=margin)
     result = lib.evaluation.evaluate(lib.scoring.join_folds(files) if folds else files, **how)
-    if as_json: return show_json(result)
-    show_table(result.table())
-    if result["primary"]:
-        typer.echo()
-        show_table(result.paired())
+    show_json(result) if as_json else show_table(result.table(), result.paired())
 
 # %% ../nbs/66_cli.ipynb #09b0fc31
 OpenIt = Annotated[bool, option("Open the page in the browser.", "--open")]

@@ -83,7 +83,6 @@ def atomic_path(path):   # where the finished file shall stand
     finally:
         temporary.unlink(missing_ok=True)
 
-# %% ../nbs/01_core.ipynb #5e3e5349
 def write_text(path, text:str):
     "Write `text` to `path` (UTF-8), atomically."
     with atomic_path(path) as p: p.write_text(text, encoding="utf-8")
@@ -270,15 +269,9 @@ class Progress(tqdm):
         write_json(self._report, {"description": (self.desc or "").rstrip(": "), **state})
 
 # %% ../nbs/01_core.ipynb #362fbe38
-class Told(logging.Handler):
+class Told(logging.FileHandler):
     "Passes this library's messages on to a file, a JSON line each."
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
-
-    def emit(self, record):
-        line = json.dumps([record.levelno, record.getMessage()])
-        with open(self.path, "a", encoding="utf-8") as f: f.write(line + "\n")
+    def format(self, record): return json.dumps([record.levelno, record.getMessage()])
 
 if _report := os.environ.get("GENERANK_PROGRESS"):   # this process is a stage's kernel
     logging.getLogger("generank").addHandler(Told(Path(_report).with_name(".messages")))

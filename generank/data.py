@@ -37,7 +37,6 @@ def load_loci(
     parts = {s: loci[loci.split == s][columns] for s in SPLITS}
     return DatasetDict({s: Dataset.from_pandas(part, features, preserve_index=False) for s, part in parts.items()})
 
-# %% ../nbs/13_data.ipynb #e6df3399
 SPLIT_SEED = 1  # of the first split and of any new one; fixed before the first training
 SPLIT_MODES = ["own", "regions", "faithful", "v1"]
 
@@ -290,7 +289,6 @@ def faults(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
         ("more than 25 candidates", ids(n > 25), len(loci)),
         ("symbol not in the gene table", sorted(symbols - set(genes.symbol)), len(symbols))]
 
-# %% ../nbs/13_data.ipynb #8d58ee93
 def notes(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
     "What a reader should know: (check, found, of)."
     questions, named = loci.assign(_q=loci.trait.astype(str) + " in " + loci.region_id.astype(str)), leaks(loci, genes)
@@ -372,7 +370,6 @@ def loci_card(loci:pd.DataFrame, **facts)->dict:
             "splits": {s: {**counts(part), "regions": int(part.region_id.nunique())}
                        for s, part in ((s, loci[loci.split == s]) for s in SPLITS)}}
 
-# %% ../nbs/13_data.ipynb #4010afc5
 def build_bundled(gold_standards=None, genes=None, out=None, **kw)->Path:   # `kw`: of `build_loci`
     """Build loci.parquet and its card (`generank data build`); scripts/gene_tables.py makes the tables of genes.
 
@@ -402,17 +399,16 @@ def simple_baselines(loci:pd.DataFrame)->dict:
     if loci.distances.notna().all():
         nearest = float(np.mean([(d[list(c).index(g)] == min(d)) / list(d).count(min(d))
                                  for c, g, d in zip(loci.candidates, loci.causal_gene, loci.distances)]))
-    return {"random_top1": float(np.mean(1 / n)), "random_mrr": float(np.mean(harmonic[n - 1] / n)),
-            "nearest_top1": nearest}
+    return {"random top1": float(np.mean(1 / n)), "random mrr": float(np.mean(harmonic[n - 1] / n)),
+            "nearest top1": nearest}
 
 def describe_loci(source="bundled")->pd.DataFrame:   # anything that `to_frame` takes
     "Size, diversity, evidence and simple baselines: one column a split and one for all, one row a fact."
     def facts(part):
         shares = {f"share {c}": float((part.evidence_class == c).mean()) for c in EVIDENCE_CLASSES}
-        baselines = {k.replace("_", " "): v for k, v in simple_baselines(part).items()}
         return {"loci": len(part), "regions": part.region_id.nunique(), "causal genes": part.causal_gene.nunique(),
                 "traits": part.trait.nunique(), "candidates, mean": float(part.candidates.map(len).mean()),
-                "share high confidence": float((part.confidence == "High").mean()), **shares, **baselines}
+                "share high confidence": float((part.confidence == "High").mean()), **shares, **simple_baselines(part)}
     loci = to_frame(source)
     parts = {"all": loci, **{s: loci[loci.split == s] for s in SPLITS}}
     return pd.DataFrame({name: facts(part) for name, part in parts.items() if len(part)})

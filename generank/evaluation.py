@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'Evaluation', 'locus_parts', 'locus_strata', 'genes_nearby', 'gather',
            'evaluate', 'default_estimand', 'compare', 'pool_pairs', 'check_parts', 'training_loci', 'run_stage',
-           'training_curves', 'run_figures', 'training_charts', 'perturbed_answers', 'perturbation_results']
+           'training_curves', 'run_figures', 'training_charts', 'perturbation_results']
 
 # %% ../nbs/55_evaluation.ipynb #7f0da22e
 import itertools, json, math
@@ -344,7 +344,10 @@ def run_stage(
     out, s = Path(run_dir)/"evaluation", DEFAULTS | config["evaluation"]
     loci, files, training = _inputs(run_dir, s["split"], config["arms"])
     baselines, missing = _baselines(s, loci, training)
-    asked = perturbed_answers(run_dir, config)
+    probes = [(p, Path(run_dir)/"probes"/p["arm"]/f"{p['name']}.parquet") for p in config.get("perturbations") or []]
+    for _, file in probes:
+        if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
+    asked = [(p, answers) for p, file in probes if len(answers := pd.read_parquet(file))]   # those that could be asked
     controls = {f"{p['arm']}, traits shuffled": answers for p, answers in asked
                 if p["perturbation"] == "shuffled-traits" and (p["split"] or s["split"]) == s["split"]}
     alike = {c: s[c] for c in ("k", "cluster_by", "draws", "seed", "primary", "estimand", "family", "margin")}
@@ -444,13 +447,6 @@ def training_charts(curves:dict, slopes:dict)->list:   # as `training_curves` gi
     return [reward_curve(curves, slopes), *signs] if curves else []
 
 # %% ../nbs/55_evaluation.ipynb #29d507c6
-def perturbed_answers(run_dir, config:dict)->list[tuple]:
-    "(probe, its answers) of every probe of the profile that could be asked."
-    files = [(p, Path(run_dir)/"probes"/p["arm"]/f"{p['name']}.parquet") for p in config.get("perturbations") or []]
-    for _, file in files:
-        if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
-    return [(p, answers) for p, file in files if len(answers := pd.read_parquet(file))]
-
 def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->tuple[dict, list]:
     "What `robustness.json` holds (empty: nothing was asked), and the charts of votes, calibration and layers."
     curves = {arm: Path(run_dir)/"responses"/"samples"/f"{arm}.csv" for arm in files}

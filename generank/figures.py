@@ -10,8 +10,8 @@ __all__ = ['matplotlib', 'COLOURS', 'MARKERS', 'GREY', 'STYLE', 'CHANCE', 'METRI
 
 # %% ../nbs/53_figures.ipynb #bcf0786f
 import io, itertools, re, textwrap
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from importlib.resources import files
 from pathlib import Path
 
@@ -48,19 +48,17 @@ class Chart:
     def render(self, format:str)->bytes:
         "The picture as bytes of `svg` or `png`; the same data gives the same bytes."
         metadata = {"Date": None, "Creator": "generank", "Title": self.name} if format == "svg" else {"Software": None}
-        with matplotlib.rc_context(fname=STYLE), io.BytesIO() as out:
+        with styled(), io.BytesIO() as out:
             self.figure.savefig(out, format=format, dpi=100, metadata=metadata)
             return out.getvalue()
 
     def _repr_png_(self): return self.render("png")
 
 # %% ../nbs/53_figures.ipynb #41c980fe
-def styled(draw):
-    "Decorator of a function that returns a `Chart`: it draws in `STYLE`."
-    @wraps(draw)
-    def inner(*args, **kwargs):
-        with matplotlib.rc_context(fname=STYLE): return draw(*args, **kwargs)
-    return inner
+@contextmanager
+def styled():
+    "Draw in `STYLE`: of a block, or as the decorator of a function that returns a `Chart`."
+    with matplotlib.rc_context(fname=STYLE): yield
 
 def canvas(width:float, height:float, columns:int=1, rows:int=1, **kwargs)->tuple:
     "A figure (inches) and its panels, by `Figure.subplots`; outside of pyplot, so no global state is left behind."
@@ -136,7 +134,7 @@ def metric_table(runs:list[dict], metrics=("mrr", "mrr_completed", "top_1"))->pd
     return table.astype({c: float for c in ("value", "ci_low", "ci_high")})
 
 # %% ../nbs/53_figures.ipynb #965c82d7
-@styled
+@styled()
 def main_comparison(runs:list[dict], metrics=("mrr", "top_1"), name:str="main_comparison")->Chart:
     "Points with intervals for every arm and baseline (`runs` of `metrics.json`), one panel a metric."
     table, look, order = metric_table(runs, metrics), looks(runs), [r["name"] for r in runs]
@@ -162,7 +160,7 @@ def main_comparison(runs:list[dict], metrics=("mrr", "top_1"), name:str="main_co
                  f"{METRIC_NAMES.get(metrics[0], metrics[0])} with 95 % intervals: {said}.")
 
 # %% ../nbs/53_figures.ipynb #08988fe2
-@styled
+@styled()
 def top_k_lines(runs:list[dict], name:str="top_k")->Chart:
     "Top-k accuracy over k, a line for each run, points side by side so that intervals don't hide each other."
     ks = sorted({int(k) for r in runs for k in r["top_k"]})
@@ -184,7 +182,7 @@ def top_k_lines(runs:list[dict], name:str="top_k")->Chart:
     return Chart(name, figure, table.drop(columns="metric"), caption, alt)
 
 # %% ../nbs/53_figures.ipynb #ee751c43
-@styled
+@styled()
 def paired_differences(
     rows:list[dict],        # difference, ci_low, ci_high, and a, b or label; `metric` tells series apart
     n:int, clusters:int,    # loci and clusters, for the caption
@@ -215,7 +213,7 @@ def paired_differences(
     return Chart(name, figure, table, caption, f"Paired differences: {said}.")
 
 # %% ../nbs/53_figures.ipynb #7f40471e
-@styled
+@styled()
 def evidence_classes(runs:list[dict])->Chart:   # `runs` of `metrics.json`, with `by_evidence_class`
     "MRR with intervals for each evidence class, one colour a run: the arms, random order and the nearest gene."
     look, drawn = looks(runs), lambda r: r.get("kind", "arm") == "arm" or r["name"] in ("random order", "nearest gene")
@@ -263,7 +261,7 @@ def _slope_band(axis, part, slope, colour):
     axis.fill_between(x, np.minimum(low, high), np.maximum(low, high), color=colour, alpha=0.12, linewidth=0)
 
 # %% ../nbs/53_figures.ipynb #9c8570d9
-@styled
+@styled()
 def reward_curve(
     curves:dict[str, list[dict]],    # label (an arm, or a seed) -> rows of `metrics.jsonl`
     slopes:dict[str, dict]=None,     # label -> `training_slope` of that curve
@@ -297,7 +295,7 @@ SIGNS = {"monitor/one_gene": "one gene", "monitor/alphabetical": "alphabetical",
          "completions/clipped_ratio": "longest allowed", "groups/without_variance": "groups of equal reward",
          "monitor/validation_gap": "reward above validation"}
 
-@styled
+@styled()
 def monitor_signs(rows:list[dict], arm:str="", name:str="monitor")->Chart:
     "Signs of a gamed reward over the steps of one arm's training (rows of its `metrics.jsonl`)."
     if not any(r.get("monitor/list_length") is not None for r in rows):
@@ -331,7 +329,7 @@ def monitor_signs(rows:list[dict], arm:str="", name:str="monitor")->Chart:
     return Chart(name, figure, table, words, f"{words} {ends}.")
 
 # %% ../nbs/53_figures.ipynb #a6cb39ca
-@styled
+@styled()
 def locus_chart(
     genes:pd.DataFrame,    # symbol, start, end, strand of the candidate genes
     pos:int, chrom:str,    # place of the lead variant
@@ -379,7 +377,7 @@ def distance_table(loci:pd.DataFrame)->pd.DataFrame:
     return pd.DataFrame({"locus_id": there.locus_id, "distance": own, "rank": ranks})
 
 # %% ../nbs/53_figures.ipynb #39301a53
-@styled
+@styled()
 def dataset_chart(source="bundled", **reading)->Chart:   # a table, a DatasetDict, or source and options of `read_loci`
     "Traits by evidence class, candidates per locus, and the causal gene's rank by distance where distances are known."
     loci = to_frame(source, **reading)

@@ -174,7 +174,6 @@ def _word(word:str, names:dict)->str:
     if known or found[0].lower() in _NOT_SYMBOLS: return known
     return "" if found[0].isalpha() and found[0].islower() else found[0]
 
-# %% ../nbs/21_parsing.ipynb #36a27b3b
 def _symbols(item:str, names:dict)->list[str]:
     "The symbols in one piece of a list, as in '1. **BRCA1** (DNA repair)': mostly its first word."
     text = item.strip(_MARKS)
@@ -255,7 +254,7 @@ def read_responses(source, name:str=None)->pd.DataFrame:   # a path or a DataFra
 
 def read_models(source, name:str)->dict:
     "The table of each model: the values of a column `model` that has several; else one, under the given name."
-    frame = source.reset_index(drop=True) if isinstance(source, pd.DataFrame) else _read_table(source)
+    frame = (source if isinstance(source, pd.DataFrame) else _read_table(source)).reset_index(drop=True)
     column = next((c for c in frame if str(c).strip().lower() == "model"), None)
     if column is None or frame[column].nunique(dropna=False) < 2: return {name: _checked(frame, name)}
     for row in np.flatnonzero(_blank(frame[column])):
@@ -264,7 +263,6 @@ def read_models(source, name:str)->dict:
     parts = frame.drop(columns=running).groupby(column, sort=False)
     return {str(m): _checked(part.reset_index(drop=True), f"{name}, model {m}") for m, part in parts}
 
-# %% ../nbs/21_parsing.ipynb #4829bc32
 def _checked(frame, name:str)->pd.DataFrame:   # one model's answers in one form
     has = lambda columns: len(set(columns) & set(frame.columns))
     first_run = "locus_id" not in frame and has(FIRST_RUN_COLUMNS) > has(RUN_COLUMNS)

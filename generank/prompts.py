@@ -236,7 +236,6 @@ def format_answer(genes, reasoning:str="")->str:   # symbols, best first; empty:
     "Write a ranked list in the answer format, as a model is asked to."
     return (f"<reasoning> {reasoning} </reasoning>\n" if reasoning else "") + f"<genes> [{', '.join(genes)}] </genes>"
 
-# %% ../nbs/20_prompts.ipynb #494f56a5
 def _with_targets(rows, style, orders)->list[dict]:
     "Rows with the prompt and `targets`: an answer for each list of genes that `orders(i, row)` gives."
     style = as_style(style)

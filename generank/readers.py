@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VARIANT', 'CODE', 'SEVERAL', 'OUR_COLUMNS', 'text_of', 'position', 'variant_place', 'known_variants', 'parse_list',
-           'parse_gene_string', 'near', 'gap', 'side_facts', 'single', 'understand', 'grouped', 'keep_rows',
-           'best_of_sets', 'one_gene_a_row', 'settle_build', 'on_grch38', 'Loci', 'nearest', 'read_loci',
-           'is_unlabelled', 'on_grch37', 'check_json', 'write_rejected', 'read_table']
+           'parse_gene_string', 'near', 'gap', 'side_facts', 'understand', 'grouped', 'keep_rows', 'best_of_sets',
+           'one_gene_a_row', 'settle_build', 'on_grch38', 'Loci', 'nearest', 'read_loci', 'is_unlabelled', 'on_grch37',
+           'check_json', 'write_rejected', 'read_table']
 
 # %% ../nbs/11_readers.ipynb #34151049
 import re
@@ -107,11 +107,6 @@ def side_facts(path)->dict:
     facts = parse_yaml(found.read_text(encoding="utf-8", errors="replace"), str(found)) if found else {}
     return facts if isinstance(facts, dict) else {}
 
-def single(values)->str|None:
-    "The one text among cells, None where there is none or several."
-    texts = {text_of(v) for v in values} - {""}
-    return texts.pop() if len(texts) == 1 else None
-
 def understand(rows:Rows, path, trait=None, build=None):
     "Find out a file's format, columns, assembly and trait from its header and what stands beside it."
     header = {plain_name(c) for c in rows.table}
@@ -128,10 +123,10 @@ def understand(rows:Rows, path, trait=None, build=None):
         rows.notes.append(f"The trait is that of the -meta.yaml: {rows.trait}.")
     tag = next((m[2] for c in names.values() if isinstance(c, str) and (m := meaning(c)) and m[2]), None)
     head = re.search(r"(?:assembly=|reference=.*)\"?(hg19|hg38|grch37|grch38)", rows.head, re.I)
-    own = single(rows.table[names["build"]]) if "build" in names else None
+    own = {text_of(v) for v in rows.table[names["build"]]} - {""} if "build" in names else ()
     for name, why in ((build, "given"), (beside.get("genome_assembly"), "its -meta.yaml says so"),
                       (tag, "a column's name says so"), (head and head[1], "its head says so"),
-                      (own, "a column says so"), (form[2] if len(form) > 2 else None, form[-1])):
+                      (" ".join(own), "a column says so"), (form[2] if len(form) > 2 else None, form[-1])):
         try: rows.build, rows.reason = name and assembly_name(name), why
         except UserError:
             if why == "given": raise

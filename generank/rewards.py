@@ -7,7 +7,7 @@ __all__ = ['log', 'REWARDS', 'WINDOW', 'THRESHOLDS', 'rank_reward', 'binary_rewa
            'format_reward', 'no_extra_text_reward', 'only_candidates_reward', 'complete_list_reward', 'length_reward',
            'random_reward', 'format_only_reward', 'shuffled_label', 'shuffled_labels_reward', 'get_reward',
            'own_sources', 'checked_scores', 'Reward', 'reward_parts', 'check_rewards', 'reward_functions',
-           'check_batches', 'check_gold', 'known_answers', 'try_rewards', 'try_own', 'answer_signs', 'monitor_reward',
+           'check_batches', 'known_answers', 'check_gold', 'try_rewards', 'try_own', 'answer_signs', 'monitor_reward',
            'crossed', 'window_of', 'Watch', 'watched', 'monitor_callback']
 
 # %% ../nbs/22_rewards.ipynb #13f7662e
@@ -83,7 +83,6 @@ def complete_list_reward(completions:list, candidates:list, **kwargs)->list[floa
     listed = _answers(completions, candidates)
     return [len(set(a.genes) & set(c)) / len(set(c)) if len(c) else 0.0 for a, c in zip(listed, candidates)]
 
-# %% ../nbs/22_rewards.ipynb #18097597
 def length_reward(completions:list, completion_ids:list=None, budget:int=256, slope:int=128, **kwargs)->list[float]:
     "1 within a budget of tokens (of words without ids), then falling linearly to 0 over `slope` more."
     lengths = map(len, completion_ids if completion_ids is not None else map(str.split, answer_texts(completions)))
@@ -211,7 +210,6 @@ def reward_parts(spec)->list[tuple[str, float, dict]]:   # what a profile's arm 
         raise UserError(f"All weights of the reward {spec!r} are 0: nothing would be learned.")
     return parts
 
-# %% ../nbs/22_rewards.ipynb #40be6b3c
 @checks_profile
 def check_rewards(profile):
     "Raise a `UserError` for an arm's reward that is not known, or has settings that it does not take."
@@ -256,12 +254,17 @@ def check_batches(profile):
                         f"second to {' or '.join(map(str, groups)) or 2}.")
 
 # %% ../nbs/22_rewards.ipynb #b90860b2
+def known_answers(gene:str, others:list[str])->list[str]:
+    "Answers whose worth is known: the causal gene first, second, absent; no list; a list that breaks off; nothing."
+    listed = [gene, *others], [*others[:1], gene, *others[1:]], others
+    return [*map(format_answer, listed), f"I think of {gene}.", f"<genes> [{gene}, ", ""]
+
 def check_gold(loci, rewards=("rank", "binary", "ndcg"))->int:   # rows of loci; how many were checked
     "Check that every locus is scorable under each reward; the first that is not raises a `UserError` naming it."
     count = 0
     for count, row in enumerate(loci, 1):
         gene, others = row["causal_gene"], [c for c in row["candidates"] if c != row["causal_gene"]]
-        said = [format_answer(g) for g in ([gene, *others], [*others[:1], gene, *others[1:]], others)]
+        said = known_answers(gene, others)[:3]
         for name in rewards:
             first, second, absent = get_reward(name)(said, answer=[gene] * 3, candidates=[row["candidates"]] * 3)
             if first != 1 or second >= 1 or absent != 0:
@@ -271,11 +274,6 @@ def check_gold(loci, rewards=("rank", "binary", "ndcg"))->int:   # rows of loci;
     return count
 
 # %% ../nbs/22_rewards.ipynb #c2d3149a
-def known_answers(gene:str, others:list[str])->list[str]:
-    "Answers whose worth is known: the causal gene first, second, absent; no list; a list that breaks off; nothing."
-    listed = [gene, *others], [*others[:1], gene, *others[1:]], others
-    return [*map(format_answer, listed), f"I think of {gene}.", f"<genes> [{gene}, ", ""]
-
 def try_rewards(spec, gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"))->dict[str, list[float]]:
     "Scores of `known_answers` by each reward of an arm, called as trl does; what is wrong with one is a `UserError`."
     from transformers import TrainerState
@@ -349,7 +347,6 @@ THRESHOLDS = {  # column -> (the side that is bad, threshold, what it means)
     "monitor/validation_gap":    (">", 0.2,  "is by how much the training reward exceeds that on validation loci"),
 }
 
-# %% ../nbs/22_rewards.ipynb #cca6d037
 def crossed(row:dict)->list[str]:   # values by column: a logged row, or means over several
     "The columns whose values are on the bad side of their threshold."
     bad = {">": float.__gt__, "<": float.__lt__}

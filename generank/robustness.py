@@ -110,7 +110,7 @@ def calibrate(
                   "coverage": coverage_curve(sure["raw"], right, clusters)}
 
 # %% ../nbs/54_robustness.ipynb #150d9a37
-@styled
+@styled()
 def calibration_chart(result:dict, arm:str="", name:str="calibration")->Chart:
     "Reliability diagram (left), and accuracy against coverage (right), of what `calibrate` gave."
     kinds = {k: label for k, label in (("raw", "share of votes"), ("fitted", "after fitting")) if k in result}
@@ -148,7 +148,7 @@ def _calibration_words(result, kinds, arm)->tuple[str, str]:   # caption and alt
 VOTES = {"majority": "majority vote", "borda": "Borda count", "rrf": "reciprocal rank fusion",
          "pass": "any first gene right (pass@n)"}
 
-@styled
+@styled()
 def votes_chart(curve:pd.DataFrame, arm:str, name:str)->Chart:   # of `sample_curve`
     "Top-1 accuracy of votes over m samples, by their number (left) and by tokens a locus (right)."
     drawn, last = [w for w in VOTES if w in curve], curve.iloc[-1]
@@ -365,7 +365,7 @@ def layer_summary(
     return {"reference": reference, "n": len(regions), "n_clusters": n, "arms": out}
 
 # %% ../nbs/54_robustness.ipynb #6104bcec
-@styled
+@styled()
 def layer_chart(summary:dict)->Chart:   # of `layer_summary`
     "Area under the ROC curve over the layers, a line for each arm."
     tables = [pd.DataFrame(found["layers"]).assign(arm=arm) for arm, found in summary["arms"].items()]

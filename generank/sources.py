@@ -30,7 +30,6 @@ LOCUS_COLUMNS = ["locus_id", "trait", "candidates", "causal_gene", "region_id", 
                  "evidence_class", "confidence", "source", "pmid"]
 MORE_COLUMNS = ["causal_genes", "trait_family", "blood_trait", "part"]  # kept where a source has them
 
-# %% ../nbs/12_sources.ipynb #dc304377
 def read_loci(
     source="bundled",       # a name in `SOURCES`, a file, a folder or Hub id, {"loci_files", "label_files"}, or a list
     genes=None,             # gene table, or the path of one (parquet, GTF, GFF3); the bundled one by default
@@ -175,15 +174,15 @@ def whole_row(row:dict)->dict:
         return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value).strip() or None
     if distances and len(distances) != len(candidates):
         raise UserError(f"{where}: {len(distances)} distances for {len(candidates)} candidates; give one for each.")
-    try: distances, pos = [int(float(d)) for d in distances], text("pos") and int(float(text("pos")))
+    try:
+        chrom = text("chrom") and chromosome(text("chrom"))
+        distances, pos = [int(float(d)) for d in distances], text("pos") and int(float(text("pos")))
+        if text("split") not in (None, *SPLIT_NAMES): raise unknown_name("split", text("split"), SPLITS)
+    except UserError as e: raise UserError(f"{where}: {e}") from None
     except (ValueError, OverflowError):
         raise UserError(f"{where}: pos and distances must be whole numbers of bp; write them as in 75360714.") from None
     if pos is not None and pos < 1:
         raise UserError(f"{where}: position {pos} is not on a chromosome; give a 1-based position.")
-    if text("split") not in (None, *SPLIT_NAMES):
-        raise UserError(f"{where}: {unknown_name('split', text('split'), SPLITS)}")
-    try: chrom = text("chrom") and chromosome(text("chrom").removesuffix(".0"))
-    except UserError as e: raise UserError(f"{where}: {e}") from None
     more = {c: parse_list(row[c]) if c == "causal_genes" else row[c] for c in MORE_COLUMNS if c in row}
     return {**{c: text(c) for c in LOCUS_COLUMNS}, **more, "split": SPLIT_NAMES.get(text("split")), "pos": pos,
             "chrom": chrom, "candidates": candidates, "distances": distances or None, "_where": where}
@@ -210,8 +209,7 @@ def fill_candidates(rows:list[dict], genes:pd.DataFrame, window:int):
     for row in empty:
         if not (row["chrom"] and row["pos"]):
             raise UserError(f"{row['_where']}: no candidates and no position; give candidates, or chrom and pos.")
-    found = near(pd.DataFrame(empty), genes, window).itertuples() if empty else ()
-    for row, given in zip(empty, found):
+    for row, given in zip(empty, near(pd.DataFrame(empty, columns=LOCUS_COLUMNS), genes, window).itertuples()):
         if not given.candidates:
             raise UserError(f"{row['_where']}: no gene lies within {window:,} bp of {row['chrom']}:{row['pos']}; "
                             "is the position on GRCh38?")

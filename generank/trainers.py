@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['log', 'LEVERS', 'LOWER', 'APART', 'group_rewards', 'has_variance', 'scored_quietly', 'dynamic_sampling', 'awake',
-           'weights_for_vllm', 'asked_once', 'pilot', 'peak_memory', 'Phases', 'batch_mean', 'keep_answers', 'logged',
+           'weights_for_vllm', 'asked_once', 'pilot', 'peak_memory', 'phases', 'batch_mean', 'keep_answers', 'logged',
            'deadline', 'memory_advice', 'compare_sampler', 'guarded', 'grpo_trainer', 'shared_prompt_trainer',
            'supervised_trainer']
 
 # %% ../nbs/33_trainers.ipynb #cbb88f24
 import logging, math, signal, sys, threading, time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -130,7 +130,8 @@ def asked_once(trainer, rows, seed:int)->list[tuple]:   # rows: one a locus
         scores = scored_quietly(trainer, asked, made)[rank * len(asked):(rank + 1) * len(asked)]
         found += zip(group_rewards(trainer, scores).tolist(), _split(made[1], n), _split(answer_texts(made[3]), n))
     restore_rng_state(state)
-    trainer.phases, trainer.state.num_input_tokens_seen = Phases(), seen
+    trainer.spent.clear()
+    trainer.state.num_input_tokens_seen = seen
     trainer._metrics["train"].clear()
     return gather_object(found)
 
@@ -177,21 +178,12 @@ def peak_memory()->float:
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 
-class Phases:
-    "Seconds and tokens of a step's phases."
-    def __init__(self): self.seconds, self.tokens = defaultdict(float), 0
-
-    def add(self, phase:str, seconds:float, tokens:int=0):
-        self.seconds[phase] += seconds
-        self.tokens += tokens
-
-    def row(self, whole:float)->dict:
-        "Columns for the log of a step of `whole` seconds, none where nothing was noted; then the next step begins."
-        if not self.seconds: return {}
-        sample, score, tokens = self.seconds["sample"], self.seconds["score"], self.tokens
-        self.__init__()
-        return {"time/sample": sample, "time/score": score, "time/update": max(0, whole - sample - score),
-                "tokens_per_second": tokens / max(sample, 1e-9), "memory_gb": peak_memory()}
+def phases(spent:dict, whole:float)->dict:
+    "Columns for the log of a step of `whole` seconds, from its seconds `sample` and `score`, and `tokens` if any."
+    if not spent: return {}
+    sample, score = spent["sample"], spent["score"]
+    return {"time/sample": sample, "time/score": score, "time/update": max(0, whole - sample - score),
+            "tokens_per_second": spent["tokens"] / max(sample, 1e-9), "memory_gb": peak_memory()}
 
 def batch_mean(values:list[float], sizes:list[int])->list[float]:
     "The mean over batches of unequal size, alone in a list as trl averages it; NaN is left out, and empty values stay."
@@ -211,19 +203,21 @@ def keep_answers(trainer, every:int):
     if before is None or before // every < step // every:
         write_text(folder/f"step_{step:05d}.html", completions_page(table, step))
 
-def logged(base):   # a GRPOTrainer class with `phases` and `_sizes`
+def logged(base):   # a GRPOTrainer class with `_sizes`
     "A subclass that logs phases in training and means over all answers in validation, and writes the answers."
     class Logged(base):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            self.phases = Phases()
+            self.spent = Counter()   # seconds and tokens of this step's phases
             if self.log_completions:   # trl keeps only the last batch of a step that samples more than once
                 self._logs |= {c: deque() for c in ("prompt", "completion", "advantages")}
                 self._logs["rewards"] = defaultdict(deque)
 
         def log(self, logs, start_time=None):   # as in trl, without printing the answers as well
             if self.validating: self.model.eval()
-            if not self.validating: logs.update(self.phases.row(sum(self._metrics["train"].get("step_time", []))))
+            if not self.validating:
+                logs.update(phases(self.spent, sum(self._metrics["train"].get("step_time", []))))
+                self.spent.clear()
             else:
                 means, sizes = self._metrics["eval"], self._sizes
                 means.update({k: batch_mean(v, sizes) for k, v in means.items() if len(v) == len(sizes)})
@@ -346,7 +340,8 @@ def grpo_trainer():
             if ready is not None: return ready
             with deadline(self.timeout, f"Sampling the answers of step {self.state.global_step + 1}"):
                 made = super()._generate(prompts)
-            if not self.validating: self.phases.add("sample", time.perf_counter() - began, sum(map(len, made[1])))
+            if not self.validating:
+                self.spent.update(sample=time.perf_counter() - began, tokens=sum(map(len, made[1])))
             return made
 
         def _calculate_rewards(self, inputs, prompts, completions, *args):
@@ -354,7 +349,7 @@ def grpo_trainer():
             if self.opening:
                 completions = [[{**c[-1], "content": self.opening + c[-1]["content"]}] for c in completions]
             scores = super()._calculate_rewards(inputs, prompts, completions, *args)
-            if mode == "train": self.phases.add("score", time.perf_counter() - began)
+            if mode == "train": self.spent.update(score=time.perf_counter() - began)
             else: self._sizes = (*self._sizes, len(scores))
             same = 1 - has_variance(group_rewards(self, scores)).float().mean().item()
             if not self._quiet: self._metrics[mode]["groups/without_variance"].append(same)

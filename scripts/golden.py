@@ -239,7 +239,7 @@ def split():
 def training():
     "Sampling and scoring in groups with the random model; dynamic sampling and pass rates with a stub of a trainer."
     import torch
-    from collections import defaultdict
+    from collections import Counter, defaultdict
     from types import SimpleNamespace as Space
     model = find("load_model")("random-llama", dtype="float32")[0]
     torch.manual_seed(1)
@@ -263,7 +263,7 @@ def training():
         reward_weights=torch.ones(1), max_resamples=2, resampling_stream=rows[3:], resampled=0,
         _metrics={"train": defaultdict(list)}, _generate=generate, _pending_extra_logs={}, _pending_metrics={},
         _calculate_rewards=lambda asked, prompts, completions, ids: score(asked, completions), args=Space(per_device_train_batch_size=4),
-        state=Space(num_input_tokens_seen=0), phases=None)
+        state=Space(num_input_tokens_seen=0), spent=Counter())
     filled, made = find("dynamic_sampling")(stub, [x for x in rows[:3] for _ in range(2)])
     log = {k: list(v) for k, v in stub._metrics["train"].items()}
     refilled = {"rows": [x["prompt"] for x in filled], "made": made, "spares": stub.resampled, "log": log}

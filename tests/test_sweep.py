@@ -18,18 +18,32 @@ entry = lambda name, value: {'name': name, 'kind': 'arm', 'n': 6, 'mrr': value, 
 runs = [entry('warm-start', 0.2), entry('grpo-rank', 0.3 + int(answers.split()[1]) / 10 + ('rank' in answers.split()[2]) / 100)]
 write('evaluation/metrics.json', json.dumps({'primary': 'mrr', 'split': 'test', 'runs': runs, 'training': {'grpo-rank': {'per_100_steps': 1.5, 'ci_low': 0.5, 'ci_high': 2.5}}}))
 """
+FOLDED = {   # the real stages of data and evaluation; grpo-rank names each causal gene, the other arms name none
+    "13_data": "from generank.data import run_stage\nrun_stage(run_dir, config)", "34_grpo": GRPO, "55_evaluation": "from generank.evaluation import run_stage\nrun_stage(run_dir, config)",
+    "42_inference": """
+import pandas as pd
+loci = pd.read_parquet(run_dir/'data/loci.parquet').query("split == 'test'")
+(run_dir/'responses').mkdir(exist_ok=True)
+for a in arms:
+    said = [f"<genes> [{g * (a == 'grpo-rank')}] </genes>" for g in loci.causal_gene]
+    loci[['locus_id', 'region_id', 'trait', 'candidates', 'causal_gene']].assign(sample=0, completion=said).to_parquet(run_dir/f'responses/{a}.parquet')
+"""}
 SWEEP = ("--profile", "tiny", "--out", "runs/grid", "--sweep", "seed=1,2", "--sweep", "arms.grpo-rank.reward=rank,binary")
 
 
-@pytest.fixture(scope="session")
-def stages(tmp_path_factory):
-    folder, cell = tmp_path_factory.mktemp("sweep-nbs"), nbformat.v4.new_code_cell
+def written(folder, **bodies):
+    "Miniature stages in a folder, some with other bodies."
+    cell = nbformat.v4.new_code_cell
     from test_run import BODY, PARAMETERS
-    for name, body in {**STAGES, "34_grpo": GRPO, "42_inference": INFERENCE, "55_evaluation": EVALUATION}.items():
+    for name, body in {**STAGES, **bodies}.items():
         cells = [cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(BODY), cell(body)]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder/f"{name}.ipynb")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory): return written(tmp_path_factory.mktemp("sweep-nbs"), **{"34_grpo": GRPO, "42_inference": INFERENCE, "55_evaluation": EVALUATION})
 
 
 @pytest.fixture
@@ -107,6 +121,20 @@ def test_a_wrong_sweep_is_refused_before_anything_runs(mini, tmp_path, arguments
     wrong = mini.run("--profile", "tiny", "--out", "runs/grid", *arguments)
     assert wrong.returncode == 2 and said in wrong.stderr and wrong.stderr.count("\n") == 1, wrong.stderr
     assert not (tmp_path/"runs").exists() and mini.calls() == []
+
+
+def test_three_folds_are_one_command_and_one_result(tmp_path, tmp_path_factory):
+    "Cross-fitting: every region is held out once, and the pooled evaluation is printed below the table of the folds."
+    mini = Mini(tmp_path, written(tmp_path_factory.mktemp("fold-nbs"), **FOLDED))
+    done = mini.run("--profile", "tiny", "-p", "perturbations=[]", "--sweep", "data.fold=1,2,3", "--out", "runs/folds", "--jobs", "3")
+    assert done.returncode == 0, done.stderr
+    tested = pd.concat(pd.read_parquet(tmp_path/f"runs/folds/fold-{i}/data/loci.parquet").query("split == 'test'") for i in (1, 2, 3))
+    found = json.loads((tmp_path/"runs/folds/folds.json").read_text())
+    assert len(tested) == tested.region_id.nunique() == 18 and {r["n"] for r in found["runs"]} == {18}
+    pair = found["primary"][0]
+    assert (pair["a"], pair["b"], pair["metric"]) == ("grpo-rank", "warm-start", "mrr_over_chance") and pair["ci_low"] > 0.5
+    folds, runs, pairs = done.stdout.split("\n\n")
+    assert len(folds.splitlines()) == 10 and "\ngrpo-rank\t18\t18\t" in runs and pairs.splitlines()[1].startswith("grpo-rank\twarm-start\tmrr_over_chance, region mean\t+")
 
 
 def test_the_plan_of_a_sweep(mini):
