@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['log', 'torch', 'openai', 'prompt_tokens', 'end_tokens', 'made_by', 'check_room', 'answer_batch', 'ready',
            'local_answers', 'continuous_batch', 'continuous_answers', 'as_server', 'served_name', 'Failed', 'Again',
-           'ask', 'endpoint_answers', 'model_source', 'engine_arguments', 'stop_engine', 'running_engine',
-           'engine_answers', 'vllm_answers', 'server_command', 'serving']
+           'ask', 'served_models', 'endpoint_answers', 'model_source', 'engine_arguments', 'stop_engine',
+           'running_engine', 'engine_answers', 'vllm_answers', 'server_command', 'serving']
 
 # %% ../nbs/41_backends.ipynb #e040e54b
 import asyncio, itertools, json, logging, os, queue, random, re, socket, subprocess, sys, tempfile, time
@@ -20,8 +20,7 @@ import numpy as np
 
 from .core import UserError, check_online, lazy, sha256_json, stable_seed, unknown_name
 from .groups import sample_groups
-from .models import (PACKAGED, choose_dtype, load_model, model_folder, packaged_folder, settle_tokenizer,
-                             turn_end)
+from .models import PACKAGED, choose_dtype, load_model, model_folder, packaged_folder, settle_tokenizer, turn_end
 from .profile import Server, Vllm, checked
 from .store import adapter_hash, lora_rank
 
@@ -253,17 +252,22 @@ def _as_they_come(work):
         finally: running.cancel()
 
 # %% ../nbs/41_backends.ipynb #0b7ab043
+def served_models(server:Server)->list[str]:
+    "Names of the models that a server lists; none where it lists none as OpenAI's does."
+    import openai
+    client = openai.OpenAI(base_url=server.base_url, api_key=os.environ.get(server.key_variable) or "none")
+    try: return [m.id for m in client.with_options(max_retries=0, timeout=20).models.list()]
+    except (openai.APIError, ValueError, AttributeError, LookupError, TypeError): return []
+
 def _check_server(client, server:Server, name:str, questions, max_new_tokens:int, max_prompt, closing):
     "Where the server lists its models, `name` must be among them; where it counts tokens as vLLM's does, `check_room`."
-    silent = (openai.APIError, ValueError, AttributeError, LookupError, TypeError)
     def tokenize(messages):
         body = {"model": name, "messages": messages, "add_generation_prompt": True}
         return client.post(server.base_url.removesuffix("/v1") + "/tokenize", cast_to=object, body=body)
-    try: listed = {m.id for m in client.models.list()}
-    except silent: listed = {}
-    if listed and not {name, f"{name}:latest"} & listed: raise unknown_name(f"model of {server.base_url}", name, listed)
+    if (listed := served_models(server)) and not {name, f"{name}:latest"} & {*listed}:
+        raise unknown_name(f"model (inference.endpoint.model) of {server.base_url}", name, listed)
     try: context = tokenize(questions[0]["prompt"])["max_model_len"] if questions else None
-    except silent: context = None
+    except (openai.APIError, ValueError, AttributeError, LookupError, TypeError): context = None
     if context: check_room(questions, lambda m: tokenize(m)["count"], context, max_new_tokens, max_prompt, closing)
     elif max_prompt: raise UserError(f"{server.base_url} does not count tokens as vLLM's server does: leave out "
                                      "inference.max_prompt.")
@@ -386,10 +390,9 @@ def vllm_answers(questions, model:dict, adapter=None, temperature:float=0.0, max
         raise UserError("vLLM is not installed: run `pip install vllm` on a machine with a GPU, or choose "
                         "inference.backend=transformers.")
     if engine.data_parallel_size > 1:
-        with serving(model, adapter, engine) as where:
-            where |= {"concurrency": 256 * engine.data_parallel_size, "timeout": 3600.0, "deadline": 3600.0}
-            rest = dict(temperature=temperature, max_new_tokens=max_new_tokens, max_prompt=max_prompt, closing=closing)
-            yield from endpoint_answers(questions, model, adapter, endpoint=where, **rest)
+        with serving(model, adapter, engine) as at:
+            at |= {"concurrency": 256 * engine.data_parallel_size, "timeout": 3600.0, "deadline": 3600.0}
+            yield from endpoint_answers(questions, model, adapter, temperature, max_new_tokens, at, max_prompt, closing)
         return
     llm, lora = running_engine(model, adapter, engine)
     count = lambda messages: len(prompt_tokens(llm.get_tokenizer(), messages))

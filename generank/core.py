@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['WRITERS', 'SCHEMA', 'lazy', 'redact', 'printable', 'for_spreadsheets', 'UserError', 'first_line', 'unknown_name',
            'atomic_path', 'write_text', 'write_json', 'read_json', 'write_table', 'parse_yaml', 'write_yaml',
-           'read_yaml', 'check_schema', 'check_online', 'stay_offline', 'sha256_file', 'sha256_json', 'stable_seed',
-           'merge', 'flatten', 'check_settings', 'differences', 'source_fields', 'usable_cores', 'busy_cores',
-           'thread_settings', 'project_root', 'Progress', 'Told', 'download']
+           'read_yaml', 'check_schema', 'is_here', 'check_online', 'stay_offline', 'sha256_file', 'sha256_json',
+           'stable_seed', 'merge', 'flatten', 'check_settings', 'differences', 'source_fields', 'usable_cores',
+           'busy_cores', 'thread_settings', 'project_root', 'Progress', 'Told', 'download']
 
 # %% ../nbs/01_core.ipynb #790ca331
 import ast, hashlib, importlib.util, ipaddress, json, logging, os, re, sys, threading, time
@@ -149,15 +149,15 @@ def check_schema(content, path)->dict:
                     "install that version, or choose another folder.")
 
 # %% ../nbs/01_core.ipynb #6b0813dd
-def _is_here(host)->bool:   # whether an address (a host, or a socket's tuple) is this machine's own
+def is_here(host)->bool:   # whether an address (a host, or a socket's tuple) is this machine's own
     host = host[0] if isinstance(host, tuple) and host else host
     if not isinstance(host, str): return True   # a socket of the file system
-    try: return ipaddress.ip_address(host.split("%")[0]).is_loopback
-    except ValueError: return (urlsplit(host).hostname or host) in ("", "localhost", "127.0.0.1", "::1")
+    try: return ipaddress.ip_address(host := (urlsplit(host).hostname or host).split("%")[0]).is_loopback
+    except ValueError: return host in ("", "localhost")
 
 def check_online(address):
     "Raise a `UserError` if this process is to stay offline and an address is not this machine's."
-    if os.environ.get("GENERANK_OFFLINE") != "1" or _is_here(address): return
+    if os.environ.get("GENERANK_OFFLINE") != "1" or is_here(address): return
     place = address[0] if isinstance(address, tuple) else address
     raise UserError(f"GENERANK_OFFLINE=1 forbids a connection to {place}: give a local copy of what would be fetched, "
                     "or unset it.")

@@ -25,7 +25,6 @@ from .core import UserError, read_yaml
 KNOWN = read_yaml(files("generank")/"data"/"formats.yaml")   # columns, formats and well-known variants
 MEANINGS = {name: (kind, rank) for kind, names in KNOWN["columns"].items() for rank, name in enumerate(names.split())}
 NAME = re.compile(r"(.+?)(?:in)?(mb|kb|bp)?(?:(?:grch|hg|build|ncbi|b)?(19|37|38))?(?:in)?(mb|kb|bp)?")
-
 SCALES = {"mb": 10**6, "kb": 1000}
 
 def plain_name(name)->str:

@@ -2,12 +2,15 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pandas as pd
 import pytest
@@ -202,3 +205,39 @@ def test_the_page_draws_in_a_browser(tmp_path):
     rank(GOOD, folder=tmp_path).save(tmp_path/"r.csv")
     drawn = dom((tmp_path/"r.html").as_uri(), "--window-size=390,900")
     assert drawn.count("<details") == 3 and drawn.count("lead variant</text>") == 3 and "TCF7L2" in drawn and "3 loci, " in drawn
+
+
+class Served(BaseHTTPRequestHandler):
+    "A server as llama.cpp's: one model under its file's name; its answer names PCSK9, TCF7L2 and APOE where they are candidates."
+    def log_message(self, *_): pass
+
+    def reply(self, value, code=200):
+        body = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self): self.reply({"object": "list", "data": [{"id": "mine.gguf", "object": "model"}]})
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if asked.get("model") != "mine.gguf": return self.reply({"error": "no such model"}, 404)
+        known = re.findall(r"\b(?:PCSK9|TCF7L2|APOE)\b", asked["messages"][-1]["content"])
+        message = {"role": "assistant", "content": f"<genes> [{', '.join(known)}] </genes>"}
+        self.reply({"id": "1", "object": "chat.completion", "created": 1, "model": "mine.gguf",
+                    "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+
+def test_a_server_here_answers_unasked_and_by_the_name_that_it_gives(tmp_path, capsys):
+    (tmp_path/"a.csv").write_text(GOOD)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Served) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/v1"
+        code, _, err = command(tmp_path/"a.csv", "--model", address, "--out", tmp_path/"r.csv", capsys=capsys)
+        server.shutdown()
+    loci = pd.read_csv(tmp_path/"r.loci.csv")
+    assert code == 0 and "uncalibrated" in err, err
+    assert loci.model_gene.tolist() == ["PCSK9", "TCF7L2", "APOE"] and loci.orders_agree.eq(1).all()
+    assert json.loads((tmp_path/"r.manifest.json").read_text())["told"]["model"] == f"mine.gguf at {address}"
