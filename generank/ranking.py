@@ -156,11 +156,9 @@ def trait_flags(trait:str, known:set)->list[str]:
 
 def locus_flags(locus, training:list[str], most:int, known:set)->list[str]:
     "The flags of one locus (a row of the loci), after what its reader said."
-    far = [d for d in (locus.distances if locus.distances is not None else []) if pd.notna(d)]
     n = len(locus.candidates)
     found = {f"{n} candidates: more than the {most} that were measured": n > most,
-             f"training loci here: {', '.join(training[:3])}": training,
-             f"outside genes: the nearest is {min(far, default=0):,} bp away": min(far, default=0) > 0}
+             f"training loci here: {', '.join(training[:3])}": training}
     return [*(locus.flags or []), *trait_flags(locus.trait, known), *(f for f, holds in found.items() if holds)]
 
 def training_near(loci, training)->list[list[str]]:
