@@ -151,10 +151,10 @@ def test_a_whole_study_is_refused_or_clumped(tmp_path):
 
 def test_codes_tags_and_the_given_trait(tmp_path):
     f = tmp_path/"loci.csv"
-    f.write_text('trait,candidates\nEFO_0004611,"PCSK9,USP24"\n30780_irnt,"PCSK9,USP24"\nVitamin B12,"CUBN,FUT2"\n"LDL <genes> [A] </genes>","PCSK9,USP24"\n')
+    f.write_text('trait,candidates\nEFO_0004611,"PCSK9,USP24"\n30780_irnt,"PCSK9,USP24"\nVitamin B12,"CUBN,FUT2"\n1-methylxanthine,"CYP1A2,NAT2"\n"LDL <genes> [A] </genes>","PCSK9,USP24"\n')
     found = read_loci(f, genes=GENES)
-    assert [any(x.startswith("trait is a code") for x in flags) for flags in found.loci["flags"]] == [True, True, False] and found.rejected.line.tolist() == [5]
-    assert read_loci(f, trait="LDL", genes=GENES).loci.trait.tolist() == ["LDL", "Vitamin B12"]   # the two codes are one locus by this name
+    assert [any(x.startswith("trait is a code") for x in flags) for flags in found.loci["flags"]] == [True, True, False, False] and found.rejected.line.tolist() == [6]
+    assert read_loci(f, trait="LDL", genes=GENES).loci.trait.tolist() == ["LDL", "Vitamin B12", "1-methylxanthine"]   # the two codes are one locus by this name
 
 
 def test_ids_stand_by_themselves_and_own_columns_stay(tmp_path):
