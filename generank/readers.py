@@ -175,7 +175,7 @@ def one_gene_a_row(rows:Rows):
     rows.names = columns_of(rows.table)
 
 # %% ../nbs/11_readers.ipynb #a6b25eb1
-CODE = re.compile(r"[A-Za-z]+[_:]\d[\d.]*|\d[\d.-]*(_\w+)*|\w*_\w*\d\w*|[A-TV-Z]\d\d(\.\d+)?|GCST\d+")   # 30780_irnt, E11
+CODE = re.compile(r"[A-Za-z]+[_:]\d[\d.]*|\d[\d.-]*(_\w+)*|\w*_\w*\d\w*|[A-TV-Z]\d\d(\.\d+)?|GCST\d+")   # 30780_irnt
 SEVERAL = re.compile(r"\w\s*[;|]\s*\w|\s[xX]\s|,\s")   # in a place: a haplotype or an interaction
 
 def _place(cells:dict, rows:Rows, get, flags:list)->tuple:
