@@ -26,16 +26,18 @@ def counted(found:dict)->str: return figures.counted(len(found[MAIN, START]["see
 
 
 def over_seeds(row:dict)->dict:
-    "A pooled difference with the interval that it is told with: of several seeds that over loci and seeds, of one that over loci."
-    return {**row, **{end: row[f"two_level_{end}"] for end in ("ci_low", "ci_high") if len(row["per_seed"]) > 1}}
+    "A pooled difference with the interval that it is told with: of three seeds that over loci and seeds; two can't tell how seeds differ."
+    return {**row, **{end: row[f"two_level_{end}"] for end in ("ci_low", "ci_high") if len(row["per_seed"]) > 2}}
 
 
 def effect(found:dict)->str:
     "What GRPO did, over the warm start and over chance."
     m = over_seeds(found[MAIN, START]["metrics"]["mrr_over_chance"])
+    seeds = [report.shown(s["difference"], "+.3f") for s in m["per_seed"]]
+    each = f" over loci alone; by seed {' and '.join(seeds)}" if len(seeds) == 2 else ""
     did = {"better": "raised", "worse": "lowered"}.get(report.verdict(m), "did not detectably change")
     return (f"GRPO {did} MRR over chance from {report.shown(m['b'], '+.3f')} after the warm start to {report.shown(m['a'], '+.3f')} "
-            f"(difference {report.shown(m['difference'], '+.3f')}, 95 % interval {report.interval(m['ci_low'], m['ci_high'], '.3f')})")
+            f"(difference {report.shown(m['difference'], '+.3f')}, 95 % interval {report.interval(m['ci_low'], m['ci_high'], '.3f')}{each})")
 
 
 def base(found:dict, name:str)->str: return report.shown(found[MAIN, name]["metrics"]["mrr_over_chance"]["b"], "+.3f")
@@ -82,7 +84,7 @@ def knowing_nothing(found:dict)->str:
 
 
 MEASURE = ("MRR over chance is the mean reciprocal rank of the causal gene, unlisted genes in random order, minus that of a random order; each region has one vote. "
-           "Intervals over several seeds allow for loci and seeds; a seed whose answers ran into the token limit is no comparison by itself.")
+           "Intervals over three seeds allow for loci and seeds; a seed whose answers ran into the token limit is no comparison by itself.")
 
 
 def chart(found:dict)->figures.Chart:
