@@ -177,10 +177,11 @@ def whole_row(row:dict)->dict:
     try:
         chrom = text("chrom") and chromosome(text("chrom"))
         distances, pos = [int(float(d)) for d in distances], text("pos") and int(float(text("pos")))
-        if text("split") not in (None, *SPLIT_NAMES): raise unknown_name("split", text("split"), SPLITS)
     except UserError as e: raise UserError(f"{where}: {e}") from None
     except (ValueError, OverflowError):
         raise UserError(f"{where}: pos and distances must be whole numbers of bp; write them as in 75360714.") from None
+    if text("split") not in (None, *SPLIT_NAMES):
+        raise UserError(f"{where}: {unknown_name('split', text('split'), SPLITS)}")
     if pos is not None and pos < 1:
         raise UserError(f"{where}: position {pos} is not on a chromosome; give a 1-based position.")
     more = {c: parse_list(row[c]) if c == "causal_genes" else row[c] for c in MORE_COLUMNS if c in row}

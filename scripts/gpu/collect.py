@@ -102,7 +102,7 @@ def speed_chart(speed:dict, device:str):
     table = pd.DataFrame([{"backend": r["backend"], **{k: r.get(k) for k in ("generate", "train", "seconds", "tokens_per_second", "memory_gb")},
                            **{f"floor_{k}": r["floor"][k] if "floor" in r else None for k in ("generate", "train")}, "failed": r.get("failed", "")} for r in speed["rows"]])
     timed = table[table.failed == ""].reset_index(drop=True)
-    @styled
+    @styled()
     def draw():
         figure, axis = canvas(6.4, 1.3 + 0.75 * len(timed))
         for i, r in timed.iterrows():
