@@ -1,4 +1,5 @@
 """Draw the recorded result (results/figure.*) and write its sentence into README.md: `make figure`; --check writes nothing and fails where README.md differs."""
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -101,10 +102,13 @@ def chart(found:dict)->figures.Chart:
 
 
 def main()->int:
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail where README.md differs from results/")
+    options = parser.parse_args()
     readme, found = ROOT/"README.md", pooled("desktop")
     said = "\n\n".join((MEASURE, knowing(found), knowing_nothing(pooled("laptop-long"))))
     text = re.sub(r"(<!-- recorded -->\n).*?(\n<!-- end -->)", lambda m: m[1] + said + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
-    if "--check" in sys.argv: return int(text != readme.read_text(encoding="utf-8"))
+    if options.check: return int(text != readme.read_text(encoding="utf-8"))
     readme.write_text(text, encoding="utf-8")
     print(*figures.save_chart(chart(found), ROOT/"results").values(), sep="\n")
     return 0
