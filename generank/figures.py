@@ -145,11 +145,11 @@ def main_comparison(runs:list[dict], metrics=("mrr", "top_1"), name:str="main_co
             y, beside = order.index(row.run), "left" if row.value < 0.05 * right else "center"   # not across the axis
             draw_points(axis, [row.value], [y], [row.ci_low], [row.ci_high], look[row.run])
             axis.annotate(f"{row.value:.3f}", (row.value, y), xytext=(0, 6), textcoords="offset points", ha=beside,
-                          fontsize=8)
+                          fontsize=8, bbox={"color": "white", "pad": 0.5}, zorder=1.5)
         left = min(-0.03 * right, table[table.metric == metric].ci_low.min() * 1.08)   # over chance can be below 0
         ends = dict(xlim=(left, right), ylim=(len(order) - 0.5, -0.7))
         _name_rows(axis, order, title=METRIC_NAMES.get(metric, metric), **ends)
-        if metric in CHANCE: axis.axvline(CHANCE[metric], color="black", linewidth=0.9)
+        if metric in CHANCE: axis.axvline(CHANCE[metric], color="black", linewidth=0.9, zorder=1)
     names = {"baseline": "baselines", "control": "controls", "combination": "fused rankings"}
     others = " and ".join(words for kind, words in names.items() if any(r.get("kind") == kind for r in runs))
     drawn = f"The arms (filled) and, to compare with, {others} (hollow)" if others else "Arms"
