@@ -2,16 +2,11 @@
 import os, platform, sys
 from pathlib import Path
 
-from generank.core import write_json
+from generank.core import most_memory, write_json
 from generank.execution import REPOSITORY, hardware, now
 
 
-def peak()->float:
-    "The most memory that this process has held, in GiB."
-    if sys.platform == "linux":   # `ru_maxrss` would count what the process that started this one held
-        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**20
-    import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
+def peak()->float: return most_memory() * 1e9 / 2**30   # GiB
 
 
 def save(name:str, said:str, columns:list[str], rows:list[list[str]])->Path:

@@ -156,6 +156,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.core.lazy.__getattr__': ('core.html#lazy.__getattr__', 'generank/core.py'),
                                'generank.core.lazy.__init__': ('core.html#lazy.__init__', 'generank/core.py'),
                                'generank.core.merge': ('core.html#merge', 'generank/core.py'),
+                               'generank.core.most_memory': ('core.html#most_memory', 'generank/core.py'),
                                'generank.core.parse_yaml': ('core.html#parse_yaml', 'generank/core.py'),
                                'generank.core.printable': ('core.html#printable', 'generank/core.py'),
                                'generank.core.project_root': ('core.html#project_root', 'generank/core.py'),

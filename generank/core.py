@@ -7,7 +7,7 @@ __all__ = ['WRITERS', 'SCHEMA', 'lazy', 'redact', 'printable', 'for_spreadsheets
            'atomic_path', 'write_text', 'write_json', 'read_json', 'write_table', 'parse_yaml', 'write_yaml',
            'read_yaml', 'check_schema', 'is_here', 'check_online', 'stay_offline', 'sha256_file', 'sha256_json',
            'stable_seed', 'merge', 'flatten', 'check_settings', 'differences', 'source_fields', 'usable_cores',
-           'busy_cores', 'thread_settings', 'project_root', 'Progress', 'Told', 'download']
+           'busy_cores', 'most_memory', 'thread_settings', 'project_root', 'Progress', 'Told', 'download']
 
 # %% ../nbs/01_core.ipynb #790ca331
 import ast, hashlib, importlib.util, ipaddress, json, logging, os, re, sys, threading, time
@@ -25,6 +25,7 @@ class lazy:
     "A package that is imported when one of its attributes is first asked for."
     def __init__(self, package:str): self._package = package
     def __getattr__(self, attribute): return getattr(importlib.import_module(self._package), attribute)
+_psutil, _resource = lazy("psutil"), lazy("resource")   # the second is not there on Windows
 
 # %% ../nbs/01_core.ipynb #2a3051b8
 _NAMED = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_ID)?$", re.I)   # environment variables
@@ -232,8 +233,14 @@ def usable_cores()->int:
 
 def busy_cores()->float:
     "How many cores are busy at the moment."
-    import psutil
-    return psutil.cpu_percent(interval=0.2) / 100 * os.cpu_count()
+    return _psutil.cpu_percent(interval=0.2) / 100 * os.cpu_count()
+
+def most_memory()->float:
+    "The most memory that this process has held, in GB."
+    if sys.platform == "win32": return _psutil.Process().memory_info().peak_wset / 1e9
+    if sys.platform == "linux":   # `ru_maxrss` counts what the process that started this one held
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e9
+    return _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss / 1e9
 
 @cache
 def _warn_busy():   # once in a process

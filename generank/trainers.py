@@ -19,7 +19,7 @@ from statistics import fmean
 import torch
 
 from .checkpoints import completions_page, restore_rng_state, resumable, rng_state
-from .core import Progress, UserError, atomic_path, flatten, stable_seed, write_text
+from .core import Progress, UserError, atomic_path, flatten, most_memory, stable_seed, write_text
 from .groups import group_logps, sample_groups
 from .models import launched, zero3
 from .parsing import answer_texts, parse_answer
@@ -102,11 +102,10 @@ def awake(trainer):   # a GRPOTrainer
 # %% ../nbs/33_trainers.ipynb #2f98081c0
 def weights_for_vllm(engine):   # trl's `VLLMGeneration`
     "Name and value of each weight as vLLM expects them; an adapted weight is a copy with its LoRA added."
-    model = engine.model
-    for name, param in model.named_parameters():
-        if model.prefix in name or "original_module" in name: continue
+    for name, param in engine.model.named_parameters():
+        if engine.model.prefix in name or "original_module" in name: continue
         owner, _, kind = name.partition(".base_layer.")
-        value, layer = param.data, model.get_submodule(owner) if kind == "weight" else None
+        value, layer = param.data, engine.model.get_submodule(owner) if kind == "weight" else None
         for adapter in layer.active_adapters if layer else ():
             if adapter in layer.lora_A: value = (value + layer.get_delta_weight(adapter)).to(value.dtype)
         name = name.removeprefix("base_model.model.").replace(".base_layer", "")
@@ -170,13 +169,7 @@ def pilot(trainer, rows, limits:dict, name:str, seed:int)->dict:   # rows: one a
 # %% ../nbs/33_trainers.ipynb #2846c3e9
 def peak_memory()->float:
     "Most memory held so far, in GB: of the graphics card where there is one, else of this process."
-    if torch.cuda.is_available(): return torch.cuda.max_memory_allocated() / 1e9
-    import psutil
-    if sys.platform == "win32": return psutil.Process().memory_info().peak_wset / 1e9
-    if sys.platform == "linux":   # `ru_maxrss` counts what the process that started this one held
-        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e9
-    import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
+    return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else most_memory()
 
 def phases(spent:dict, whole:float)->dict:
     "Columns for the log of a step of `whole` seconds, from its seconds `sample` and `score`, and `tokens` if any."
@@ -295,9 +288,9 @@ def guarded(base):   # a GRPOTrainer class
 
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            engine, whole = getattr(self, "vllm_generation", None), not (launched("FSDP") or zero3())
-            if engine and whole and hasattr(engine.model, "prefix") and all(
-                    p.is_floating_point() for p in engine.model.parameters()):
+            engine = getattr(self, "vllm_generation", None)
+            whole = engine and hasattr(engine.model, "prefix") and not (launched("FSDP") or zero3())
+            if whole and all(p.is_floating_point() for p in engine.model.parameters()):
                 engine._iter_named_params = partial(weights_for_vllm, engine)
 
         def evaluate(self, *args, **kwargs):
