@@ -84,8 +84,8 @@ def knowing_nothing(found:dict)->str:
             f"{over}")
 
 
-MEASURE = ("MRR over chance is the mean reciprocal rank of the causal gene, unlisted genes in random order, minus that of a random order; each region has one vote. "
-           "Intervals over three seeds allow for loci and seeds; a seed whose answers ran into the token limit is no comparison by itself.")
+MEASURE = ("MRR is the mean reciprocal rank of the causal gene; genes that an answer leaves out follow in random order. MRR over chance subtracts what a wholly random order earns. "
+           "Each region has one vote. With three seeds, an interval covers loci and seeds. In some seeds the answers ran into the token limit: such a seed is no comparison by itself.")
 
 
 def chart(found:dict)->figures.Chart:
