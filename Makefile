@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop report test quick faults fuzz audit audit-env sbom check house address record reevaluate figure tour genes published lock clean vllm-env vllm-test gguf-env gguf-test environment-env environment-test
+.PHONY: help setup desktop report test quick faults fuzz audit audit-env sbom check house address record reevaluate figure tour genes published lock clean vllm-env vllm-test gpu-paths gguf-env gguf-test environment-env environment-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -117,6 +117,10 @@ vllm-env:  ## optional: make .venv-vllm/ with vLLM's CPU build, for vllm-test an
 
 vllm-test: vllm-env  ## optional: vLLM, its server and transformers must give the same answers, with and without an adapter
 	@HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv-vllm/bin/python -m pytest -q tests/backends.py
+
+gpu-paths: vllm-env  ## optional: training by trl's vLLM, with a server, and with weights in shards, on a CPU (15 minutes)
+	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps deepspeed==0.19.8 hjson==3.1.0 ninja==1.13.2 py-cpuinfo==9.0.0
+	@PYTHONPATH=tests .venv-vllm/bin/python -m pytest -q --durations=0 tests/gpu_paths.py
 
 gguf-env: setup  ## optional: make .venv-gguf/ with llama.cpp's converter, for generank export --to gguf
 	@test -x .venv-gguf/bin/python || $(PY) -m venv .venv-gguf
