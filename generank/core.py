@@ -25,6 +25,7 @@ class lazy:
     "A package that is imported when one of its attributes is first asked for."
     def __init__(self, package:str): self._package = package
     def __getattr__(self, attribute): return getattr(importlib.import_module(self._package), attribute)
+(torch := lazy("torch"))   # for all modules; `:=` keeps it out of `__all__`
 _psutil, _resource = lazy("psutil"), lazy("resource")   # the second is not there on Windows
 
 # %% ../nbs/01_core.ipynb #2a3051b8
@@ -160,8 +161,7 @@ def check_online(address):
     "Raise a `UserError` if this process is to stay offline and an address is not this machine's."
     if os.environ.get("GENERANK_OFFLINE") != "1" or is_here(address): return
     place = address[0] if isinstance(address, tuple) else address
-    raise UserError(f"GENERANK_OFFLINE=1 forbids a connection to {place}: give a local copy of what would be fetched, "
-                    "or unset it.")
+    raise UserError(f"GENERANK_OFFLINE=1 forbids a connection to {place}: give a local copy, or unset it.")
 
 def stay_offline():
     "From now on, this process and those it starts with this environment connect to nothing outside this machine."

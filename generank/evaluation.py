@@ -235,9 +235,8 @@ def _comparisons(resampled, pairs, family, k, primary, margin, parts, kinds)->di
     against = [*itertools.product(kinds["arm"], kinds["baseline"]),
                *((a, c) for c in kinds["control"] for a in kinds["arm"] if c.startswith(f"{a}, ")),
                *((c, n) for c, pair in kinds["combination"].items() for n in pair)]
-    both_known = lambda a, b, metric: resampled.known(a, metric) and resampled.known(b, metric)
-    compared = lambda rows, *measures: [comparison(resampled, a, b, m, margin, e) for a, b in rows for m, e in measures
-                                        if both_known(a, b, m)]
+    compared = lambda rows, *measures: [comparison(resampled, *pair, m, margin, e) for pair in rows for m, e in measures
+                                        if all(resampled.known(name, m) for name in pair)]
     further = [m for m in itertools.product((*OVER_CHANCE, "mrr"), ESTIMANDS) if m != primary]
     out = {"comparisons": compared(pairs, *((f"top_{i}", "locus_mean") for i in k)),
            "primary": compared(pairs, primary), "secondary": compared(pairs, *further),

@@ -350,9 +350,8 @@ def code_parts(notebook, modules=None)->dict[str, str]:
 def file_hashes(folder, patterns)->dict[str, str]:
     "sha256 of a folder's files that match; not of checkpoints, hidden files and TensorBoard's (named by machine)."
     files = (p for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file())
-    found = {p.relative_to(folder).as_posix(): p for p in files}
-    return {f: sha256_file(found[f]) for f in sorted(found)
-            if not re.search(r"(^|/)(\.|checkpoint|tensorboard/)", f)}
+    names = sorted({p.relative_to(folder).as_posix() for p in files})
+    return {f: sha256_file(Path(folder)/f) for f in names if not re.search(r"(^|/)(\.|checkpoint|tensorboard/)", f)}
 
 # %% ../nbs/60_execution.ipynb #144c5e35
 def _output(*command)->str|None:
@@ -454,8 +453,7 @@ def bill(run_dir, manifest:dict, config:dict)->dict:
 # %% ../nbs/60_execution.ipynb #a2ee6259
 NOTES = ["Tests (cells tagged `test`) and examples were dropped from the executed notebooks.",
          "`seconds` and `gpu_kwh` of arms that shared an execution are its, divided evenly.",
-         "`cost` is that of units that were not copied from another run; "
-         "`gpu_kwh` is what the cards counted, of all that ran on them."]
+         "`cost` is of units not copied from another run; `gpu_kwh` is what the cards counted of all that ran there."]
 
 def write_manifest(run_dir, manifest:dict, config:dict):
     "Write `manifest.json` with the present surroundings; called after every change of a stage's state."

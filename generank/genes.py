@@ -29,7 +29,6 @@ CHROMOSOMES = [*map(str, range(1, 23)), "X", "Y", "MT"]
 
 def load_genes(path=None)->pd.DataFrame:   # None: the bundled table; else parquet, GTF or GFF3 (also .gz)
     """The gene table, `GENE_COLUMNS`, one row a gene.
-
     Positions are on GRCh38, 1-based, ends included; biotype is 'protein_coding' or 'other'."""
     path = Path(path or BUNDLED/"genes.parquet")
     if not path.exists(): raise UserError(f"{path} does not exist: give a GTF, GFF3 or parquet file.")
@@ -40,15 +39,13 @@ def _read_genes(path:Path, changed:int)->pd.DataFrame:
     "The table in a file, read once; `changed` (its time stamp) makes an edited file be read again."
     if re.search(r"\.(gtf|gff3?)(\.gz)?$", path.name): return read_annotation(path)
     if path.suffix != ".parquet":
-        raise UserError(f"{path} is neither a parquet file nor an annotation (.gtf or .gff3, also .gz): "
-                        "rename or convert it.")
+        raise UserError(f"{path} is neither parquet nor an annotation (.gtf or .gff3, also .gz): convert it.")
     try: genes = pd.read_parquet(path)
     except (OSError, ValueError):
         raise UserError(f"{path} is not a parquet file, whatever its name says: write it again.") from None
     missing = [c for c in GENE_COLUMNS if c not in genes]
     if missing:
-        raise UserError(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)} of a gene table; "
-                        "a GTF or GFF3 has them all.")
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}; a GTF or GFF3 has them all.")
     return genes[GENE_COLUMNS]
 
 # %% ../nbs/10_genes.ipynb #e5f144b1
@@ -151,8 +148,7 @@ def read_annotation(path)->pd.DataFrame:   # a GTF or GFF3 of GENCODE or Ensembl
     rows = []
     for n, (chrom, _, _, start, end, _, strand, _, text) in annotation_lines(path):
         if not (start.isdigit() and end.isdigit() and 1 <= int(start) <= int(end)):
-            raise UserError(f"{path}, line {n}: {start} to {end} is not an interval of a chromosome; "
-                            "correct start and end.")
+            raise UserError(f"{path}, line {n}: {start} to {end} is not an interval; correct start and end.")
         of, chrom = attributes(text), chrom.removeprefix("chr")
         gene_id = of.get("gene_id") or of.get("ID", "").removeprefix("gene:")
         biotype = of.get("gene_biotype") or of.get("gene_type") or of.get("biotype")

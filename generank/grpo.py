@@ -49,9 +49,8 @@ UNSHARED = {   # what the backend shared does without
     "top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0, "generation_kwargs": None,
     "cache_implementation": None, "entropy_coef": 0.0, "use_adaptive_entropy": False}
 CHOICES = {   # trl looks at them after sampling only
-    "loss_type": "bnpo cispo dapo dr_grpo grpo luspo sapo vespo", "scale_rewards": "batch group none",
-    "importance_sampling_level": "sequence token",
-    "multi_objective_aggregation": "normalize_then_sum sum_then_normalize"}
+    "loss_type": "bnpo cispo dapo dr_grpo grpo luspo sapo vespo", "importance_sampling_level": "sequence token",
+    "scale_rewards": "batch group none", "multi_objective_aggregation": "normalize_then_sum sum_then_normalize"}
 
 def check_shape(made, backend:str):   # trl's configuration
     "Refuse values that trl does not know, and settings that the backend would ignore."
@@ -66,8 +65,7 @@ def check_shape(made, backend:str):   # trl's configuration
                                 f"Take {name} out, or set the correction to false.")
     for name, plain in UNSHARED.items():
         if backend == "shared" and getattr(made, name) != plain:
-            raise UserError(f"`grpo.trl.{name}` has no effect with `grpo.backend: shared`: take it out, or choose "
-                            "another backend (on a CUDA card).")
+            raise UserError(f"`grpo.trl.{name}` has no effect with `grpo.backend: shared`: take it out.")
 
 # %% ../nbs/34_grpo.ipynb #255eb381
 def trackers(config)->list[str]:
@@ -77,8 +75,7 @@ def trackers(config)->list[str]:
     names = [asked] if isinstance(asked, str) else list(asked)
     for name in names:
         if name in ("tensorboard", "trackio", "wandb", "mlflow") and not find_spec(name):
-            raise UserError(f"`grpo.trl.report_to` names {name}, which is not installed: `pip install {name}`, or take "
-                            "it out.")
+            raise UserError(f"`grpo.trl.report_to` names {name}, which is not installed: `pip install {name}`.")
     return names
 
 def tensorboard(config, out_dir)->list:
@@ -111,8 +108,7 @@ def training_backend(config:dict)->tuple[str, str]:
     if name != "shared" and not cuda:
         raise UserError(f"`grpo.backend: {name}` needs a CUDA graphics card: choose auto or shared here.")
     if name in ("vllm", "unsloth") and not find_spec(name):
-        raise UserError(f"`grpo.backend: {name}` needs the package {name}: `pip install 'generank[gpu]'`, or choose "
-                        "auto.")
+        raise UserError(f"`grpo.backend: {name}` needs the package {name}: `pip install 'generank[gpu]'`, or auto.")
     return name, "the profile asks for it"
 
 def recomputes(backend:str, asked:bool|None, cuda:bool)->bool:
@@ -170,8 +166,7 @@ def _grpo_arguments(config, out_dir):   # trl's `GRPOConfig` of a profile, with 
     if select:
         ours |= dict(eval_strategy="steps", eval_steps=select["every"], save_steps=select["every"],
                      num_generations_eval=select["answers"], per_device_eval_batch_size=select["answers"] * 8,
-                     metric_for_best_model="eval_rewards/rank_reward/mean", greater_is_better=True,
-                     load_best_model_at_end=True)
+                     metric_for_best_model="eval_rewards/rank_reward/mean", load_best_model_at_end=True)
     defaults = dict(shuffle_dataset=False, restore_callback_states_from_checkpoint=True)
     try: made = GRPOConfig(**{**_common_arguments(config, out_dir), **defaults, **settings, **ours})
     except ValueError as e: raise UserError(f"`grpo.trl` can't be used: {str(e).splitlines()[0]}") from None
@@ -262,8 +257,8 @@ def _policy(config, start_from):
         if settings["load_in_4bit"] != (wanted.get("quantization") == "4bit"):
             raise UserError("`grpo.unsloth.load_in_4bit` and `model.quantization` differ: the arm would be trained on "
                             "one base and asked on another. Leave the first out; it follows the second.")
-        return load_unsloth(wanted["name"], wanted.get("revision"), grpo["lora"], settings, config["seed"], start_from,
-                            wanted.get("thinking"))
+        name, revision, thinking = (wanted.get(k) for k in ("name", "revision", "thinking"))
+        return load_unsloth(name, revision, grpo["lora"], settings, config["seed"], start_from, thinking)
     if grpo["lora"] is None:   # kept in float32, since bfloat16 loses small steps; computed as the profile says
         if wanted.get("quantization"):
             raise UserError("`grpo.lora: null` trains all weights, and weights in four bits can't be trained: set "
@@ -295,9 +290,9 @@ def _made_from(out_dir:Path, config, loci, start_from, validation=())->dict:
     changed = differences(read_json(file), asked) if file.exists() else []
     changed = [c for c in changed if not c.startswith(("grpo.generation_timeout:", "versions."))]
     if changed:
-        raise UserError(f"{out_dir} holds a training with other settings ({'; '.join(changed[:4])}"
-                        f"{'; ...' if len(changed) > 4 else ''}): give it those again, train into another folder, or "
-                        "remove this one.")
+        first = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
+        raise UserError(f"{out_dir} holds a training with other settings ({first}): give it those again, train into "
+                        "another folder, or remove this one.")
     return asked
 
 # %% ../nbs/34_grpo.ipynb #3097ac1e

@@ -245,7 +245,6 @@ FIRST_RUN_COLUMNS = ("reasoning", "genes", "raw_response", "true_answer")
 
 def read_responses(source, name:str=None)->pd.DataFrame:   # a path or a DataFrame; what errors call it
     """Responses in one form, whatever the layout; `UserError` for missing columns and rows that can't be scored.
-
     Columns locus, sample, text, causal_gene, layout ("run" or "first run"), and the file's further ones."""
     name = name or ("the table" if isinstance(source, pd.DataFrame) else str(source))
     parts = read_models(source, name)
@@ -320,8 +319,7 @@ def _faults(frame, first_run):   # what a row can have wrong, one fault after an
     yield (frame.duplicated(content if first_run else ["locus", "sample"]),
            "it stands twice in the file; remove one of the two" + tell_apart)
     yield (frame.duplicated("locus") if first_run else np.zeros(len(frame), bool),
-           "its row number stands at an earlier row too, with another answer; number each locus once, or name the "
-           "models in a column `model`.")
+           "an earlier row has its number and another answer; number each locus once, or add a column `model`.")
     if first_run: return
     yield (frame.candidates.map(type).eq(str),
            "its candidates are text, not a list of symbols: give the run's parquet, since a CSV holds no lists.")
@@ -382,8 +380,7 @@ def _check_pairing(named:dict):   # raise a `UserError` unless all runs hold the
         same_gene = one.causal_gene.duplicated(keep=False).sum() if rows else 0
         if same_gene and not (one.numbered.all() and two.numbered.all()):
             log.warning("%s and %s are paired by the order of their rows: %d of %d rows share their gene with another "
-                        "and could stand in another order, which no check sees. Number the rows.", first, name,
-                        same_gene, len(one))
+                        "and could stand elsewhere, unseen. Number the rows.", first, name, same_gene, len(one))
         for i in () if rows else np.flatnonzero(_other_candidates(two, one)):
             raise UserError(f"{cannot}locus {two.locus.iloc[i]} has other candidates in one than in the other: use one "
                             "window and one gene table for both, or evaluate each file alone.")

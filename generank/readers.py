@@ -32,7 +32,6 @@ def text_of(value)->str:
 
 def position(value, comma:bool=False, scale:int=1, most:int=250_000_000, on:str="every chromosome")->int:
     """A position in bp, from 1, that is given to the base pair; `Rejected` for any other.
-
     As in 55039974, "55,039,974", "112.998.590" or 5.5039974e7; `scale` is 10**6 for Mb, `most` the last position."""
     text = re.sub(r"[\s'’_]", "", str(value))
     if re.fullmatch(r"\d{1,3}(\.\d{3}){2,}(,0+)?", text): text = text.split(",")[0].replace(".", "")

@@ -45,8 +45,7 @@ class ResponseStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
             try: self.lock.acquire(timeout=0)
-            except Timeout: raise UserError(f"Another process is writing to {self.path}: wait for it, or give another "
-                                            "store.") from None
+            except Timeout: raise UserError(f"Another process is writing to {self.path}: wait for it.") from None
         if self.path: self.rows, end = read_records(self.path)
         if self.lock and self.path.exists() and self.path.stat().st_size > end: os.truncate(self.path, end)
 

@@ -91,13 +91,12 @@ def results(folder)->"pd.DataFrame":
         swept = {p: v if isinstance(v, (int, float, str)) else json.dumps(v) for p, v in point.values.items()}
         for arm in (r for r in metrics["runs"] if r["kind"] == "arm"):
             slope = metrics["training"].get(arm["name"], {})
-            measured = dict.fromkeys((primary, "mrr_completed", "top_1"))
+            measured, ends = dict.fromkeys((primary, "mrr_completed", "top_1")), ["ci_low", "ci_high"]
             found = lib.figures.metric_table([arm], measured).set_index("metric")
             rows.append({"run": point.name, **swept, "arm": arm["name"], "split": metrics["split"], "loci": arm["n"],
-                         primary: found.value[primary], "ci_low": found.ci_low[primary],
-                         "ci_high": found.ci_high[primary], **found.value.drop(primary),
-                         "format_errors": arm.get("format_error_rate"), "slope": slope.get("per_100_steps"),
-                         "slope_ci_low": slope.get("ci_low"), "slope_ci_high": slope.get("ci_high"),
+                         primary: found.value[primary], **found.loc[primary, ends],
+                         **found.value.drop(primary), "format_errors": arm.get("format_error_rate"),
+                         "slope": slope.get("per_100_steps"), **{f"slope_{c}": slope.get(c) for c in ends},
                          "train_minutes": stages.get(f"grpo/{arm['name']}", {}).get("seconds", 0) / 60})
     return pd.DataFrame(rows)
 
@@ -247,8 +246,7 @@ def sweep(
     folder = Path(out or f"runs/{Path(profile).stem}-sweep")
     lib.pipeline.check_folder(folder, resume, clean, "sweep", "sweep.yaml")
     if resume and (folder/"sweep.yaml").exists() and (old := read_sweep(folder)["profile"]) != str(profile):
-        raise UserError(f"{folder} holds a sweep of profile {old!r}, not {str(profile)!r}: choose another --out, "
-                        "or add --clean instead of --resume.")
+        raise UserError(f"{folder} holds a sweep of profile {old!r}, not {str(profile)!r}: choose another --out.")
     chosen = choose_executor(executor, folder, slurm)
     jobs = jobs or (1 if executor == "processes" else len(grid))
     def one(point, of): return _one(point, profile, overrides, folder, jobs, cell_timeout, chosen, display, of)
@@ -361,8 +359,7 @@ def _started(gpu, hours, secrets, work):
     except modal.exception.AuthError as e:
         raise UserError(f"Modal does not know this account: run modal setup ({first_line(e)}).") from None
     except modal.exception.NotFoundError as e:
-        raise UserError(f"Modal: {first_line(e)} A secret is made by modal secret create NAME "
-                        "HF_TOKEN=...") from None
+        raise UserError(f"Modal: {first_line(e)} Make a secret by modal secret create NAME HF_TOKEN=...") from None
 
 def map_sweep(function, name:str, grid, arguments)->dict:
     "Do all `points` of a sweep side by side by the `starmap` of Modal's `command`; names of those that failed -> why."
