@@ -51,9 +51,8 @@ def check_room(questions, count, context:int, max_new_tokens:int, max_prompt:int
     (longest, locus), over = max(sizes), sum(size > room for size, _ in sizes)
     if not over: return
     uses = f"{context} in all, {max_new_tokens} for the answer" + (f", {extra} to close it" if extra else "")
-    raise UserError(f"The prompt of locus {locus} takes {longest} tokens, and only {max(0, room)} are free "
-                    f"({uses}); {over} of {len(sizes)} prompts are too long: leave out the descriptions, limit "
-                    "data.max_candidates, or lower inference.max_new_tokens.")
+    raise UserError(f"The prompt of locus {locus} takes {longest} tokens, and only {max(0, room)} are free ({uses}); "
+                    f"{over} of {len(sizes)} are too long: leave descriptions out, or lower inference.max_new_tokens.")
 
 # %% ../nbs/41_backends.ipynb #28796beb
 def _answer(tokenizer, tokens, ends, prompt_length:int)->dict:   # generated tokens as an answer

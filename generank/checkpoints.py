@@ -250,8 +250,8 @@ def metrics_callback(path:Path, phase:str, label:str):   # made on call: transfo
 
 # %% ../nbs/32_checkpoints.ipynb #bb6e93e6
 def template(name:str)->str:
-    "The text of a template of an arm's folder."
-    return (files("generank")/"templates"/"arm"/name).read_text(encoding="utf-8")
+    "The text of a template, as in `arm/card.md`."
+    return (files("generank")/"templates"/name).read_text(encoding="utf-8")
 
 def completions_page(table, step:int, most:int=16)->str:   # prompt and completion (messages), rewards, advantage
     "An HTML page of the answers of one step, best first, at most so many."
@@ -263,7 +263,7 @@ def completions_page(table, step:int, most:int=16)->str:   # prompt and completi
     shown = shown.assign(prompt=shown["prompt"].map(folded), completion=shown["completion"].map(pre))
     with pd.option_context("display.max_colwidth", None, "display.float_format", "{:.3f}".format):
         rows = shown.rename(columns=html.escape).to_html(escape=False, index=False, border=0)
-    return template("answers.html").format(step=step, shown=len(shown), all=len(table), table=rows)
+    return template("arm/answers.html").format(step=step, shown=len(shown), all=len(table), table=rows)
 
 # %% ../nbs/32_checkpoints.ipynb #74831712
 def arm_card(config:dict, summary:dict, data:str)->str:
@@ -276,7 +276,7 @@ def arm_card(config:dict, summary:dict, data:str)->str:
                        f"({chosen['value']:.3f}).")
     metrics = earned and (f"- Metrics of the training: the mean reward of the first {earned['steps']} steps was "
                           f"{earned['first']:.3f}, of the last {earned['steps']} {earned['last']:.3f}.\n")
-    return template("card.md").format(
+    return template("arm/card.md").format(
         **summary, how=how, step=step or "", metrics=metrics or "", data=data, base=hub_name(name),
         library="peft" if config["grpo"]["lora"] is not None else "transformers", licence=licence_of(name),
         tag=", grpo" * (training == "grpo"), sampled=f"{summary['tokens']:,} tokens, " if summary["tokens"] else "",

@@ -212,8 +212,7 @@ def _checked_pairs(arms, pairs, family)->list[tuple]:
     for name in {n for p in [*pairs, *(family or [])] for n in p} - set(arms): raise unknown_name("run", name, arms)
     for a, b in family or []:
         if (a, b) not in pairs and (b, a) not in pairs:
-            raise UserError(f"The family declares {a} against {b}, which is not among the pairs to compare: "
-                            "add it, since Holm's adjustment counts every declared comparison.")
+            raise UserError(f"The family declares {a} against {b}, which is not among the pairs to compare: add it.")
     return pairs
 
 def _run_entry(resampled, name, k, parts, scores, kind)->dict:

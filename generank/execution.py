@@ -20,7 +20,7 @@ from pathlib import Path
 
 import generank
 from .core import SCHEMA, UserError, check_schema, printable, read_json, redact
-from .core import sha256_file, sha256_json, thread_settings, write_json, write_text
+from .core import sha256_file, sha256_json, thread_settings, usable_cores, write_json, write_text
 
 PACKAGE = Path(generank.__file__).parent   # the installed library
 REPOSITORY = PACKAGE.parent                # the clone it is installed from, where it is
@@ -56,8 +56,7 @@ def find_notebooks(folder=None)->Path:
     folder = Path(folder or os.environ.get("GENERANK_NBS") or REPOSITORY/"nbs")
     for name in (stage.notebook for stage in STAGES.values() if stage.notebook != "index"):
         if not (folder/f"{name}.ipynb").is_file():
-            raise UserError(f"{folder} lacks the stage notebook {name}.ipynb: install generank from a clone "
-                            "(pip install -e .), or name their folder in GENERANK_NBS.")
+            raise UserError(f"{folder} lacks {name}.ipynb: install a clone (pip install -e .), or set GENERANK_NBS.")
     return folder
 
 # %% ../nbs/60_execution.ipynb #27838db8
@@ -381,9 +380,8 @@ def hardware()->dict:
     memory, cpu = [psutil.virtual_memory().total], platform.processor() or platform.machine()
     with suppress(OSError, ValueError): memory.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     with suppress(OSError, TypeError): cpu = re.search(r"model name\s*:\s*(.+\S)", Path("/proc/cpuinfo").read_text())[1]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
-    return {"cpu": cpu, "cores": cores, "memory_gb": round(min(memory) / 2**30, 1), "gpus": (gpus or "").splitlines()}
+    gpus = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader") or ""
+    return {"cpu": cpu, "cores": usable_cores(), "memory_gb": round(min(memory) / 2**30, 1), "gpus": gpus.splitlines()}
 
 # %% ../nbs/60_execution.ipynb #211d6704
 def _cards(nvml)->list:

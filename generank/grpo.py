@@ -60,9 +60,8 @@ def check_shape(made, backend:str):   # trl's configuration
     if backend in ("vllm", "unsloth") and made.vllm_importance_sampling_correction:
         for name in ("top_p", "top_k", "min_p"):
             if getattr(made, name) not in (UNSHARED[name], None, 0.0):
-                raise UserError(f"`grpo.trl.{name}` cuts the sampler's distribution, which the trainer's does not "
-                                "know: with `vllm_importance_sampling_correction` the loss would be biased. "
-                                f"Take {name} out, or set the correction to false.")
+                raise UserError(f"`grpo.trl.{name}` cuts the sampler's distribution alone, so the loss would be "
+                                f"biased: take it out, or set `vllm_importance_sampling_correction: false`.")
     for name, plain in UNSHARED.items():
         if backend == "shared" and getattr(made, name) != plain:
             raise UserError(f"`grpo.trl.{name}` has no effect with `grpo.backend: shared`: take it out.")
@@ -115,15 +114,13 @@ def recomputes(backend:str, asked:bool|None, cuda:bool)->bool:
     "Whether activations are computed anew for the gradient: as `grpo.trl.gradient_checkpointing` asks, else on a card."
     if backend != "shared": return cuda if asked is None else asked
     if not asked: return False
-    raise UserError("`grpo.trl.gradient_checkpointing: true` drops the prompt's cache, which `grpo.backend: shared` "
-                    "needs: take it out, or choose the backend transformers.")
+    raise UserError("`grpo.trl.gradient_checkpointing` drops the prompt's cache, which `grpo.backend: shared` needs.")
 
 # %% ../nbs/34_grpo.ipynb #4355ae49
 def one_card(arguments):
     "transformers' arguments, for one card where several are visible and no launcher has started a process for each."
     if arguments.n_gpu > 1:
-        log.warning("%d graphics cards are visible and one is used: `accelerate launch` trains on all of them "
-                    "(README).", arguments.n_gpu)
+        log.warning("%d graphics cards are visible and one is used: see `accelerate launch`.", arguments.n_gpu)
         arguments._n_gpu = 1
     return arguments
 
@@ -135,11 +132,9 @@ def check_sharding(config):
         raise UserError(f"`grpo.trl.optim: {optimizer}` can't update shards (FSDP): choose adamw_torch_fused.")
     how, what = config["arm"]["training"], f"Arm {config['arm']['name']!r}"
     if how != "grpo":
-        raise UserError(f"{what} ({how}) can't be trained with its weights in shards: train it by ddp.yaml or in one "
-                        "process, and start the GRPO arms from it.")
+        raise UserError(f"{what} ({how}) can't be trained in shards: train it by ddp.yaml or in one process.")
     if training_backend(config)[0] == "shared":
-        raise UserError(f"{what} can't be trained with its weights in shards by `grpo.backend: shared`: choose "
-                        "transformers or vllm, or launch by ddp.yaml.")
+        raise UserError(f"{what} can't be trained in shards by `grpo.backend: shared`: choose vllm, or ddp.yaml.")
 
 # %% ../nbs/34_grpo.ipynb #103c41ff
 def _common_arguments(config, out_dir)->dict:
@@ -198,8 +193,7 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):   # t
     functions, arguments.reward_weights = _rewards(config)
     _, count = _plan(arguments, len(loci))
     if select and not len(validation):
-        raise UserError(f"Arm {name!r} chooses its checkpoint by validation loci and there are none: set "
-                        "`data.validation`, or `grpo.select: null`.")
+        raise UserError(f"Arm {name!r} needs validation loci: set `data.validation`, or `grpo.select: null`.")
     backend, why = training_backend(config)
     log.info("%s samples its answers by %s (%s): %s.", name, backend, BACKENDS[backend], why)
     stops = [EarlyStoppingCallback(select["patience"])] if select and select["patience"] else []
@@ -255,14 +249,12 @@ def _policy(config, start_from):
         settings = dict(grpo["unsloth"])
         if settings.get("load_in_4bit") is None: settings["load_in_4bit"] = wanted.get("quantization") == "4bit"
         if settings["load_in_4bit"] != (wanted.get("quantization") == "4bit"):
-            raise UserError("`grpo.unsloth.load_in_4bit` and `model.quantization` differ: the arm would be trained on "
-                            "one base and asked on another. Leave the first out; it follows the second.")
+            raise UserError("`grpo.unsloth.load_in_4bit` contradicts `model.quantization`: leave the former out.")
         name, revision, thinking = (wanted.get(k) for k in ("name", "revision", "thinking"))
         return load_unsloth(name, revision, grpo["lora"], settings, config["seed"], start_from, thinking)
     if grpo["lora"] is None:   # kept in float32, since bfloat16 loses small steps; computed as the profile says
         if wanted.get("quantization"):
-            raise UserError("`grpo.lora: null` trains all weights, and weights in four bits can't be trained: set "
-                            "`model.quantization: null`, or give `grpo.lora`.")
+            raise UserError("Without LoRA weights in four bits can't be trained: set `model.quantization: null`.")
         wanted = {**wanted, "dtype": "float32"}
     model, tokenizer = load_model(**wanted, adapter=start_from, trainable=True)
     if start_from is None and grpo["lora"] is not None:
@@ -291,8 +283,7 @@ def _made_from(out_dir:Path, config, loci, start_from, validation=())->dict:
     changed = [c for c in changed if not c.startswith(("grpo.generation_timeout:", "versions."))]
     if changed:
         first = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
-        raise UserError(f"{out_dir} holds a training with other settings ({first}): give it those again, train into "
-                        "another folder, or remove this one.")
+        raise UserError(f"{out_dir} holds a training with other settings ({first}): give those, or another folder.")
     return asked
 
 # %% ../nbs/34_grpo.ipynb #3097ac1e

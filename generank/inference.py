@@ -150,8 +150,7 @@ def _checked(method:str, count:int, traits, n:int, temperature:float, failed:str
     if method != "likelihood-ratio": return []
     chosen = sorted(set(traits), key=lambda trait: stable_seed("contrast", trait))[:count + 1]
     if len(chosen) > count >= 1: return chosen
-    raise UserError(f"A likelihood ratio against {count} other traits can't be had from {len(chosen)} traits: give "
-                    "more, or choose the method likelihood.")
+    raise UserError(f"A likelihood ratio against {count} other traits can't be had from {len(chosen)}: give more.")
 
 def gene_logps(model, tokenizer, prompts, candidates)->np.ndarray:   # (prompts, candidates), in nats
     "Log-probability of each candidate as the first gene of the answer to each prompt (chat messages)."
@@ -201,8 +200,7 @@ def continuations(asked:list[dict], rows:dict)->list[dict]:
 def _report(lost:list[str], failed:str):   # name the answers that can't be had: as an error, or as warnings
     if lost and failed == "stop":
         first = "; ".join(lost[:3] + ["..."] * (len(lost) > 3))
-        raise UserError(f"{len(lost)} answers failed ({first}). All others are kept: "
-                        "the same command asks for the failed ones only; inference.failed=keep goes on without them.")
+        raise UserError(f"{len(lost)} answers failed ({first}): ask again, or go on by inference.failed=keep.")
     for what in lost: log.warning("failed: %s", what)
 
 def _table(asked, closing, rows:dict)->pd.DataFrame:   # the answers to questions and what closes them, as a table

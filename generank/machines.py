@@ -8,13 +8,13 @@ __all__ = ['SIZES', 'BYTES', 'GATED', 'KNOWN', 'KEYS', 'OPTIONAL', 'LEAST', 'wei
            'main_profile', 'prepare']
 
 # %% ../nbs/64_machines.ipynb #7a59b602
-import logging, os, platform, re, shutil, statistics, subprocess, sys, time
+import logging, os, platform, re, shutil, statistics, sys, time
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 from .core import UserError, read_json, torch
-from .execution import REPOSITORY, duration, find_notebooks, hardware, read_manifest
+from .execution import REPOSITORY, _output, duration, find_notebooks, hardware, read_manifest
 from .models import (PACKAGED, SHAPES, cache_folder, choose_dtype, install_command, load_tokenizer,
                              packaged_parts, prompt_end)
 from .pipeline import Run, plan, settings_of
@@ -117,14 +117,11 @@ def machine()->dict:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     cards = [torch.cuda.get_device_properties(i) for i in range(count)]
     return {**hardware(), "python": platform.python_version(), "torch": torch.__version__,
-            "torch_cuda": torch.version.cuda,
-            "cards": [{"name": c.name, "memory_gb": round(c.total_memory / 2**30, 1),
+            "torch_cuda": torch.version.cuda, "cards": [{"name": c.name, "memory_gb": round(c.total_memory / 2**30, 1),
                        "capability": c.major + c.minor / 10} for c in cards],
             "packages": {p: _version(p) for p in OPTIONAL},
-            "quarto": (subprocess.check_output(["quarto", "--version"], text=True).strip()
-                       if shutil.which("quarto") else None),
-            "runs": _room("runs"), "cache": _room(cache_folder()), "hub": _hub(),
-            "keys": [k for k in KEYS if os.environ.get(k)]}
+            "quarto": _output("quarto", "--version"), "runs": _room("runs"), "cache": _room(cache_folder()),
+            "hub": _hub(), "keys": [k for k in KEYS if os.environ.get(k)]}
 
 # %% ../nbs/64_machines.ipynb #d8f628bc
 def _held(name:str)->bool:

@@ -81,8 +81,7 @@ def settle_tokenizer(tokenizer, name:str, thinking:bool=None):
         asked, own = "{%- set enable_thinking = " + str(thinking).lower() + " %}", tokenizer.chat_template
         tokenizer.chat_template = asked + re.sub(r"^\{%- set enable_thinking = \w+ %\}", "", own)
     if tokenizer.eos_token_id is None:
-        raise UserError(f"The tokenizer of {name} has no end token, so its answers would never end: set `eos_token` in "
-                        "tokenizer_config.json of its folder to the token that ends a turn.")
+        raise UserError(f"The tokenizer of {name} has no end token: set `eos_token` in its tokenizer_config.json.")
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token   # padding is masked by position
     return tokenizer
 
@@ -401,9 +400,8 @@ def check_server(model:dict, trl:dict):
     where = trl.get("vllm_server_host", "127.0.0.1"), trl.get("vllm_server_port", 8000)
     try: socket.create_connection(where, timeout=10).close()
     except OSError:
-        raise UserError(f"No vLLM server listens at {where[0]}:{where[1]}, and `vllm_mode: server` needs one: start it "
-                        f"on a card of its own by `CUDA_VISIBLE_DEVICES=N {serve_command(model, trl)}`, or use "
-                        "generank/launch/slurm.sh, which starts both.") from None
+        raise UserError(f"No vLLM server listens at {where[0]}:{where[1]}: start it on a card of its own by "
+                        f"`CUDA_VISIBLE_DEVICES=N {serve_command(model, trl)}`, or use launch/slurm.sh.") from None
 
 # %% ../nbs/30_models.ipynb #6d5b07f2
 def run_of(adapter=None)->Path|None:   # folder of a trained arm

@@ -235,9 +235,8 @@ class CutOffs:
     def watch(self, cut):   # for each further answer whether the token limit cut it off
         told, self.cut = len(self.cut) >= self.wanted, self.cut + list(cut)
         if told or len(self.cut) < self.wanted or np.mean(self.cut) <= CUT_OFF: return
-        log.warning("%s: the token limit cut off %d of the first %d answers. An arm with more than %d %% is no "
-                    "comparison: raise inference.max_new_tokens, or set inference.continue_cut.",
-                    self.label, sum(self.cut), len(self.cut), 100 * CUT_OFF)
+        log.warning("%s: the token limit cut off %d of the first %d answers. Above %d %% an arm is no comparison: "
+                    "raise inference.max_new_tokens.", self.label, sum(self.cut), len(self.cut), 100 * CUT_OFF)
 
 # %% ../nbs/21_parsing.ipynb #b309d4c2
 RUN_COLUMNS = ("locus_id", "candidates", "causal_gene", "completion")
@@ -375,12 +374,10 @@ def _check_pairing(named:dict):   # raise a `UserError` unless all runs hold the
         here, there = (dict(zip(f.locus.tolist(), f.causal_gene.tolist())) for f in (one, two))
         for locus in (x for x in here if here[x] != there[x]):
             where = f"row {locus + 1}" if rows else f"locus {locus}"
-            raise UserError(f"{cannot}the causal gene of {where} is {here[locus]} in one and {there[locus]} "
-                            "in the other: sort the rows alike.")
+            raise UserError(f"{cannot}the causal gene of {where} is {here[locus]} and {there[locus]}: sort both alike.")
         same_gene = one.causal_gene.duplicated(keep=False).sum() if rows else 0
         if same_gene and not (one.numbered.all() and two.numbered.all()):
             log.warning("%s and %s are paired by the order of their rows: %d of %d rows share their gene with another "
                         "and could stand elsewhere, unseen. Number the rows.", first, name, same_gene, len(one))
         for i in () if rows else np.flatnonzero(_other_candidates(two, one)):
-            raise UserError(f"{cannot}locus {two.locus.iloc[i]} has other candidates in one than in the other: use one "
-                            "window and one gene table for both, or evaluate each file alone.")
+            raise UserError(f"{cannot}locus {two.locus.iloc[i]} has other candidates in one than in the other.")

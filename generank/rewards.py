@@ -248,9 +248,9 @@ def check_batches(profile):
         unit = n if whole else n // math.gcd(n, steps)
         fit = sorted({max(unit, batch // unit * unit), (batch // unit + 1) * unit})
         groups = [k for k in range(2, batch + 1) if batch % k == 0]
+        either = lambda sizes: " or ".join(map(str, sizes))
         raise UserError(f"`grpo.trl.per_device_train_batch_size` is {batch} and `grpo.trl.num_generations` {n}: a "
-                        f"batch must hold whole groups, so set the first to {' or '.join(map(str, fit))}, or the "
-                        f"second to {' or '.join(map(str, groups)) or 2}.")
+                        f"batch must hold whole groups, so set them to {either(fit)}, or to {either(groups) or 2}.")
 
 # %% ../nbs/22_rewards.ipynb #b90860b2
 def known_answers(gene:str, others:list[str])->list[str]:
@@ -267,9 +267,8 @@ def check_gold(loci, rewards=("rank", "binary", "ndcg"))->int:   # rows of loci;
         for name in rewards:
             first, second, absent = get_reward(name)(said, answer=[gene] * 3, candidates=[row["candidates"]] * 3)
             if first != 1 or second >= 1 or absent != 0:
-                raise UserError(
-                    f"Locus {row['locus_id']} is not scorable under the {name!r} reward: causal gene {gene} first "
-                    f"earns {first}, second {second}, absent {absent}; check its symbols for spaces or commas.")
+                raise UserError(f"Locus {row['locus_id']} is not scorable under the {name!r} reward: its gene {gene} "
+                                f"first earns {first}, second {second}, absent {absent}; check its symbols.")
     return count
 
 # %% ../nbs/22_rewards.ipynb #c2d3149a

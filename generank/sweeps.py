@@ -10,7 +10,7 @@ __all__ = ['lib', 'GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN
            'option', 'download_command', 'run_command', 'infer_command', 'fetch_command', 'sweep_command']
 
 # %% ../nbs/65_sweeps.ipynb #1ded883c
-import importlib, itertools, json, os, re, subprocess, sys, threading
+import itertools, json, os, re, subprocess, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from dataclasses import dataclass
@@ -19,15 +19,11 @@ from typing import Annotated
 
 import typer
 
-from .core import UserError, atomic_path, first_line, parse_yaml, read_json, read_yaml, unknown_name
+from .core import UserError, atomic_path, first_line, lazy, parse_yaml, read_json, read_yaml, unknown_name
 from .core import write_json, write_yaml
 from .execution import REPOSITORY, STOPPED, Display, Interrupted, RunFailed, Stop, hardware
 
-class _Library:
-    "The modules of this library, each imported when it is first used, since most commands need few."
-    def __getattr__(self, name): return importlib.import_module(f"generank.{name}")
-
-lib = _Library()
+lib = lazy("generank")   # most commands need few of its modules
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
 
 # %% ../nbs/65_sweeps.ipynb #bfb77b1c
@@ -159,8 +155,7 @@ class Executor:
         if not self.queue: return work.wait()
         if (failed := work.exception()) is None: return work.result()
         with open(log, "a", encoding="utf-8") as f:
-            f.write(f"\nError: its job {work.job_id} ended without a result ({type(failed).__name__}); "
-                    f"submitit's log is {work.paths.stderr}.\n")
+            f.write(f"\nError: its job {work.job_id} failed ({type(failed).__name__}); see {work.paths.stderr}.\n")
         return 1
 
     def stop(self):
@@ -183,8 +178,7 @@ def choose_executor(name:str, folder, slurm=())->Executor:
     asked, cluster = slurm_settings(slurm), "slurm" if name == "slurm" else "local"
     try: queue = AutoExecutor(folder=Path(folder)/".submitit", cluster=cluster)
     except RuntimeError:
-        raise UserError("Slurm is not on this machine (srun and sbatch are not found): start the sweep on a node "
-                        "that submits jobs, or leave --executor out.") from None
+        raise UserError("Slurm is not on this machine: use a node that submits jobs, or no --executor.") from None
     fit = {k: v for k, v in asked.items() if cluster == "slurm" or not k.startswith("slurm_")}
     try: queue.update_parameters(**fit)
     except AssertionError as e: raise UserError(f"--slurm: {e}.") from None
@@ -272,7 +266,6 @@ def _modal():
     except ImportError:
         raise UserError("Modal's package is not installed: pip install 'generank[modal]', then modal setup.") from None
     return modal
-
 
 def _volume(): return _modal().Volume.from_name(NAME)
 
@@ -371,8 +364,7 @@ def map_sweep(function, name:str, grid, arguments)->dict:
 # %% ../nbs/65_sweeps.ipynb #dd0f5d15
 def option(help:str, *names, **how): return typer.Option(*names, help=help, **how)
 
-commands = typer.Typer(no_args_is_help=True, help="Run on Modal's machines (needs the extra `modal` and an account). "
-                                                  "Not yet run in the cloud.")
+commands = typer.Typer(no_args_is_help=True, help="Run on Modal's machines (the extra `modal`). Not yet run there.")
 Settings = Annotated[list[str], option("Override a setting; repeatable.", "--param", "-p", metavar="STAGE.PARAM=VALUE")]
 Gpu = Annotated[str, option("Kind of card: T4, L4, A100-80GB, H100, H100:2; none for a machine without one.")]
 Hours = Annotated[float, option("Time-out, at most 24; the same command goes on.")]

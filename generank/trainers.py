@@ -228,8 +228,7 @@ def deadline(seconds:float, what:str):   # how long the block may take (None or 
         yield
         return
     def late(*_):
-        raise UserError(f"{what} took longer than {seconds:g} s and was stopped. Raise `grpo.generation_timeout`, or "
-                        "look for what hangs (a vLLM server that is down, a full graphics card).")
+        raise UserError(f"{what} took over {seconds:g} s: raise `grpo.generation_timeout`, or look for what hangs.")
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try: yield
@@ -272,9 +271,8 @@ def compare_sampler(trainer, made)->float:   # what trl has made of a batch
         own = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, sampled.size(1))[0]
     apart = (own.float() - sampled.float()).abs()[there].nanmean().item()
     if apart <= APART: return apart
-    raise UserError(f"After step {trainer.state.global_step} the sampler's log-probabilities differ from the trainer's "
-                    f"by {apart:.3f} nats a token (limit {APART}): its weights are not those that are trained. Choose "
-                    "another `grpo.backend`, or other versions of vLLM and trl.")
+    raise UserError(f"After step {trainer.state.global_step} sampler and trainer differ by {apart:.3f} nats a token "
+                    f"(limit {APART}): choose another `grpo.backend`, or other versions of vLLM and trl.")
 
 # %% ../nbs/33_trainers.ipynb #d81bdd3d
 def guarded(base):   # a GRPOTrainer class
