@@ -8,13 +8,14 @@ __all__ = ['WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'Evaluation', 'locus_pa
            'training_curves', 'run_figures', 'training_charts', 'perturbation_results']
 
 # %% ../nbs/55_evaluation.ipynb #7f0da22e
-import itertools, json, math
+import itertools, math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .baselines import BASELINES, available, baseline_scores, bundled_loci, combined_scores
+from .checkpoints import read_metrics
 from .core import UserError, read_yaml, unknown_name, write_json
 from .data import MHC
 from .figures import (METRIC_NAMES, distance_table, evidence_classes, main_comparison, monitor_signs,
@@ -40,8 +41,8 @@ class Evaluation(dict):
                                  (r, "mrr_completed", "MRR, lists completed")):
                 row[label] = _shown(of[m], of[f"{m}_ci_low"], of[f"{m}_ci_high"])
             row |= {f"top-{k}": _shown(t["accuracy"], t["ci_low"], t["ci_high"]) for k, t in r["top_k"].items()}
-            row["format errors"], row["list length"] = (_shown(r.get(m)) for m in
-                                                      ("format_error_rate", "mean_list_length"))
+            form = {"format errors": "format_error_rate", "list length": "mean_list_length"}
+            row |= {label: _shown(r.get(m)) for label, m in form.items()}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -409,10 +410,9 @@ def _combinations(arms:list[dict], baselines)->list[tuple]:
 def training_curves(run_dir, arms=None)->dict:   # a run folder, recorded or not; names of arms, None: all
     "Arm -> rows of its models/<arm>/metrics.jsonl, for the arms whose log has a reward."
     files = {p.parent.name: p for p in sorted(Path(run_dir).glob("models/*/metrics.jsonl"))}
-    read = lambda file: [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    curves = {arm: read(files[arm]) for arm in (arms or files) if arm in files}
-    return {arm: rows for arm, rows in curves.items()
-            if any(r.get("reward") is not None and r.get("phase", "grpo") == "grpo" for r in rows)}
+    curves = {arm: read_metrics(files[arm]) for arm in (arms or files) if arm in files}
+    earns = lambda row: row.get("reward") is not None and row.get("phase", "grpo") == "grpo"
+    return {arm: rows for arm, rows in curves.items() if any(map(earns, rows))}
 
 TOP_K_BASELINES = ("random order", "nearest gene", "most studied", "gene prior")   # more lines can't be told apart
 

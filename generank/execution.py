@@ -56,7 +56,8 @@ def find_notebooks(folder=None)->Path:
     folder = Path(folder or os.environ.get("GENERANK_NBS") or REPOSITORY/"nbs")
     for name in (stage.notebook for stage in STAGES.values() if stage.notebook != "index"):
         if not (folder/f"{name}.ipynb").is_file():
-            raise UserError(f"{folder} lacks {name}.ipynb: install a clone (pip install -e .), or set GENERANK_NBS.")
+            raise UserError(f"{folder} lacks the stage notebook {name}.ipynb: install generank from a clone "
+                            "(pip install -e .), or name their folder in GENERANK_NBS.")
     return folder
 
 # %% ../nbs/60_execution.ipynb #27838db8

@@ -53,10 +53,6 @@ def parse_answer(
     text = text if isinstance(text, str) else ""
     if mode == "lenient": return _parse_leniently(text)
     if mode != "strict": raise unknown_name("parsing mode", mode, ["strict", "lenient"])
-    tidy = _TIDY_ANSWER.fullmatch(text) if candidates is not None else None   # as most are: no need to look closer
-    genes = tuple(tidy[2].split(", ")) if tidy else ()
-    if genes and len(known := set(genes)) == len(genes) and known.issubset(candidates):
-        return Answer(genes, (tidy[1] or "").strip(), ())
     names = _names(tuple(candidates)) if candidates is not None else {}
     text, thinking = _spoken(text)
     tags = list(_TAG.finditer(text))
@@ -215,8 +211,6 @@ def _untangle(inside:str, names:dict)->list[str]:   # the symbols of a list that
     return [s for item in _SEPARATORS.split(text) for s in _symbols(item, names)]
 
 # %% ../nbs/21_parsing.ipynb #05f85b52
-_TIDY_ANSWER = re.compile(r"\s*+(?:<reasoning>([^<>\[\]]*+)</reasoning>)?\s*+"
-                          rf"<genes>\s*+\[({_ONE}(?:, {_ONE})*+)\]\s*+</genes>\s*+")
 _PLAIN = re.compile(rf"\s*+\[?\s*+({_ONE}(?:\s*+,\s*+{_ONE})*+)\s*+,?\s*+\]?\s*+")
 def _listed(inside:str, names:dict)->list[str]:   # the symbols between the tags, repeated ones included
     plain = _PLAIN.fullmatch(inside)

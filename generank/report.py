@@ -28,9 +28,8 @@ from .rewards import reward_parts
 from .statistics import extent, holm, interval, p_value, shown, verdict
 
 # %% ../nbs/61_report.ipynb #cc8aa0c3
-FILES = {"metrics": "evaluation/metrics.json", "comparisons": "evaluation/comparisons.json", "card": "data/card.json",
-         "manifest": "manifest.json", "config": "config.yaml",
-         "robustness": "evaluation/robustness.json"}   # the first part of a path
+FILES = {"card": "data/card.json", "manifest": "manifest.json", "config": "config.yaml",   # the first part of a path
+         **{name: f"evaluation/{name}.json" for name in ("metrics", "comparisons", "robustness")}}
 
 class Numbers:
     "The numbers of a run: `numbers('metrics.runs.grpo-rank.mrr', '.3f')`; a missing one is a `UserError`."

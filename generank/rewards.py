@@ -248,9 +248,9 @@ def check_batches(profile):
         unit = n if whole else n // math.gcd(n, steps)
         fit = sorted({max(unit, batch // unit * unit), (batch // unit + 1) * unit})
         groups = [k for k in range(2, batch + 1) if batch % k == 0]
-        either = lambda sizes: " or ".join(map(str, sizes))
         raise UserError(f"`grpo.trl.per_device_train_batch_size` is {batch} and `grpo.trl.num_generations` {n}: a "
-                        f"batch must hold whole groups, so set them to {either(fit)}, or to {either(groups) or 2}.")
+                        f"batch must hold whole groups, so set the first to {' or '.join(map(str, fit))}, or the "
+                        f"second to {' or '.join(map(str, groups)) or 2}.")
 
 # %% ../nbs/22_rewards.ipynb #b90860b2
 def known_answers(gene:str, others:list[str])->list[str]:

@@ -364,7 +364,8 @@ def map_sweep(function, name:str, grid, arguments)->dict:
 # %% ../nbs/65_sweeps.ipynb #dd0f5d15
 def option(help:str, *names, **how): return typer.Option(*names, help=help, **how)
 
-commands = typer.Typer(no_args_is_help=True, help="Run on Modal's machines (the extra `modal`). Not yet run there.")
+commands = typer.Typer(no_args_is_help=True, help="Run on Modal's machines (needs the extra `modal` and an account). "
+                                                  "Not yet run in the cloud.")
 Settings = Annotated[list[str], option("Override a setting; repeatable.", "--param", "-p", metavar="STAGE.PARAM=VALUE")]
 Gpu = Annotated[str, option("Kind of card: T4, L4, A100-80GB, H100, H100:2; none for a machine without one.")]
 Hours = Annotated[float, option("Time-out, at most 24; the same command goes on.")]

@@ -241,7 +241,8 @@ def clumped(rows:Rows, reach:int, p:float, n:int)->Rows:
     place = pd.Series(chrom, dtype=str).str.upper().str.removeprefix("CHR").str.lstrip("0") + "\t" + column("trait")
     bp = pd.to_numeric(pd.Series(pos, dtype=str).str.replace(",", ""), errors="coerce")
     at = leads(place, bp, significance(table, names, rows.comma), reach)
-    rows.notes.append(f"Of {n:,} rows {len(table):,} have p at most {p:g}; {len(at):,} are leads, {reach:,} bp apart.")
+    rows.notes.append(f"Of {n:,} rows {len(table):,} have p at most {p:g}; {len(at):,} of them are lead variants, more "
+                      f"than {reach:,} bp apart.")
     rows.table, rows.lines = table.iloc[at].reset_index(drop=True), [rows.lines[i] for i in at]
     return rows
 
