@@ -200,7 +200,7 @@ def continuations(asked:list[dict], rows:dict)->list[dict]:
 def _report(lost:list[str], failed:str):   # name the answers that can't be had: as an error, or as warnings
     if lost and failed == "stop":
         first = "; ".join(lost[:3] + ["..."] * (len(lost) > 3))
-        raise UserError(f"{len(lost)} answers failed ({first}). All others are kept: ask again, or inference.failed=keep.")
+        raise UserError(f"{len(lost)} answers failed ({first}). All others are kept: ask again, or set failed=keep.")
     for what in lost: log.warning("failed: %s", what)
 
 def _table(asked, closing, rows:dict)->pd.DataFrame:   # the answers to questions and what closes them, as a table
