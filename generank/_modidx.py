@@ -961,6 +961,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.sweeps.Executor.stop': ('sweeps.html#executor.stop', 'generank/sweeps.py'),
                                  'generank.sweeps.Point': ('sweeps.html#point', 'generank/sweeps.py'),
                                  'generank.sweeps.Point.settings': ('sweeps.html#point.settings', 'generank/sweeps.py'),
+                                 'generank.sweeps._Library': ('sweeps.html#_library', 'generank/sweeps.py'),
+                                 'generank.sweeps._Library.__getattr__': ('sweeps.html#_library.__getattr__', 'generank/sweeps.py'),
                                  'generank.sweeps._commit': ('sweeps.html#_commit', 'generank/sweeps.py'),
                                  'generank.sweeps._modal': ('sweeps.html#_modal', 'generank/sweeps.py'),
                                  'generank.sweeps._one': ('sweeps.html#_one', 'generank/sweeps.py'),

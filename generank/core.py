@@ -22,11 +22,9 @@ from tqdm import tqdm
 
 # %% ../nbs/01_core.ipynb #0e58c804
 class lazy:
-    "A package that is imported when one of its attributes or modules is first asked for."
+    "A package that is imported when one of its attributes is first asked for."
     def __init__(self, package:str): self._package = package
-    def __getattr__(self, name):
-        package = importlib.import_module(self._package)
-        return getattr(package, name) if hasattr(package, name) else importlib.import_module(f"{self._package}.{name}")
+    def __getattr__(self, attribute): return getattr(importlib.import_module(self._package), attribute)
 (torch := lazy("torch"))   # for all modules; `:=` keeps it out of `__all__`
 _psutil, _resource = lazy("psutil"), lazy("resource")   # the second is not there on Windows
 

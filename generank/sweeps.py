@@ -10,7 +10,7 @@ __all__ = ['lib', 'GENERANK', 'EXECUTORS', 'NAME', 'PLACE', 'SOURCE', 'NOT_TAKEN
            'option', 'download_command', 'run_command', 'infer_command', 'fetch_command', 'sweep_command']
 
 # %% ../nbs/65_sweeps.ipynb #1ded883c
-import itertools, json, os, re, subprocess, sys, threading
+import importlib, itertools, json, os, re, subprocess, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from dataclasses import dataclass
@@ -19,11 +19,15 @@ from typing import Annotated
 
 import typer
 
-from .core import UserError, atomic_path, first_line, lazy, parse_yaml, read_json, read_yaml, unknown_name
+from .core import UserError, atomic_path, first_line, parse_yaml, read_json, read_yaml, unknown_name
 from .core import write_json, write_yaml
 from .execution import REPOSITORY, STOPPED, Display, Interrupted, RunFailed, Stop, hardware
 
-lib = lazy("generank")   # most commands need few of its modules
+class _Library:
+    "The modules of this library, each imported when it is first used, since most commands need few."
+    def __getattr__(self, name): return importlib.import_module(f"generank.{name}")
+
+lib = _Library()
 GENERANK = [sys.executable, "-c", "import sys; from generank.cli import main; sys.exit(main())"]   # the command line
 
 # %% ../nbs/65_sweeps.ipynb #bfb77b1c
