@@ -577,7 +577,7 @@ def main():
         return 0
     folder = Path(tempfile.mkdtemp(prefix="generank-faults-"))
     given.out, code = given.out[0] if given.out else folder/"faults.jsonl", 0
-    if given.out.exists() and (text := given.out.read_bytes()) and not text.endswith(b"\n"): given.out.write_bytes(text[:text.rfind(b"\n") + 1])
+    if not given.part and given.out.exists() and (text := given.out.read_bytes()) and not text.endswith(b"\n"): given.out.write_bytes(text[:text.rfind(b"\n") + 1])
     given.out.parent.mkdir(parents=True, exist_ok=True)
     done = held(given.out, given.what, given.seed)
     def write(record):
