@@ -31,7 +31,7 @@ def trained(folder, steps, every):
     "Train in a folder; the samples of all its processes."
     from generank import data, grpo
     from generank.profile import resolve
-    config = resolve("tiny", [f"grpo.trl.max_steps={steps}", "grpo.trl.save_steps=50", "grpo.trl.log_completions=true"])
+    config = resolve("tiny", [f"grpo.trl.max_steps={steps}", f"grpo.trl.save_steps={max(1, min(50, steps // 8))}", "grpo.trl.log_completions=true"])
     loci, arms = data.load_loci(**config["data"])["train"].to_list(), {a["name"]: a for a in config["arms"]}
     grpo.train({**config, "arm": arms["warm-start"]}, loci, folder/"warm-start")
     make = grpo.metrics_callback
