@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['LOCI', 'WRITERS', 'SCHEMA', 'lazy', 'redact', 'printable', 'counted', 'for_spreadsheets', 'UserError', 'first_line',
-           'unknown_name', 'atomic_path', 'write_text', 'write_json', 'read_json', 'write_table', 'parse_yaml',
-           'write_yaml', 'read_yaml', 'check_schema', 'is_here', 'check_online', 'stay_offline', 'sha256_file',
-           'sha256_json', 'stable_seed', 'merge', 'flatten', 'check_settings', 'differences', 'source_fields',
-           'usable_cores', 'busy_cores', 'most_memory', 'thread_settings', 'project_root', 'Progress', 'Told',
-           'download']
+           'unknown_name', 'atomic_path', 'write_text', 'write_json', 'read_json', 'read_parquet', 'write_table',
+           'parse_yaml', 'write_yaml', 'read_yaml', 'check_schema', 'is_here', 'check_online', 'stay_offline',
+           'sha256_file', 'sha256_json', 'stable_seed', 'merge', 'flatten', 'check_settings', 'differences',
+           'source_fields', 'usable_cores', 'busy_cores', 'most_memory', 'thread_settings', 'project_root', 'Progress',
+           'Told', 'download']
 
 # %% ../nbs/01_core.ipynb #790ca331
 import ast, hashlib, importlib.util, ipaddress, json, logging, os, re, sys, threading, time
@@ -105,6 +105,13 @@ def read_json(path):
     except FileNotFoundError: raise UserError(f"{path} does not exist.") from None
     except json.JSONDecodeError as e: raise UserError(f"{path} is not valid JSON (line {e.lineno}: {e.msg}).") from None
     except (UnicodeDecodeError, RecursionError): raise UserError(f"{path} is not valid JSON in UTF-8.") from None
+
+def read_parquet(path, columns=None):   # names of columns; None: all
+    "The table in a parquet file; a missing or damaged file is a `UserError` that names it."
+    import pandas as pd
+    try: return pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path} can't be read as parquet ({first_line(e)}): restore it, or make it anew.") from None
 
 # %% ../nbs/01_core.ipynb #5d30a702
 WRITERS = {".csv": lambda t, f: t.to_csv(f, index=False), ".tsv": lambda t, f: t.to_csv(f, index=False, sep="\t"),
@@ -302,8 +309,11 @@ def download(
     import tenacity, urllib.request
     path = Path(path)
     if path.exists() and sha256_file(path) == sha256: return path
+    def passing(e):   # network failures and a server's own (5xx, 429); a 404 or a missing file won't pass
+        if hasattr(e, "code"): return e.code >= 500 or e.code == 429
+        return isinstance(e, OSError) and not isinstance(getattr(e, "reason", None), FileNotFoundError)
     retry = tenacity.Retrying(stop=tenacity.stop_after_attempt(4), wait=tenacity.wait_exponential(multiplier=wait),
-                              retry=tenacity.retry_if_exception(_worth_retrying), reraise=True)
+                              retry=tenacity.retry_if_exception(passing), reraise=True)
     try: content = retry(lambda: urllib.request.urlopen(url, timeout=60).read())
     except OSError as e:
         raise UserError(f"{url} can't be read ({e}): check the network, or give the path of a copy.") from None
@@ -312,8 +322,3 @@ def download(
         path.unlink()
         raise UserError(f"{url} is not the pinned file (its sha256 is not {sha256}): nothing was kept.")
     return path
-
-def _worth_retrying(e:BaseException)->bool:   # network failures and a server's own (5xx, 429) may pass; a 404 won't
-    import urllib.error
-    if isinstance(e, urllib.error.HTTPError): return e.code >= 500 or e.code == 429
-    return isinstance(e, OSError) and not isinstance(getattr(e, "reason", None), FileNotFoundError)

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, sha256_json, unknown_name
+from .core import UserError, atomic_path, read_parquet, sha256_json, unknown_name
 from .tables import MISSING
 
 # %% ../nbs/10_genes.ipynb #26debba8
@@ -42,9 +42,7 @@ def _read_genes(path:Path, changed:int)->pd.DataFrame:
     if path.suffix != ".parquet":
         raise UserError(f"{path} is neither a parquet file nor an annotation (.gtf or .gff3, also .gz): "
                         "rename or convert it.")
-    try: genes = pd.read_parquet(path)
-    except (OSError, ValueError):
-        raise UserError(f"{path} is not a parquet file, whatever its name says: write it again.") from None
+    genes = read_parquet(path)
     missing = [c for c in GENE_COLUMNS if c not in genes]
     if missing:
         raise UserError(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)} of a gene table; "

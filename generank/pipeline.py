@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 
 from . import baselines, prompts, rewards   # each checks its own names in a profile
 from .checkpoints import MARK
-from .core import UserError, atomic_path, differences, first_line, flatten, read_json, read_yaml, write_text
-from .core import printable, project_root, sha256_file, sha256_json, unknown_name, write_json, write_yaml
+from .core import UserError, atomic_path, check_schema, differences, first_line, flatten, read_json, read_yaml
+from .core import printable, project_root, sha256_file, sha256_json, unknown_name, write_json, write_text, write_yaml
 from .execution import PACKAGE, REPOSITORY, STAGES, STOPPED, Display, Interrupted, RunFailed, Stop
 from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks, gpu_joules
 from .execution import kwh_since, log, now, read_manifest, scrub, watching, write_manifest
@@ -468,7 +468,8 @@ def summary(run_dir)->dict:
     names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "gpu_kwh", "created")
     row = {"run": Path(run_dir).as_posix(), **dict.fromkeys(names), "headline": {}}
     try:
-        config, manifest = read_yaml(Path(run_dir)/"config.yaml"), read_manifest(run_dir)
+        config = check_schema(read_yaml(path := Path(run_dir)/"config.yaml"), path)
+        manifest = read_manifest(run_dir)
         bill = manifest.get("cost") or {}
         paid = [bill[k] for k in ("machine", "server") if bill.get(k) is not None]
         if paid: row |= {"cost": sum(paid), "currency": bill.get("currency")}

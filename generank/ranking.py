@@ -24,8 +24,8 @@ import pandas as pd
 import generank
 from .backends import served_models
 from .baselines import OTHER_TRAITS, bundled_loci, choice_probability, gene_rows, other_traits, trait_words
-from .core import LOCI, UserError, WRITERS, counted, first_line, is_here, printable, read_json, read_yaml, sha256_file
-from .core import sha256_json, unknown_name, write_json, write_table, write_text
+from .core import LOCI, UserError, WRITERS, counted, first_line, is_here, printable, read_json, read_parquet
+from .core import read_yaml, sha256_file, sha256_json, unknown_name, write_json, write_table, write_text
 from .genes import BUNDLED, load_genes
 from .inference import ask_as_configured, read_lists
 from .models import PACKAGED, adapter_settings, check_trained, hub_name, packaged_parts, run_of, trained_weights
@@ -344,7 +344,7 @@ def rank_loci(
     config, run = config or resolve(), run_of(adapter)
     read = source if isinstance(source, Loci) else asked_loci(source, config, **reading)
     loci, table = read.loci.reset_index(drop=True), load_genes(config["data"]["genes"])
-    known = pd.read_parquet(own) if run and (own := Path(run)/"data"/"loci.parquet").is_file() else bundled_loci()
+    known = read_parquet(own) if run and (own := Path(run)/"data"/"loci.parquet").is_file() else bundled_loci()
     training, words = known[known.split == "train"], trait_words(" ".join([*known.trait, *OTHER_TRAITS]))
     rows, bill = gene_rows(loci, training, table, embed=model), {}
     measured = measured_of(model_key(config, adapter, samples) if model else "none", run)

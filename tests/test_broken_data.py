@@ -94,7 +94,7 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "annotation not UTF-8": ({"g.gtf": b"\xff\xfe"}, "genes", "g.gtf is not UTF-8 text: give a GTF or GFF3"),
     "missing gene table": ({}, lambda: load_genes("none.parquet"), "none.parquet does not exist: give a GTF, GFF3 or parquet file"),
     "gene table of another kind": ({"g.txt": "x"}, "genes", "g.txt is neither a parquet file nor an annotation (.gtf or .gff3, also .gz): rename"),
-    "gene table not parquet": ({"g.parquet": "x"}, "genes", "g.parquet is not a parquet file, whatever its name says: write"),
+    "gene table not parquet": ({"g.parquet": "x"}, "genes", "g.parquet can't be read as parquet (Could not open Parquet input source"),
     "gene table without columns": ({"g.parquet": parquet(symbol=["A"])}, "genes", "g.parquet lacks the columns ensembl_id, chrom, start"),
     "unknown chromosome asked": ({}, lambda: candidate_genes("chr77", 1), "Unknown chromosome 'chr77': "),
     "band for a chromosome": ({}, lambda: candidate_genes("1p32.3", 1), "'1p32.3' is a band of chromosome 1: give chromosome 1 and"),
