@@ -33,7 +33,8 @@ def seal(folder:Path):
 def is_whole(folder:Path)->bool:
     "Whether a checkpoint has all the files that it was sealed with, unchanged."
     try: listed = read_json(folder/MARK)
-    except (UserError, UnicodeDecodeError): return False
+    except UserError: return False
+    if not isinstance(listed, dict): return False
     return all((folder/f).is_file() and sha256_file(folder/f) == sha for f, sha in listed.items())
 
 def _by_step(folder)->list[Path]:   # the folders `checkpoint-<step>` in a folder, in the order of their steps
@@ -213,10 +214,10 @@ def resumable(base):   # a transformers Trainer class; a subclass for GRPO sets 
 def read_metrics(path)->list[dict]:   # metrics.jsonl of an arm
     "The logged steps of an arm; a torn last line, left by a killed run, is dropped."
     rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []:
+    for line in Path(path).read_bytes().splitlines() if Path(path).exists() else []:
         try: rows.append(json.loads(line))
-        except json.JSONDecodeError: break
-    return rows
+        except ValueError: break
+    return [row for row in rows if isinstance(row, dict)]
 
 def metrics_callback(path:Path, phase:str, label:str):   # made on call: transformers takes seconds to import
     """A `TrainerCallback` that appends each logged step to `path`, and shows progress under `label`.

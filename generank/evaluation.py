@@ -16,7 +16,7 @@ import pandas as pd
 
 from .baselines import BASELINES, available, baseline_scores, bundled_loci, combined_scores
 from .checkpoints import read_metrics
-from .core import UserError, read_yaml, unknown_name, write_json
+from .core import UserError, read_parquet, read_yaml, unknown_name, write_json
 from .data import MHC
 from .figures import (METRIC_NAMES, distance_table, evidence_classes, main_comparison, monitor_signs,
                               paired_differences, reward_curve, save_chart, top_k_lines, trait_class)
@@ -301,7 +301,7 @@ def _recorded_scores(folder, names, split, k)->tuple:
     baselines, arms = ([n for n in names if (n in BASELINES) == baseline] for baseline in (True, False))
     own, loci, training = folders[0]/"data"/"loci.parquet", None, None
     if baselines and (own.exists() or (configs[0].get("data") or {}).get("source") == "bundled"):
-        loci = pd.read_parquet(own) if own.exists() else bundled_loci()   # else the one that it was made from
+        loci = read_parquet(own) if own.exists() else bundled_loci()   # else the one that it was made from
         training = training_loci(loci)
     files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
@@ -322,7 +322,7 @@ def check_parts(folders):
     for folder in map(Path, folders):
         seeds.add((read_yaml(folder/"config.yaml") or {}).get("seed"))
         for file in sorted((folder/"responses").glob("*.parquet")):
-            table = pd.read_parquet(file, columns=["locus_id", "sample", "completion"])
+            table = read_parquet(file, columns=["locus_id", "sample", "completion"])
             table = table.sort_values(["locus_id", "sample"], ignore_index=True)
             first, known = answers.setdefault(file.name, (folder, table))
             if not known.equals(table):
@@ -346,7 +346,7 @@ def run_stage(
     probes = [(p, Path(run_dir)/"probes"/p["arm"]/f"{p['name']}.parquet") for p in config.get("perturbations") or []]
     for _, file in probes:
         if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
-    asked = [(p, answers) for p, file in probes if len(answers := pd.read_parquet(file))]   # those that could be asked
+    asked = [(p, answers) for p, file in probes if len(answers := read_parquet(file))]   # those that could be asked
     controls = {f"{p['arm']}, traits shuffled": answers for p, answers in asked
                 if p["perturbation"] == "shuffled-traits" and (p["split"] or s["split"]) == s["split"]}
     alike = {c: s[c] for c in ("k", "cluster_by", "draws", "seed", "primary", "estimand", "family", "margin")}
@@ -377,12 +377,12 @@ def _inputs(run_dir, split, arms)->tuple:
     "(loci of the split, arm -> response file, training loci), after a check that the responses are of these loci."
     path = Path(run_dir)/"data"/"loci.parquet"
     if not path.exists(): raise UserError(f"{path} does not exist: run the data stage first.")
-    table = pd.read_parquet(path)
+    table = read_parquet(path)
     loci = table[table.split == split]
     files = {arm["name"]: Path(run_dir)/"responses"/f"{arm['name']}.parquet" for arm in arms}
     for file in files.values():
         if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
-        answered = set(pd.read_parquet(file, columns=["locus_id"]).locus_id)
+        answered = set(read_parquet(file, columns=["locus_id"]).locus_id)
         for locus in sorted(answered ^ set(loci.locus_id)):
             raise UserError(f"{file} and the {split} split of {path} hold different loci ({len(answered)} and "
                             f"{len(loci)}; {locus} is in only one): run the inference stage on this split.")
@@ -450,8 +450,8 @@ def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->
     curves = {arm: Path(run_dir)/"responses"/"samples"/f"{arm}.csv" for arm in files}
     votes = [votes_chart(pd.read_csv(file), arm, f"votes_{arm}") for arm, file in curves.items() if file.exists()]
     read = {arm: Path(run_dir)/"probes"/arm/"representations.parquet" for arm in files}
-    layers = {arm: pd.read_parquet(file) for arm, file in read.items() if file.exists()}
-    answers = {arm: pd.read_parquet(file) for arm, file in files.items()}
+    layers = {arm: read_parquet(file) for arm, file in read.items() if file.exists()}
+    answers = {arm: read_parquet(file) for arm, file in files.items()}
     score = lambda table: score_responses(table, s["k"], None, s["cluster_by"])
     found = _plain(robustness(asked, answers, score, s["split"], s["cluster_by"], s["draws"], s["seed"]))
     found["layers"] = _plain(layer_summary(layers, draws=s["draws"], seed=s["seed"])) if layers else None

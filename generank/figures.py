@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'MARKERS', 'GREY', 'STYLE', 'CHANCE', 'METRIC_NAMES', 'SIGNS', 'TRAIT_CLASSES', 'Chart', 'styled', 'canvas',
-           'save_chart', 'interval_text', 'counted', 'looks', 'draw_points', 'metric_table', 'main_comparison',
-           'top_k_lines', 'paired_differences', 'evidence_classes', 'curve_table', 'reward_curve', 'monitor_signs',
-           'locus_chart', 'trait_class', 'distance_table', 'dataset_chart']
+           'save_chart', 'interval_text', 'looks', 'draw_points', 'metric_table', 'main_comparison', 'top_k_lines',
+           'paired_differences', 'evidence_classes', 'curve_table', 'reward_curve', 'monitor_signs', 'locus_chart',
+           'trait_class', 'distance_table', 'dataset_chart']
 
 # %% ../nbs/53_figures.ipynb #bcf0786f
 import io, itertools, re, textwrap
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, for_spreadsheets, lazy, read_json, write_json, write_text
+from .core import UserError, atomic_path, counted, for_spreadsheets, lazy, read_json, write_json, write_text
 from .data import to_frame
 from .genes import BUNDLED
 from .rewards import WINDOW, watched, window_of
@@ -83,10 +83,6 @@ def interval_text(value:float, low:float, high:float, digits:int=3, signed:bool=
     if value is None or value != value: return "not computed"
     if low is None or low != low: return f"{value:{form}}"
     return f"{value:{form}} [{low:{form}}, {high:{form}}]".replace("-", "−")
-
-def counted(n:int, one:str, many:str=None)->str:
-    "A number with its noun."
-    return f"{n} {one if n == 1 else many or one + 's'}"
 
 def looks(runs:list[dict])->dict[str, dict]:   # name -> color, marker and face colour for matplotlib
     "How each run (with `name` and `kind`) is drawn, in every figure the same."

@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GENE_FEATURES', 'DATES', 'MONTHS', 'DATE_FORMS',
-           'MISSING', 'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome',
-           'of_biotypes', 'overlaps', 'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes',
-           'read_annotation', 'load_synonyms', 'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row',
-           'assembly_name', 'read_chain', 'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint',
-           'load_interest']
+           'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome', 'of_biotypes',
+           'overlaps', 'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes', 'read_annotation',
+           'load_synonyms', 'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name',
+           'read_chain', 'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint', 'load_interest']
 
 # %% ../nbs/10_genes.ipynb #930ef024
 import gzip, re, zlib
@@ -20,7 +19,8 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, sha256_json, unknown_name
+from .core import UserError, atomic_path, read_parquet, sha256_json, unknown_name
+from .tables import MISSING
 
 # %% ../nbs/10_genes.ipynb #26debba8
 BUNDLED = Path(str(files("generank")/"data"))  # the tables that come with the package
@@ -40,9 +40,7 @@ def _read_genes(path:Path, changed:int)->pd.DataFrame:
     if re.search(r"\.(gtf|gff3?)(\.gz)?$", path.name): return read_annotation(path)
     if path.suffix != ".parquet":
         raise UserError(f"{path} is neither parquet nor an annotation (.gtf or .gff3, also .gz): convert it.")
-    try: genes = pd.read_parquet(path)
-    except (OSError, ValueError):
-        raise UserError(f"{path} is not a parquet file, whatever its name says: write it again.") from None
+    genes = read_parquet(path)
     missing = [c for c in GENE_COLUMNS if c not in genes]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}; a GTF or GFF3 has them all.")
@@ -81,15 +79,16 @@ def of_biotypes(genes:pd.DataFrame, biotypes)->pd.DataFrame:
     return genes[genes.biotype.isin(biotypes)].reset_index(drop=True)
 
 # %% ../nbs/10_genes.ipynb #c6eff1c3
-def overlaps(chrom, pos, genes:pd.DataFrame, window:int=500_000)->pd.DataFrame:   # of variants; bp to either side
+def overlaps(chrom, pos, genes:pd.DataFrame, window=500_000)->pd.DataFrame:   # bp to either side, or (before, after)
     "Pairs of a variant and a gene in its window: variant and gene (their rows), distance (bp to its body, 0 inside)."
     chrom, pos = np.asarray(chrom, dtype=object), np.asarray(pos, dtype="int64")
+    before, after = (np.broadcast_to(w, len(pos)) for w in (window if isinstance(window, tuple) else (window, window)))
     found = [pd.DataFrame({"variant": [], "gene": [], "distance": []}, dtype="int64")]
     for c in pd.unique(chrom):
         variant, gene = np.flatnonzero(chrom == c), np.flatnonzero(genes.chrom == c)
         start, end, at = genes.start.to_numpy()[gene], genes.end.to_numpy()[gene], pos[variant][:, None]
         distance = np.maximum(start - at, at - end).clip(0)
-        i, j = np.nonzero(distance <= window)
+        i, j = np.nonzero((at - end <= before[variant][:, None]) & (start - at <= after[variant][:, None]))
         found.append(pd.DataFrame({"variant": variant[i], "gene": gene[j], "distance": distance[i, j]}))
     return pd.concat(found).sort_values(["variant", "gene"], ignore_index=True)
 
@@ -215,7 +214,6 @@ class Names:
         return [s for s in symbols if (s, chrom) in self.places] or symbols
 
 # %% ../nbs/10_genes.ipynb #fb7801a7
-MISSING = {"", "na", "n/a", "#n/a", "nan", "nr", "null", "none", ".", "-", "--", "<na>", "nat"}
 DATE = re.compile(r"(?<!\w)(\d{1,2}[-./] ?[^\W\d]{3,9}\.?([-./ ]\d{2,4})?|\d{4}-\d\d-\d\d[ T]00:00:00|"
                   r"\d{1,2}/\d{1,2}/\d{2,4})(?!\w)")
 

@@ -18,8 +18,8 @@ import torch
 
 from .checkpoints import (arm_card, check_versions, metrics_callback, newest_checkpoint, read_metrics,
                                   save_boundary, versions)
-from .core import (UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name,
-                           write_json, write_text)
+from .core import (UserError, differences, read_json, read_parquet, sha256_file, sha256_json, stable_seed,
+                           unknown_name, write_json, write_text)
 from .groups import pack_rows
 from .prompts import Stream, as_style, asked_as, grpo_rows, sft_rows, validation_rows, warm_start_rows
 from .models import (SHAPES, adapter_options, adapter_settings, check_server, choose_dtype,
@@ -390,9 +390,8 @@ def train(
 # %% ../nbs/34_grpo.ipynb #67f2a302
 def run_stage(run_dir, config:dict, arms)->list[dict]:   # loci come from data/loci.parquet; the names of the arms
     "Train the named arms of a run, each into models/<arm>; the training.json of each."
-    import pandas as pd
     run_dir, by_name = Path(run_dir), {a["name"]: a for a in config["arms"]}
-    table = pd.read_parquet(run_dir/"data"/"loci.parquet")
+    table = read_parquet(run_dir/"data"/"loci.parquet")
     loci, validation = (table[table["split"] == split].to_dict("records") for split in ("train", "validation"))
     done = []
     if any(by_name[a]["training"] == "grpo" and training_backend(config)[0] == "unsloth" for a in arms if a in by_name):

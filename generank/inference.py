@@ -19,7 +19,8 @@ import pandas as pd
 
 from .backends import (as_server, continuous_answers, endpoint_answers, local_answers, made_by, prompt_tokens,
                                ready, served_name, vllm_answers)
-from .core import Progress, UserError, atomic_path, sha256_json, stable_seed, torch, unknown_name
+from .core import (Progress, UserError, atomic_path, read_parquet, sha256_json, stable_seed, torch,
+                           unknown_name)
 from .data import trait_pairs
 from .groups import _positions, decoder_and_head, group_logps, left_pad
 from .models import load_model, trained_weights
@@ -390,7 +391,7 @@ def pair_questions(pairs:pd.DataFrame)->pd.DataFrame:   # candidates, trait_a, t
 def ask_probes(run_dir:Path, config:dict, arm:dict):
     "Ask an arm its probes, into probes/<arm>/<probe>.parquet, and read its layers, into representations.parquet there."
     name, adapter, folder = arm["name"], _trained_folder(run_dir, arm), run_dir/"probes"/arm["name"]
-    table, settings = pd.read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]
+    table, settings = read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]
     def save(rows, to):
         with atomic_path(folder/f"{to}.parquet") as f: rows.to_parquet(f, index=False)
     for probe in (p for p in config.get("perturbations") or [] if p["arm"] == name):
@@ -421,7 +422,7 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
 def run_stage(run_dir, config:dict, arms)->pd.DataFrame:   # for each arm its answers, their tokens, and what they cost
     "Ask the named arms of a run about its held-out loci, into responses/<arm>.parquet, and their perturbations."
     run_dir, by_name, bills = Path(run_dir), {a["name"]: a for a in config["arms"]}, {}
-    table, split = pd.read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]["split"]
+    table, split = read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]["split"]
     responses, traits = run_dir/"responses", _training_traits(table, config)
     if not (loci := table[table["split"] == split].to_dict("records")):
         raise UserError(f"{run_dir.name}/data/loci.parquet has no loci of split {split!r}: correct inference.split.")

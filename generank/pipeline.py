@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 
 from . import baselines, prompts, rewards   # each checks its own names in a profile
 from .checkpoints import MARK
-from .core import UserError, atomic_path, differences, first_line, flatten, read_json, read_yaml, write_text
-from .core import printable, project_root, sha256_file, sha256_json, unknown_name, write_json, write_yaml
+from .core import UserError, atomic_path, check_schema, differences, first_line, flatten, read_json, read_yaml
+from .core import printable, project_root, sha256_file, sha256_json, unknown_name, write_json, write_text, write_yaml
 from .execution import PACKAGE, REPOSITORY, STAGES, STOPPED, Display, Interrupted, RunFailed, Stop
 from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks, gpu_joules
 from .execution import kwh_since, log, now, read_manifest, scrub, watching, write_manifest
@@ -465,14 +465,16 @@ def summary(run_dir)->dict:
     names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "gpu_kwh", "created")
     row = {"run": Path(run_dir).as_posix(), **dict.fromkeys(names), "headline": {}}
     try:
-        config, manifest = read_yaml(Path(run_dir)/"config.yaml"), read_manifest(run_dir)
+        config, manifest = check_schema(read_yaml(f := Path(run_dir)/"config.yaml"), f), read_manifest(run_dir)
         bill = manifest.get("cost") or {}
         paid = [bill[k] for k in ("machine", "server") if bill.get(k) is not None]
-        if paid: row |= {"cost": sum(paid), "currency": bill.get("currency")}
-        return row | {"profile": config["profile"], "seed": config["seed"], "state": state(run_dir, config, manifest),
-                      "headline": headline(run_dir), "gpu_kwh": bill.get("gpu_kwh"),
-                      "seconds": manifest.get("seconds"), "created": manifest.get("created")}
-    except (UserError, KeyError, TypeError, AttributeError) as e:
+        found = row | {"profile": config["profile"], "seed": config["seed"], "gpu_kwh": bill.get("gpu_kwh"),
+                       **({"cost": sum(paid), "currency": bill.get("currency")} if paid else {}),
+                       "state": state(run_dir, config, manifest), "headline": headline(run_dir),
+                       "seconds": manifest.get("seconds"), "created": manifest.get("created")}
+        runs_table([found])   # what can't be shown can't be read
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as e:   # among them `UserError`
         return row | {"state": f"can't be read: {e if isinstance(e, UserError) else f'{type(e).__name__} {e}'}"}
 
 def runs_table(rows:list[dict])->"pd.DataFrame":

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from . import figures, robustness
-from .core import UserError, for_spreadsheets, read_json, read_yaml, unknown_name
+from .core import UserError, for_spreadsheets, read_json, read_parquet, read_yaml, unknown_name
 from .data import check_loci, describe_loci
 from .evaluation import _answer_file, evaluate, pool_pairs, training_charts, training_curves
 from .execution import REPOSITORY
@@ -39,7 +39,7 @@ class Numbers:
         "The content of a file of the run (JSON, YAML or parquet), read once; `name` is relative to the run folder."
         path = self.run_dir/name
         if not path.exists(): raise UserError(f"{path} does not exist: finish the run, or evaluate it again.")
-        read = {".yaml": read_yaml, ".parquet": pd.read_parquet}.get(path.suffix, read_json)
+        read = {".yaml": read_yaml, ".parquet": read_parquet}.get(path.suffix, read_json)
         if name not in self._read: self._read[name] = read(path)
         return self._read[name]
 

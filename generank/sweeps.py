@@ -71,8 +71,12 @@ def checked_points(profile:str, sweeps, overrides=())->list[Point]:
 # %% ../nbs/65_sweeps.ipynb #b1af0a25
 def read_sweep(folder)->dict:
     "What a sweep's folder was made for: `profile`, `overrides`, `sweep`."
-    if (path := Path(folder)/"sweep.yaml").exists(): return read_yaml(path)
-    raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
+    if not (path := Path(folder)/"sweep.yaml").exists():
+        raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
+    found = read_yaml(path)
+    words = lambda v: isinstance(v, list) and all(isinstance(t, str) for t in v)
+    if isinstance(found, dict) and words(found.get("sweep")) and words(found.get("overrides")): return found
+    raise UserError(f"{path} is no plan of a sweep: restore it, or start the sweep over with --clean.")
 
 def save_plan(folder, profile, overrides, sweeps):
     "Write down what a sweep's folder is made for."
