@@ -31,7 +31,7 @@ def trained(folder, steps, every):
     "Train in a folder; the samples of all its processes."
     from generank import data, grpo
     from generank.profile import resolve
-    config = resolve("tiny", [f"grpo.trl.max_steps={steps}", "grpo.trl.save_steps=50", "grpo.trl.log_completions=true"])
+    config = resolve("tiny", [f"grpo.trl.max_steps={steps}", f"grpo.trl.save_steps={max(1, min(50, steps // 8))}", "grpo.trl.log_completions=true"])
     loci, arms = data.load_loci(**config["data"])["train"].to_list(), {a["name"]: a for a in config["arms"]}
     grpo.train({**config, "arm": arms["warm-start"]}, loci, folder/"warm-start")
     make = grpo.metrics_callback
@@ -49,7 +49,8 @@ def judged(samples):
     first, last = ({k: statistics.median(s[k] for s in part) for k in ("memory_mb", "files", "threads")} for part in (of[:fifth], of[-fifth:]))
     most = max(s["checkpoints"] for s in samples)
     wrong = [f"{k} grew from {first[k]:g} to {last[k]:g}" for k in first if last[k] > first[k] * (1 + GROWTH * (k == "memory_mb"))]
-    return wrong + [f"{most} checkpoints were kept"] * (most > KEPT + 1), first, last, most
+    pace = (of[-1]["seconds"] - of[0]["seconds"]) / max(1, of[-1]["step"] - of[0]["step"])
+    return wrong + [f"{most} checkpoints were kept"] * (most > KEPT + 1), first, last, most, pace
 
 
 def plot(samples, file):
@@ -74,11 +75,11 @@ def main():
     with tempfile.TemporaryDirectory() as t:
         (folder := options.folder or Path(t)/"long").mkdir(parents=True, exist_ok=True)
         samples = trained(folder, options.steps, options.every)
-    wrong, first, last, most = judged(samples)
-    last_step, processes = samples[-1], len({s["process"] for s in samples})
-    said = (f"{last_step['step']:,} GRPO steps of the tiny model in {processes} process{'es' * (processes > 1)}: memory {first['memory_mb']:.0f} MB early and {last['memory_mb']:.0f} MB late, "
+    wrong, first, last, most, pace = judged(samples)
+    steps, processes = samples[-1]["step"], len({s["process"] for s in samples})
+    said = (f"{steps:,} GRPO steps of the tiny model in {processes} process{'es' * (processes > 1)}: memory {first['memory_mb']:.0f} MB early and {last['memory_mb']:.0f} MB late, "
             f"{first['files']:g} and {last['files']:g} open files, at most {most} checkpoints")
-    print(f"{said}; {last_step['seconds'] / last_step['step']:.2f} s a step. {'; '.join(wrong) or 'Nothing grew.'}")
+    print(f"{said}; {pace:.2f} s a step. {'; '.join(wrong) or 'Nothing grew.'}")
     if options.save:
         rows = [[f"{s['step']}", f"{s['memory_mb']:.0f}", f"{s['files']}", f"{s['threads']}", f"{s['checkpoints']}", f"{s['folder_mb']:.1f}"] for s in samples[::max(1, len(samples) // 40)]]
         print(save("long_run", f"{said}.", ["Step", "Memory (MB)", "Open files", "Threads", "Checkpoints", "Folder (MB)"], rows))

@@ -468,15 +468,16 @@ def summary(run_dir)->dict:
     names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "gpu_kwh", "created")
     row = {"run": Path(run_dir).as_posix(), **dict.fromkeys(names), "headline": {}}
     try:
-        config = check_schema(read_yaml(path := Path(run_dir)/"config.yaml"), path)
-        manifest = read_manifest(run_dir)
+        config, manifest = check_schema(read_yaml(f := Path(run_dir)/"config.yaml"), f), read_manifest(run_dir)
         bill = manifest.get("cost") or {}
         paid = [bill[k] for k in ("machine", "server") if bill.get(k) is not None]
-        if paid: row |= {"cost": sum(paid), "currency": bill.get("currency")}
-        return row | {"profile": config["profile"], "seed": config["seed"], "state": state(run_dir, config, manifest),
-                      "headline": headline(run_dir), "gpu_kwh": bill.get("gpu_kwh"),
-                      "seconds": manifest.get("seconds"), "created": manifest.get("created")}
-    except (UserError, KeyError, TypeError, AttributeError) as e:
+        found = row | {"profile": config["profile"], "seed": config["seed"], "gpu_kwh": bill.get("gpu_kwh"),
+                       **({"cost": sum(paid), "currency": bill.get("currency")} if paid else {}),
+                       "state": state(run_dir, config, manifest), "headline": headline(run_dir),
+                       "seconds": manifest.get("seconds"), "created": manifest.get("created")}
+        runs_table([found])   # what can't be shown can't be read
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as e:   # among them `UserError`
         return row | {"state": f"can't be read: {e if isinstance(e, UserError) else f'{type(e).__name__} {e}'}"}
 
 def runs_table(rows:list[dict])->"pd.DataFrame":

@@ -553,7 +553,7 @@ def side_by_side(given):
     command = [sys.executable, __file__, "stub", str(given.count), "--seed", str(given.seed), "--out", str(given.out), *(["--stage", given.stage] if given.stage else [])]
     processes = [subprocess.Popen([*command, "--part", f"{i}/{given.jobs}"], stdout=subprocess.DEVNULL) for i in range(given.jobs)]
     try:
-        with tqdm(total=given.count * stages, initial=mine(), unit="fault", dynamic_ncols=True) as bar:
+        with tqdm(total=given.count * stages, initial=mine(), unit="fault", smoothing=0, dynamic_ncols=True) as bar:
             while any(p.poll() is None for p in processes):
                 time.sleep(2)
                 bar.update(mine() - bar.n)
@@ -577,7 +577,7 @@ def main():
         return 0
     folder = Path(tempfile.mkdtemp(prefix="generank-faults-"))
     given.out, code = given.out[0] if given.out else folder/"faults.jsonl", 0
-    if given.out.exists() and (text := given.out.read_bytes()) and not text.endswith(b"\n"): given.out.write_bytes(text[:text.rfind(b"\n") + 1])
+    if not given.part and given.out.exists() and (text := given.out.read_bytes()) and not text.endswith(b"\n"): given.out.write_bytes(text[:text.rfind(b"\n") + 1])
     given.out.parent.mkdir(parents=True, exist_ok=True)
     done = held(given.out, given.what, given.seed)
     def write(record):
@@ -592,7 +592,7 @@ def main():
     else:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            with tqdm(total=given.count, initial=len(done), unit="fault", dynamic_ncols=True) as bar:
+            with tqdm(total=given.count, initial=len(done), unit="fault", smoothing=0, dynamic_ncols=True) as bar:
                 whole(PROFILES[given.what][0], given.count, given.seed, folder, write, PROFILES[given.what][1], done=done, jobs=given.jobs)
         except KeyboardInterrupt:
             for there in [*Round.open]: there.close()

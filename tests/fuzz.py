@@ -125,48 +125,53 @@ def recorded_run():
 
 
 def spoilt(content, data):
-    "One file of a run folder as chance leaves it: other bytes, cut, or a random value at a random place of its JSON."
+    "One file of a run folder as chance leaves it: other bytes, cut, or a random value at a random place of its JSON (of a log: of a line)."
     how = data.draw(st.sampled_from(["value", "value", "value", "cut", "bytes", "whole"]))
     if how == "bytes": return data.draw(st.binary())
     if how == "cut": return content[:data.draw(st.integers(0, len(content)))]
     if how == "whole": return json.dumps(data.draw(PLAIN)).encode()
-    try: value = json.loads(content)
+    try: value = {"": json.loads(content)}
     except ValueError:
         at = data.draw(st.integers(0, len(content)))
         return content[:at] + data.draw(st.binary(min_size=1, max_size=8)) + content[at:]
-    value = {"": value}
-    place = data.draw(st.sampled_from(_places(value)))
-    inner = value
-    for key in place[:-1]: inner = inner[key]
-    inner[place[-1]] = data.draw(PLAIN)
+    inner, key = value, ""
+    while isinstance(inner[key], (dict, list)) and inner[key] and data.draw(st.integers(0, 3)):   # level by level, so that what stands high up is reached as often
+        inner, key = inner[key], data.draw(st.sampled_from(sorted(inner[key]) if isinstance(inner[key], dict) else range(len(inner[key]))))
+    inner[key] = data.draw(PLAIN)
     return json.dumps(value[""]).encode()
 
 
-@target(st.data())
-def folders(data):
-    "A run folder of which one or two files are spoilt, read as `runs`, `--resume`, `--reuse`, `evaluate`, a sweep and the report do."
+def read_folder(files, spoilt):
+    "Write a run folder and read it as `runs`, `--resume`, `--reuse`, `evaluate`, a sweep and the report do; the refusals, each one sentence."
     from generank import checkpoints, pipeline, store, sweeps
     from generank.models import adapter_settings
     from generank.report import FILES, Numbers
+    refused = []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
         folder = Path(place)/"run"
-        files = dict(recorded_run())
-        names = data.draw(st.lists(st.sampled_from(sorted(files)), min_size=1, max_size=2, unique=True))
-        for name in names: files[name] = spoilt(files[name], data)
         for name, content in files.items():
             (folder/name).parent.mkdir(parents=True, exist_ok=True)
             (folder/name).write_bytes(content)
-        arm = folder/"models"/"grpo-rank"
-        numbers = Numbers(folder)
+        arm, numbers = folder/"models"/"grpo-rank", Numbers(folder)
         steps = [lambda: pipeline.runs_table([pipeline.summary(folder)]), lambda: store.read_records(folder/"responses"/"store"/"grpo-rank.jsonl"),
                  lambda: checkpoints.read_metrics(arm/"metrics.jsonl"), lambda: checkpoints.newest_checkpoint(arm/"checkpoints"), lambda: adapter_settings(arm),
                  lambda: sweeps.points(sweeps.read_sweep(folder)["sweep"]), *(lambda f=f: numbers(f) for f in FILES if f != "robustness"),
                  *(lambda n=n: numbers.file(n) for n in files if n.endswith(".parquet"))]
-        if {"config.yaml", "manifest.json"} & set(names):   # hashes the code, so slow that it is left out where it would see nothing new
+        if {"config.yaml", "manifest.json"} & set(spoilt):   # hashes the code, so slow that it is left out where it would see nothing new
             steps += [lambda: pipeline.plan(pipeline.open_run(None, folder, resume=True)), lambda: pipeline.settings_differ([folder, folder])]
         for step in steps:
             try: step()
-            except UserError as e: sentence(e)
+            except UserError as e:
+                sentence(e)
+                refused.append(str(e))
+    return refused
+
+
+@target(st.data())
+def folders(data):
+    "A run folder of which one or two files are spoilt."
+    names = data.draw(st.lists(st.sampled_from(sorted(recorded_run())), min_size=1, max_size=2, unique=True))
+    read_folder({**recorded_run(), **{name: spoilt(recorded_run()[name], data) for name in names}}, names)
 
 
 def xlsx(rows):

@@ -15,12 +15,13 @@ import time
 import urllib.parse
 from pathlib import Path
 
+import openpyxl
 import pandas as pd
 import pytest
 
 from test_run import notebooks  # a fixture: miniature stages
 
-from generank.core import UserError, for_spreadsheets, printable
+from generank.core import UserError, for_spreadsheets, printable, write_table
 from generank.models import load_model
 from generank.parsing import parse_answer
 from generank.pipeline import Unit, adopt, open_run
@@ -185,6 +186,9 @@ def test_no_cell_is_a_formula(cell, tmp_path):
     from generank.figures import Chart, canvas, save_chart
     table = for_spreadsheets(pd.DataFrame({cell: [cell, "IL4"], "number": [-1.5, 2]}))
     assert list(table.columns) == [f"'{cell}", "number"] and table.iloc[0, 0] == f"'{cell}" and table.number[0] == -1.5
+    write_table(pd.DataFrame({cell: [cell, "https://e"], "number": [-1.5, 2]}), tmp_path/"t.xlsx")
+    cells = [c for row in openpyxl.load_workbook(tmp_path/"t.xlsx").active for c in row]
+    assert len(cells) == 6 and not any(c.data_type == "f" or c.hyperlink for c in cells) and cells[2].value.lstrip("'").strip() == cell.strip()
     chart = Chart(name="c", figure=canvas(2, 2)[0], table=pd.DataFrame({"trait": [cell]}), caption="c", alt="a")
     assert f"'{cell.strip()}"[:4] in save_chart(chart, tmp_path)["csv"].read_text().replace("''", "'").replace("'\t", "'").replace("'  ", "'")
 
