@@ -405,7 +405,7 @@ def _told(rows:Rows, found:list, rejected:pd.DataFrame, n_rows:int)->Loci:
     used = ", ".join(str(rows.names[k]) for k in kinds if k in rows.names)
     weak = sum(f.startswith("not genome-wide") for _, row in found for f in row["flags"])
     if weak:
-        rows.notes.append(f"Not genome-wide significant (p > 5e-8): {weak} of {counted(len(found), *LOCI)}; "
+        rows.notes.append(f"Not genome-wide significant (p > 5e-8): {weak:,} of {counted(len(found), *LOCI)}; "
                           "--clump 500kb --p 5e-8 picks lead variants.")
     own = [c for c in rows.table if str(c).lower() not in OUR_COLUMNS and c != "_scores"
            and not rows.table[c].map(lambda v: isinstance(v, (list, dict, np.ndarray))).any()]

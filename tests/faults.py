@@ -508,8 +508,8 @@ def whole(command, count, seed, folder, write, slowest, each=5, kinds=tuple(FAUL
             records = disturbed(command, folder/f"round-{number}", random.Random(f"{seed} {number}"), take, slowest, each, expected)
             with lock:
                 for kind, record in zip(taken, records): write({**record, "asked": kind, "number": number})
-    with ThreadPoolExecutor(jobs) as pool:
-        for worker in [pool.submit(work) for _ in range(jobs)]: worker.result()
+    pool = ThreadPoolExecutor(jobs)   # without `with`, which would wait for the runs where the suite is stopped
+    for worker in [pool.submit(work) for _ in range(jobs)]: worker.result()
 
 
 PROFILES = {
