@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop report test quick faults fuzz audit audit-env sbom check house address record reevaluate figure tour genes published lock clean vllm-env vllm-test gpu-paths gguf-env gguf-test environment-env environment-test
+.PHONY: help setup desktop report test quick faults fuzz long audit audit-env sbom check house address record reevaluate figure tour genes published lock clean vllm-env vllm-test gpu-paths gguf-env gguf-test environment-env environment-test
 
 VENV  := .venv
 STAMP := $(VENV)/.set-up
@@ -16,6 +16,7 @@ STUB ?= 500
 TINY ?= 50
 LAPTOP ?= 6
 SECONDS ?= 600
+JOBS ?= 2
 # pip shows its progress on a terminal and only its errors elsewhere
 PIP   := $(PY) -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
 # The first of these that runs and is Python 3.11 or later makes the environment; `make setup PYTHON=...` names another.
@@ -56,13 +57,17 @@ test: setup  ## every test: the library's, the command line's, and every noteboo
 quick: setup  ## the tests without whole runs, for the inner loop
 	@$(PY) -m pytest -n $(TEST_JOBS) --no-loadscope-reorder -m "not slow" tests
 
-faults: setup  ## faults at random points of every stage, hours: make faults STUB=500 TINY=50 LAPTOP=6
-	@$(PY) tests/faults.py stub $(STUB)
-	@$(PY) tests/faults.py tiny $(TINY)
-	@$(PY) tests/faults.py laptop $(LAPTOP)
+faults: setup  ## faults at random points of every stage, two hours; resumes where it stopped: make faults STUB=500 TINY=50 LAPTOP=6 JOBS=2
+	@$(PY) tests/faults.py stub $(STUB) --jobs $(JOBS) --out runs/faults.jsonl
+	@$(PY) tests/faults.py tiny $(TINY) --jobs $(JOBS) --out runs/faults.jsonl
+	@$(PY) tests/faults.py laptop $(LAPTOP) --out runs/faults.jsonl
+	@$(PY) tests/faults.py table --out runs/faults.jsonl
 
-fuzz: setup  ## random input to parser, profiles, files, run folders and readers, ten minutes each: make fuzz SECONDS=600
-	@$(PY) tests/fuzz.py all $(SECONDS)
+fuzz: setup  ## random input to parser, profiles, files, run folders and readers, ten minutes each; resumes: make fuzz SECONDS=600
+	@$(PY) tests/fuzz.py all $(SECONDS) --out runs/fuzz.jsonl
+
+long: setup  ## 2,000 GRPO steps of the tiny model in one process: do memory, open files and checkpoints stay the same? Resumes where it stopped
+	@$(PY) benchmarks/long_run.py --folder runs/long --save
 
 AUDIT := .venv-audit/bin
 audit-env:
@@ -119,7 +124,7 @@ vllm-test: vllm-env  ## optional: vLLM, its server and transformers must give th
 	@HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv-vllm/bin/python -m pytest -q tests/backends.py
 
 gpu-paths: vllm-env  ## optional: training by trl's vLLM, with a server, and with weights in shards, on a CPU (15 minutes)
-	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps deepspeed==0.19.8 hjson==3.1.0 ninja==1.13.2 py-cpuinfo==9.0.0
+	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps deepspeed==0.19.8 hjson==3.1.0
 	@PYTHONPATH=tests .venv-vllm/bin/python -m pytest -q --durations=0 tests/gpu_paths.py
 
 gguf-env: setup  ## optional: make .venv-gguf/ with llama.cpp's converter, for generank export --to gguf

@@ -234,15 +234,14 @@ def clustered_z(deviations, clusters)->float:
 
 def order_bias(candidates, genes)->dict:   # lists of symbols in the order to be judged; causal gene of each
     """Whether the causal gene's place in its list is what chance would make it; the usual place and its share.
-
     Times in the first place and expected ones, mean relative place (0 first, 1 last), z of both."""
     n = np.array([len(c) for c in candidates])
     place = np.array([list(c).index(g) for c, g in zip(candidates, genes)])
     first, relative = (place == 0) - 1 / n, place / (n - 1) - 0.5
     usual, times = np.unique(place, return_counts=True)
-    return {"first": int((place == 0).sum()), "expected_first": float((1 / n).sum()),
-            "z_first": clustered_z(first, genes),
-            "place": float(relative.mean() + 0.5), "z_place": clustered_z(relative, genes),
+    z_first, z_place = (clustered_z(deviations, genes) for deviations in (first, relative))
+    return {"first": int((place == 0).sum()), "expected_first": float((1 / n).sum()), "z_first": z_first,
+            "place": float(relative.mean() + 0.5), "z_place": z_place,
             "usual": int(usual[times.argmax()]) + 1, "usual_share": float(times.max() / len(n))}
 
 # %% ../nbs/13_data.ipynb #f11b8cbc
@@ -372,7 +371,6 @@ def loci_card(loci:pd.DataFrame, **facts)->dict:
 
 def build_bundled(gold_standards=None, genes=None, out=None, **kw)->Path:   # `kw`: of `build_loci`
     """Build loci.parquet and its card (`generank data build`); scripts/gene_tables.py makes the tables of genes.
-
     From a folder of the three raw files, else fetched; `out`: the folder, by default the package's own."""
     out, table = Path(out or BUNDLED), genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     with tempfile.TemporaryDirectory() as folder: loci = build_loci(gold_files(folder, gold_standards), table, **kw)

@@ -8,14 +8,15 @@ __all__ = ['WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'Evaluation', 'locus_pa
            'training_curves', 'run_figures', 'training_charts', 'perturbation_results']
 
 # %% ../nbs/55_evaluation.ipynb #7f0da22e
-import itertools, json, math
+import itertools, math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .baselines import BASELINES, available, baseline_scores, bundled_loci, combined_scores
-from .core import UserError, read_yaml, unknown_name, write_json
+from .checkpoints import read_metrics
+from .core import UserError, read_parquet, read_yaml, unknown_name, write_json
 from .data import MHC
 from .figures import (METRIC_NAMES, distance_table, evidence_classes, main_comparison, monitor_signs,
                               paired_differences, reward_curve, save_chart, top_k_lines, trait_class)
@@ -40,8 +41,8 @@ class Evaluation(dict):
                                  (r, "mrr_completed", "MRR, lists completed")):
                 row[label] = _shown(of[m], of[f"{m}_ci_low"], of[f"{m}_ci_high"])
             row |= {f"top-{k}": _shown(t["accuracy"], t["ci_low"], t["ci_high"]) for k, t in r["top_k"].items()}
-            row["format errors"], row["list length"] = (_shown(r.get(m)) for m in
-                                                      ("format_error_rate", "mean_list_length"))
+            form = {"format errors": "format_error_rate", "list length": "mean_list_length"}
+            row |= {label: _shown(r.get(m)) for label, m in form.items()}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -212,8 +213,7 @@ def _checked_pairs(arms, pairs, family)->list[tuple]:
     for name in {n for p in [*pairs, *(family or [])] for n in p} - set(arms): raise unknown_name("run", name, arms)
     for a, b in family or []:
         if (a, b) not in pairs and (b, a) not in pairs:
-            raise UserError(f"The family declares {a} against {b}, which is not among the pairs to compare: "
-                            "add it, since Holm's adjustment counts every declared comparison.")
+            raise UserError(f"The family declares {a} against {b}, which is not among the pairs to compare: add it.")
     return pairs
 
 def _run_entry(resampled, name, k, parts, scores, kind)->dict:
@@ -235,9 +235,8 @@ def _comparisons(resampled, pairs, family, k, primary, margin, parts, kinds)->di
     against = [*itertools.product(kinds["arm"], kinds["baseline"]),
                *((a, c) for c in kinds["control"] for a in kinds["arm"] if c.startswith(f"{a}, ")),
                *((c, n) for c, pair in kinds["combination"].items() for n in pair)]
-    both_known = lambda a, b, metric: resampled.known(a, metric) and resampled.known(b, metric)
-    compared = lambda rows, *measures: [comparison(resampled, a, b, m, margin, e) for a, b in rows for m, e in measures
-                                        if both_known(a, b, m)]
+    compared = lambda rows, *measures: [comparison(resampled, *pair, m, margin, e) for pair in rows for m, e in measures
+                                        if all(resampled.known(name, m) for name in pair)]
     further = [m for m in itertools.product((*OVER_CHANCE, "mrr"), ESTIMANDS) if m != primary]
     out = {"comparisons": compared(pairs, *((f"top_{i}", "locus_mean") for i in k)),
            "primary": compared(pairs, primary), "secondary": compared(pairs, *further),
@@ -302,7 +301,7 @@ def _recorded_scores(folder, names, split, k)->tuple:
     baselines, arms = ([n for n in names if (n in BASELINES) == baseline] for baseline in (True, False))
     own, loci, training = folders[0]/"data"/"loci.parquet", None, None
     if baselines and (own.exists() or (configs[0].get("data") or {}).get("source") == "bundled"):
-        loci = pd.read_parquet(own) if own.exists() else bundled_loci()   # else the one that it was made from
+        loci = read_parquet(own) if own.exists() else bundled_loci()   # else the one that it was made from
         training = training_loci(loci)
     files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
@@ -323,7 +322,7 @@ def check_parts(folders):
     for folder in map(Path, folders):
         seeds.add((read_yaml(folder/"config.yaml") or {}).get("seed"))
         for file in sorted((folder/"responses").glob("*.parquet")):
-            table = pd.read_parquet(file, columns=["locus_id", "sample", "completion"])
+            table = read_parquet(file, columns=["locus_id", "sample", "completion"])
             table = table.sort_values(["locus_id", "sample"], ignore_index=True)
             first, known = answers.setdefault(file.name, (folder, table))
             if not known.equals(table):
@@ -347,7 +346,7 @@ def run_stage(
     probes = [(p, Path(run_dir)/"probes"/p["arm"]/f"{p['name']}.parquet") for p in config.get("perturbations") or []]
     for _, file in probes:
         if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
-    asked = [(p, answers) for p, file in probes if len(answers := pd.read_parquet(file))]   # those that could be asked
+    asked = [(p, answers) for p, file in probes if len(answers := read_parquet(file))]   # those that could be asked
     controls = {f"{p['arm']}, traits shuffled": answers for p, answers in asked
                 if p["perturbation"] == "shuffled-traits" and (p["split"] or s["split"]) == s["split"]}
     alike = {c: s[c] for c in ("k", "cluster_by", "draws", "seed", "primary", "estimand", "family", "margin")}
@@ -378,12 +377,12 @@ def _inputs(run_dir, split, arms)->tuple:
     "(loci of the split, arm -> response file, training loci), after a check that the responses are of these loci."
     path = Path(run_dir)/"data"/"loci.parquet"
     if not path.exists(): raise UserError(f"{path} does not exist: run the data stage first.")
-    table = pd.read_parquet(path)
+    table = read_parquet(path)
     loci = table[table.split == split]
     files = {arm["name"]: Path(run_dir)/"responses"/f"{arm['name']}.parquet" for arm in arms}
     for file in files.values():
         if not file.exists(): raise UserError(f"{file} does not exist: run the inference stage first.")
-        answered = set(pd.read_parquet(file, columns=["locus_id"]).locus_id)
+        answered = set(read_parquet(file, columns=["locus_id"]).locus_id)
         for locus in sorted(answered ^ set(loci.locus_id)):
             raise UserError(f"{file} and the {split} split of {path} hold different loci ({len(answered)} and "
                             f"{len(loci)}; {locus} is in only one): run the inference stage on this split.")
@@ -411,10 +410,9 @@ def _combinations(arms:list[dict], baselines)->list[tuple]:
 def training_curves(run_dir, arms=None)->dict:   # a run folder, recorded or not; names of arms, None: all
     "Arm -> rows of its models/<arm>/metrics.jsonl, for the arms whose log has a reward."
     files = {p.parent.name: p for p in sorted(Path(run_dir).glob("models/*/metrics.jsonl"))}
-    read = lambda file: [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    curves = {arm: read(files[arm]) for arm in (arms or files) if arm in files}
-    return {arm: rows for arm, rows in curves.items()
-            if any(r.get("reward") is not None and r.get("phase", "grpo") == "grpo" for r in rows)}
+    curves = {arm: read_metrics(files[arm]) for arm in (arms or files) if arm in files}
+    earns = lambda row: row.get("reward") is not None and row.get("phase", "grpo") == "grpo"
+    return {arm: rows for arm, rows in curves.items() if any(map(earns, rows))}
 
 TOP_K_BASELINES = ("random order", "nearest gene", "most studied", "gene prior")   # more lines can't be told apart
 
@@ -452,8 +450,8 @@ def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->
     curves = {arm: Path(run_dir)/"responses"/"samples"/f"{arm}.csv" for arm in files}
     votes = [votes_chart(pd.read_csv(file), arm, f"votes_{arm}") for arm, file in curves.items() if file.exists()]
     read = {arm: Path(run_dir)/"probes"/arm/"representations.parquet" for arm in files}
-    layers = {arm: pd.read_parquet(file) for arm, file in read.items() if file.exists()}
-    answers = {arm: pd.read_parquet(file) for arm, file in files.items()}
+    layers = {arm: read_parquet(file) for arm, file in read.items() if file.exists()}
+    answers = {arm: read_parquet(file) for arm, file in files.items()}
     score = lambda table: score_responses(table, s["k"], None, s["cluster_by"])
     found = _plain(robustness(asked, answers, score, s["split"], s["cluster_by"], s["draws"], s["seed"]))
     found["layers"] = _plain(layer_summary(layers, draws=s["draws"], seed=s["seed"])) if layers else None

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import generank
 from .core import SCHEMA, UserError, check_schema, printable, read_json, redact
-from .core import sha256_file, sha256_json, thread_settings, write_json, write_text
+from .core import sha256_file, sha256_json, thread_settings, usable_cores, write_json, write_text
 
 PACKAGE = Path(generank.__file__).parent   # the installed library
 REPOSITORY = PACKAGE.parent                # the clone it is installed from, where it is
@@ -350,9 +350,8 @@ def code_parts(notebook, modules=None)->dict[str, str]:
 def file_hashes(folder, patterns)->dict[str, str]:
     "sha256 of a folder's files that match; not of checkpoints, hidden files and TensorBoard's (named by machine)."
     files = (p for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file())
-    found = {p.relative_to(folder).as_posix(): p for p in files}
-    return {f: sha256_file(found[f]) for f in sorted(found)
-            if not re.search(r"(^|/)(\.|checkpoint|tensorboard/)", f)}
+    names = sorted({p.relative_to(folder).as_posix() for p in files})
+    return {f: sha256_file(Path(folder)/f) for f in names if not re.search(r"(^|/)(\.|checkpoint|tensorboard/)", f)}
 
 # %% ../nbs/60_execution.ipynb #144c5e35
 def _output(*command)->str|None:
@@ -382,9 +381,8 @@ def hardware()->dict:
     memory, cpu = [psutil.virtual_memory().total], platform.processor() or platform.machine()
     with suppress(OSError, ValueError): memory.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     with suppress(OSError, TypeError): cpu = re.search(r"model name\s*:\s*(.+\S)", Path("/proc/cpuinfo").read_text())[1]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
-    return {"cpu": cpu, "cores": cores, "memory_gb": round(min(memory) / 2**30, 1), "gpus": (gpus or "").splitlines()}
+    gpus = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader") or ""
+    return {"cpu": cpu, "cores": usable_cores(), "memory_gb": round(min(memory) / 2**30, 1), "gpus": gpus.splitlines()}
 
 # %% ../nbs/60_execution.ipynb #211d6704
 def _cards(nvml)->list:
@@ -454,8 +452,7 @@ def bill(run_dir, manifest:dict, config:dict)->dict:
 # %% ../nbs/60_execution.ipynb #a2ee6259
 NOTES = ["Tests (cells tagged `test`) and examples were dropped from the executed notebooks.",
          "`seconds` and `gpu_kwh` of arms that shared an execution are its, divided evenly.",
-         "`cost` is that of units that were not copied from another run; "
-         "`gpu_kwh` is what the cards counted, of all that ran on them."]
+         "`cost` is of units not copied from another run; `gpu_kwh` is what the cards counted of all that ran there."]
 
 def write_manifest(run_dir, manifest:dict, config:dict):
     "Write `manifest.json` with the present surroundings; called after every change of a stage's state."

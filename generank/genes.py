@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GENE_FEATURES', 'DATES', 'MONTHS', 'DATE_FORMS',
-           'MISSING', 'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome',
-           'of_biotypes', 'overlaps', 'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes',
-           'read_annotation', 'load_synonyms', 'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row',
-           'assembly_name', 'read_chain', 'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint',
-           'load_interest']
+           'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome', 'of_biotypes',
+           'overlaps', 'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes', 'read_annotation',
+           'load_synonyms', 'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name',
+           'read_chain', 'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint', 'load_interest']
 
 # %% ../nbs/10_genes.ipynb #930ef024
 import gzip, re, zlib
@@ -20,7 +19,8 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from .core import UserError, atomic_path, sha256_json, unknown_name
+from .core import UserError, atomic_path, read_parquet, sha256_json, unknown_name
+from .tables import MISSING
 
 # %% ../nbs/10_genes.ipynb #26debba8
 BUNDLED = Path(str(files("generank")/"data"))  # the tables that come with the package
@@ -29,7 +29,6 @@ CHROMOSOMES = [*map(str, range(1, 23)), "X", "Y", "MT"]
 
 def load_genes(path=None)->pd.DataFrame:   # None: the bundled table; else parquet, GTF or GFF3 (also .gz)
     """The gene table, `GENE_COLUMNS`, one row a gene.
-
     Positions are on GRCh38, 1-based, ends included; biotype is 'protein_coding' or 'other'."""
     path = Path(path or BUNDLED/"genes.parquet")
     if not path.exists(): raise UserError(f"{path} does not exist: give a GTF, GFF3 or parquet file.")
@@ -40,15 +39,11 @@ def _read_genes(path:Path, changed:int)->pd.DataFrame:
     "The table in a file, read once; `changed` (its time stamp) makes an edited file be read again."
     if re.search(r"\.(gtf|gff3?)(\.gz)?$", path.name): return read_annotation(path)
     if path.suffix != ".parquet":
-        raise UserError(f"{path} is neither a parquet file nor an annotation (.gtf or .gff3, also .gz): "
-                        "rename or convert it.")
-    try: genes = pd.read_parquet(path)
-    except (OSError, ValueError):
-        raise UserError(f"{path} is not a parquet file, whatever its name says: write it again.") from None
+        raise UserError(f"{path} is neither parquet nor an annotation (.gtf or .gff3, also .gz): convert it.")
+    genes = read_parquet(path)
     missing = [c for c in GENE_COLUMNS if c not in genes]
     if missing:
-        raise UserError(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)} of a gene table; "
-                        "a GTF or GFF3 has them all.")
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}; a GTF or GFF3 has them all.")
     return genes[GENE_COLUMNS]
 
 # %% ../nbs/10_genes.ipynb #e5f144b1
@@ -84,15 +79,16 @@ def of_biotypes(genes:pd.DataFrame, biotypes)->pd.DataFrame:
     return genes[genes.biotype.isin(biotypes)].reset_index(drop=True)
 
 # %% ../nbs/10_genes.ipynb #c6eff1c3
-def overlaps(chrom, pos, genes:pd.DataFrame, window:int=500_000)->pd.DataFrame:   # of variants; bp to either side
+def overlaps(chrom, pos, genes:pd.DataFrame, window=500_000)->pd.DataFrame:   # bp to either side, or (before, after)
     "Pairs of a variant and a gene in its window: variant and gene (their rows), distance (bp to its body, 0 inside)."
     chrom, pos = np.asarray(chrom, dtype=object), np.asarray(pos, dtype="int64")
+    before, after = (np.broadcast_to(w, len(pos)) for w in (window if isinstance(window, tuple) else (window, window)))
     found = [pd.DataFrame({"variant": [], "gene": [], "distance": []}, dtype="int64")]
     for c in pd.unique(chrom):
         variant, gene = np.flatnonzero(chrom == c), np.flatnonzero(genes.chrom == c)
         start, end, at = genes.start.to_numpy()[gene], genes.end.to_numpy()[gene], pos[variant][:, None]
         distance = np.maximum(start - at, at - end).clip(0)
-        i, j = np.nonzero(distance <= window)
+        i, j = np.nonzero((at - end <= before[variant][:, None]) & (start - at <= after[variant][:, None]))
         found.append(pd.DataFrame({"variant": variant[i], "gene": gene[j], "distance": distance[i, j]}))
     return pd.concat(found).sort_values(["variant", "gene"], ignore_index=True)
 
@@ -151,8 +147,7 @@ def read_annotation(path)->pd.DataFrame:   # a GTF or GFF3 of GENCODE or Ensembl
     rows = []
     for n, (chrom, _, _, start, end, _, strand, _, text) in annotation_lines(path):
         if not (start.isdigit() and end.isdigit() and 1 <= int(start) <= int(end)):
-            raise UserError(f"{path}, line {n}: {start} to {end} is not an interval of a chromosome; "
-                            "correct start and end.")
+            raise UserError(f"{path}, line {n}: {start} to {end} is not an interval; correct start and end.")
         of, chrom = attributes(text), chrom.removeprefix("chr")
         gene_id = of.get("gene_id") or of.get("ID", "").removeprefix("gene:")
         biotype = of.get("gene_biotype") or of.get("gene_type") or of.get("biotype")
@@ -219,7 +214,6 @@ class Names:
         return [s for s in symbols if (s, chrom) in self.places] or symbols
 
 # %% ../nbs/10_genes.ipynb #fb7801a7
-MISSING = {"", "na", "n/a", "#n/a", "nan", "nr", "null", "none", ".", "-", "--", "<na>", "nat"}
 DATE = re.compile(r"(?<!\w)(\d{1,2}[-./] ?[^\W\d]{3,9}\.?([-./ ]\d{2,4})?|\d{4}-\d\d-\d\d[ T]00:00:00|"
                   r"\d{1,2}/\d{1,2}/\d{2,4})(?!\w)")
 

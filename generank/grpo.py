@@ -18,8 +18,8 @@ import torch
 
 from .checkpoints import (arm_card, check_versions, metrics_callback, newest_checkpoint, read_metrics,
                                   save_boundary, versions)
-from .core import (UserError, differences, read_json, sha256_file, sha256_json, stable_seed, unknown_name,
-                           write_json, write_text)
+from .core import (UserError, differences, read_json, read_parquet, sha256_file, sha256_json, stable_seed,
+                           unknown_name, write_json, write_text)
 from .groups import pack_rows
 from .prompts import Stream, as_style, asked_as, grpo_rows, sft_rows, validation_rows, warm_start_rows
 from .models import (SHAPES, adapter_options, adapter_settings, check_server, choose_dtype,
@@ -49,9 +49,8 @@ UNSHARED = {   # what the backend shared does without
     "top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0, "generation_kwargs": None,
     "cache_implementation": None, "entropy_coef": 0.0, "use_adaptive_entropy": False}
 CHOICES = {   # trl looks at them after sampling only
-    "loss_type": "bnpo cispo dapo dr_grpo grpo luspo sapo vespo", "scale_rewards": "batch group none",
-    "importance_sampling_level": "sequence token",
-    "multi_objective_aggregation": "normalize_then_sum sum_then_normalize"}
+    "loss_type": "bnpo cispo dapo dr_grpo grpo luspo sapo vespo", "importance_sampling_level": "sequence token",
+    "scale_rewards": "batch group none", "multi_objective_aggregation": "normalize_then_sum sum_then_normalize"}
 
 def check_shape(made, backend:str):   # trl's configuration
     "Refuse values that trl does not know, and settings that the backend would ignore."
@@ -61,13 +60,11 @@ def check_shape(made, backend:str):   # trl's configuration
     if backend in ("vllm", "unsloth") and made.vllm_importance_sampling_correction:
         for name in ("top_p", "top_k", "min_p"):
             if getattr(made, name) not in (UNSHARED[name], None, 0.0):
-                raise UserError(f"`grpo.trl.{name}` cuts the sampler's distribution, which the trainer's does not "
-                                "know: with `vllm_importance_sampling_correction` the loss would be biased. "
-                                f"Take {name} out, or set the correction to false.")
+                raise UserError(f"`grpo.trl.{name}` cuts the sampler's distribution alone, so the loss would be "
+                                f"biased: take it out, or set `vllm_importance_sampling_correction: false`.")
     for name, plain in UNSHARED.items():
         if backend == "shared" and getattr(made, name) != plain:
-            raise UserError(f"`grpo.trl.{name}` has no effect with `grpo.backend: shared`: take it out, or choose "
-                            "another backend (on a CUDA card).")
+            raise UserError(f"`grpo.trl.{name}` has no effect with `grpo.backend: shared`: take it out.")
 
 # %% ../nbs/34_grpo.ipynb #255eb381
 def trackers(config)->list[str]:
@@ -77,8 +74,7 @@ def trackers(config)->list[str]:
     names = [asked] if isinstance(asked, str) else list(asked)
     for name in names:
         if name in ("tensorboard", "trackio", "wandb", "mlflow") and not find_spec(name):
-            raise UserError(f"`grpo.trl.report_to` names {name}, which is not installed: `pip install {name}`, or take "
-                            "it out.")
+            raise UserError(f"`grpo.trl.report_to` names {name}, which is not installed: `pip install {name}`.")
     return names
 
 def tensorboard(config, out_dir)->list:
@@ -111,23 +107,20 @@ def training_backend(config:dict)->tuple[str, str]:
     if name != "shared" and not cuda:
         raise UserError(f"`grpo.backend: {name}` needs a CUDA graphics card: choose auto or shared here.")
     if name in ("vllm", "unsloth") and not find_spec(name):
-        raise UserError(f"`grpo.backend: {name}` needs the package {name}: `pip install 'generank[gpu]'`, or choose "
-                        "auto.")
+        raise UserError(f"`grpo.backend: {name}` needs the package {name}: `pip install 'generank[gpu]'`, or auto.")
     return name, "the profile asks for it"
 
 def recomputes(backend:str, asked:bool|None, cuda:bool)->bool:
     "Whether activations are computed anew for the gradient: as `grpo.trl.gradient_checkpointing` asks, else on a card."
     if backend != "shared": return cuda if asked is None else asked
     if not asked: return False
-    raise UserError("`grpo.trl.gradient_checkpointing: true` drops the prompt's cache, which `grpo.backend: shared` "
-                    "needs: take it out, or choose the backend transformers.")
+    raise UserError("`grpo.trl.gradient_checkpointing` drops the prompt's cache, which `grpo.backend: shared` needs.")
 
 # %% ../nbs/34_grpo.ipynb #4355ae49
 def one_card(arguments):
     "transformers' arguments, for one card where several are visible and no launcher has started a process for each."
     if arguments.n_gpu > 1:
-        log.warning("%d graphics cards are visible and one is used: `accelerate launch` trains on all of them "
-                    "(README).", arguments.n_gpu)
+        log.warning("%d graphics cards are visible and one is used: see `accelerate launch`.", arguments.n_gpu)
         arguments._n_gpu = 1
     return arguments
 
@@ -139,11 +132,9 @@ def check_sharding(config):
         raise UserError(f"`grpo.trl.optim: {optimizer}` can't update shards (FSDP): choose adamw_torch_fused.")
     how, what = config["arm"]["training"], f"Arm {config['arm']['name']!r}"
     if how != "grpo":
-        raise UserError(f"{what} ({how}) can't be trained with its weights in shards: train it by ddp.yaml or in one "
-                        "process, and start the GRPO arms from it.")
+        raise UserError(f"{what} ({how}) can't be trained in shards: train it by ddp.yaml or in one process.")
     if training_backend(config)[0] == "shared":
-        raise UserError(f"{what} can't be trained with its weights in shards by `grpo.backend: shared`: choose "
-                        "transformers or vllm, or launch by ddp.yaml.")
+        raise UserError(f"{what} can't be trained in shards by `grpo.backend: shared`: choose vllm, or ddp.yaml.")
 
 # %% ../nbs/34_grpo.ipynb #103c41ff
 def _common_arguments(config, out_dir)->dict:
@@ -170,8 +161,7 @@ def _grpo_arguments(config, out_dir):   # trl's `GRPOConfig` of a profile, with 
     if select:
         ours |= dict(eval_strategy="steps", eval_steps=select["every"], save_steps=select["every"],
                      num_generations_eval=select["answers"], per_device_eval_batch_size=select["answers"] * 8,
-                     metric_for_best_model="eval_rewards/rank_reward/mean", greater_is_better=True,
-                     load_best_model_at_end=True)
+                     metric_for_best_model="eval_rewards/rank_reward/mean", load_best_model_at_end=True)
     defaults = dict(shuffle_dataset=False, restore_callback_states_from_checkpoint=True)
     try: made = GRPOConfig(**{**_common_arguments(config, out_dir), **defaults, **settings, **ours})
     except ValueError as e: raise UserError(f"`grpo.trl` can't be used: {str(e).splitlines()[0]}") from None
@@ -203,8 +193,7 @@ def _grpo(config, loci, validation, model, tokenizer, out_dir, callbacks):   # t
     functions, arguments.reward_weights = _rewards(config)
     _, count = _plan(arguments, len(loci))
     if select and not len(validation):
-        raise UserError(f"Arm {name!r} chooses its checkpoint by validation loci and there are none: set "
-                        "`data.validation`, or `grpo.select: null`.")
+        raise UserError(f"Arm {name!r} needs validation loci: set `data.validation`, or `grpo.select: null`.")
     backend, why = training_backend(config)
     log.info("%s samples its answers by %s (%s): %s.", name, backend, BACKENDS[backend], why)
     stops = [EarlyStoppingCallback(select["patience"])] if select and select["patience"] else []
@@ -260,14 +249,12 @@ def _policy(config, start_from):
         settings = dict(grpo["unsloth"])
         if settings.get("load_in_4bit") is None: settings["load_in_4bit"] = wanted.get("quantization") == "4bit"
         if settings["load_in_4bit"] != (wanted.get("quantization") == "4bit"):
-            raise UserError("`grpo.unsloth.load_in_4bit` and `model.quantization` differ: the arm would be trained on "
-                            "one base and asked on another. Leave the first out; it follows the second.")
-        return load_unsloth(wanted["name"], wanted.get("revision"), grpo["lora"], settings, config["seed"], start_from,
-                            wanted.get("thinking"))
+            raise UserError("`grpo.unsloth.load_in_4bit` contradicts `model.quantization`: leave the former out.")
+        name, revision, thinking = (wanted.get(k) for k in ("name", "revision", "thinking"))
+        return load_unsloth(name, revision, grpo["lora"], settings, config["seed"], start_from, thinking)
     if grpo["lora"] is None:   # kept in float32, since bfloat16 loses small steps; computed as the profile says
         if wanted.get("quantization"):
-            raise UserError("`grpo.lora: null` trains all weights, and weights in four bits can't be trained: set "
-                            "`model.quantization: null`, or give `grpo.lora`.")
+            raise UserError("Without LoRA weights in four bits can't be trained: set `model.quantization: null`.")
         wanted = {**wanted, "dtype": "float32"}
     model, tokenizer = load_model(**wanted, adapter=start_from, trainable=True)
     if start_from is None and grpo["lora"] is not None:
@@ -295,9 +282,8 @@ def _made_from(out_dir:Path, config, loci, start_from, validation=())->dict:
     changed = differences(read_json(file), asked) if file.exists() else []
     changed = [c for c in changed if not c.startswith(("grpo.generation_timeout:", "versions."))]
     if changed:
-        raise UserError(f"{out_dir} holds a training with other settings ({'; '.join(changed[:4])}"
-                        f"{'; ...' if len(changed) > 4 else ''}): give it those again, train into another folder, or "
-                        "remove this one.")
+        first = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
+        raise UserError(f"{out_dir} holds a training with other settings ({first}): give those, or another folder.")
     return asked
 
 # %% ../nbs/34_grpo.ipynb #3097ac1e
@@ -404,9 +390,8 @@ def train(
 # %% ../nbs/34_grpo.ipynb #67f2a302
 def run_stage(run_dir, config:dict, arms)->list[dict]:   # loci come from data/loci.parquet; the names of the arms
     "Train the named arms of a run, each into models/<arm>; the training.json of each."
-    import pandas as pd
     run_dir, by_name = Path(run_dir), {a["name"]: a for a in config["arms"]}
-    table = pd.read_parquet(run_dir/"data"/"loci.parquet")
+    table = read_parquet(run_dir/"data"/"loci.parquet")
     loci, validation = (table[table["split"] == split].to_dict("records") for split in ("train", "validation"))
     done = []
     if any(by_name[a]["training"] == "grpo" and training_backend(config)[0] == "unsloth" for a in arms if a in by_name):

@@ -53,10 +53,6 @@ def parse_answer(
     text = text if isinstance(text, str) else ""
     if mode == "lenient": return _parse_leniently(text)
     if mode != "strict": raise unknown_name("parsing mode", mode, ["strict", "lenient"])
-    tidy = _TIDY_ANSWER.fullmatch(text) if candidates is not None else None   # as most are: no need to look closer
-    genes = tuple(tidy[2].split(", ")) if tidy else ()
-    if genes and len(known := set(genes)) == len(genes) and known.issubset(candidates):
-        return Answer(genes, (tidy[1] or "").strip(), ())
     names = _names(tuple(candidates)) if candidates is not None else {}
     text, thinking = _spoken(text)
     tags = list(_TAG.finditer(text))
@@ -215,8 +211,6 @@ def _untangle(inside:str, names:dict)->list[str]:   # the symbols of a list that
     return [s for item in _SEPARATORS.split(text) for s in _symbols(item, names)]
 
 # %% ../nbs/21_parsing.ipynb #05f85b52
-_TIDY_ANSWER = re.compile(r"\s*+(?:<reasoning>([^<>\[\]]*+)</reasoning>)?\s*+"
-                          rf"<genes>\s*+\[({_ONE}(?:, {_ONE})*+)\]\s*+</genes>\s*+")
 _PLAIN = re.compile(rf"\s*+\[?\s*+({_ONE}(?:\s*+,\s*+{_ONE})*+)\s*+,?\s*+\]?\s*+")
 def _listed(inside:str, names:dict)->list[str]:   # the symbols between the tags, repeated ones included
     plain = _PLAIN.fullmatch(inside)
@@ -235,9 +229,8 @@ class CutOffs:
     def watch(self, cut):   # for each further answer whether the token limit cut it off
         told, self.cut = len(self.cut) >= self.wanted, self.cut + list(cut)
         if told or len(self.cut) < self.wanted or np.mean(self.cut) <= CUT_OFF: return
-        log.warning("%s: the token limit cut off %d of the first %d answers. An arm with more than %d %% is no "
-                    "comparison: raise inference.max_new_tokens, or set inference.continue_cut.",
-                    self.label, sum(self.cut), len(self.cut), 100 * CUT_OFF)
+        log.warning("%s: the token limit cut off %d of the first %d answers. Above %d %% an arm is no comparison: "
+                    "raise inference.max_new_tokens.", self.label, sum(self.cut), len(self.cut), 100 * CUT_OFF)
 
 # %% ../nbs/21_parsing.ipynb #b309d4c2
 RUN_COLUMNS = ("locus_id", "candidates", "causal_gene", "completion")
@@ -245,7 +238,6 @@ FIRST_RUN_COLUMNS = ("reasoning", "genes", "raw_response", "true_answer")
 
 def read_responses(source, name:str=None)->pd.DataFrame:   # a path or a DataFrame; what errors call it
     """Responses in one form, whatever the layout; `UserError` for missing columns and rows that can't be scored.
-
     Columns locus, sample, text, causal_gene, layout ("run" or "first run"), and the file's further ones."""
     name = name or ("the table" if isinstance(source, pd.DataFrame) else str(source))
     parts = read_models(source, name)
@@ -320,8 +312,7 @@ def _faults(frame, first_run):   # what a row can have wrong, one fault after an
     yield (frame.duplicated(content if first_run else ["locus", "sample"]),
            "it stands twice in the file; remove one of the two" + tell_apart)
     yield (frame.duplicated("locus") if first_run else np.zeros(len(frame), bool),
-           "its row number stands at an earlier row too, with another answer; number each locus once, or name the "
-           "models in a column `model`.")
+           "an earlier row has its number and another answer; number each locus once, or add a column `model`.")
     if first_run: return
     yield (frame.candidates.map(type).eq(str),
            "its candidates are text, not a list of symbols: give the run's parquet, since a CSV holds no lists.")
@@ -377,13 +368,10 @@ def _check_pairing(named:dict):   # raise a `UserError` unless all runs hold the
         here, there = (dict(zip(f.locus.tolist(), f.causal_gene.tolist())) for f in (one, two))
         for locus in (x for x in here if here[x] != there[x]):
             where = f"row {locus + 1}" if rows else f"locus {locus}"
-            raise UserError(f"{cannot}the causal gene of {where} is {here[locus]} in one and {there[locus]} "
-                            "in the other: sort the rows alike.")
+            raise UserError(f"{cannot}the causal gene of {where} is {here[locus]} and {there[locus]}: sort both alike.")
         same_gene = one.causal_gene.duplicated(keep=False).sum() if rows else 0
         if same_gene and not (one.numbered.all() and two.numbered.all()):
             log.warning("%s and %s are paired by the order of their rows: %d of %d rows share their gene with another "
-                        "and could stand in another order, which no check sees. Number the rows.", first, name,
-                        same_gene, len(one))
+                        "and could stand elsewhere, unseen. Number the rows.", first, name, same_gene, len(one))
         for i in () if rows else np.flatnonzero(_other_candidates(two, one)):
-            raise UserError(f"{cannot}locus {two.locus.iloc[i]} has other candidates in one than in the other: use one "
-                            "window and one gene table for both, or evaluate each file alone.")
+            raise UserError(f"{cannot}locus {two.locus.iloc[i]} has other candidates in one than in the other.")

@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 
 from . import baselines, prompts, rewards   # each checks its own names in a profile
 from .checkpoints import MARK
-from .core import UserError, atomic_path, differences, first_line, flatten, read_json, read_yaml, write_text
-from .core import printable, project_root, sha256_file, sha256_json, unknown_name, write_json, write_yaml
+from .core import UserError, atomic_path, check_schema, differences, first_line, flatten, read_json, read_yaml
+from .core import printable, project_root, sha256_file, sha256_json, unknown_name, write_json, write_text, write_yaml
 from .execution import PACKAGE, REPOSITORY, STAGES, STOPPED, Display, Interrupted, RunFailed, Stop
 from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks, gpu_joules
 from .execution import kwh_since, log, now, read_manifest, scrub, watching, write_manifest
@@ -141,8 +141,7 @@ def check_folder(out:Path, resume:bool, clean:bool, what:str="run", mark:str="co
     if not out.exists() or all(p.name == ".lock" for p in out.iterdir()): return
     if not (out/mark).exists(): raise UserError(f"{out} holds files that are not a {what}'s: choose another --out.")
     if not resume and not clean:
-        raise UserError(f"{out} already holds a {what}: add --resume to continue it, --clean to start it over, "
-                        "or choose another --out.")
+        raise UserError(f"{out} already holds a {what}: add --resume to continue it, --clean, or another --out.")
 
 def empty(folder:Path):
     "Remove everything in a folder but its lock."
@@ -158,8 +157,7 @@ def check_trainings(run:Run):
         changed = [d for d in differences(before["parameters"], settings_of(run, unit)) if d.split(":")[0] not in IDLE]
         if changed:
             first = "; ".join(changed[:4]) + "; ..." * (len(changed) > 4)
-            raise UserError(f"{held}, with other settings ({first}): give it those again, choose another --out, "
-                            "or start over with --clean.")
+            raise UserError(f"{held}, with other settings ({first}): give it those, another --out, or --clean.")
         if changed := changed_parts(before, {**before, "code": parts_of(run, unit)["code"]}):
             sha = (run.manifest.get("git") or {}).get("sha", "unknown")
             raise UserError(f"{held}, and it can't go on with {changed}: go back to the version that began it (commit "
@@ -171,9 +169,8 @@ def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, no
     own = bool(profile is None and resume and out and (Path(out)/"config.yaml").exists())
     config = resolve(f"{out}/config.yaml" if own else profile or "laptop", overrides)
     if reuse and not Path(reuse).is_dir(): raise UserError(f"{reuse} is not a folder: --reuse takes a folder of runs.")
-    run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks),
-              reuse=Path(reuse) if reuse else None, profile="" if own else profile or "laptop",
-              overrides=read_overrides(overrides))
+    run = Run(Path(out or f"runs/{config['profile']}"), config, find_notebooks(notebooks), reuse=reuse and Path(reuse),
+              profile="" if own else profile or "laptop", overrides=read_overrides(overrides))
     check_folder(run.dir, resume, clean)
     if resume and (run.dir/"config.yaml").exists():
         old = read_yaml(run.dir/"config.yaml")
@@ -232,8 +229,8 @@ def by_nbconvert(notebook, page:Path):
     from nbconvert import HTMLExporter
     from generank.report import slug
     title = re.search(r"^# (.+)$", notebook.cells[0].source, re.M)
-    exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(PACKAGE/"templates")],
-                            exclude_anchor_links=True)
+    where = {"template_name": "report", "extra_template_basedirs": [str(PACKAGE/"templates")]}
+    exporter = HTMLExporter(**where, exclude_anchor_links=True)
     made, _ = exporter.from_notebook_node(notebook, {"title": title[1] if title else "generank"})
     named = lambda m: f'<h{m[1]} id="{slug(html.unescape(m[2]))}">{m[2]}</h{m[1]}>'
     write_text(page, re.sub(r"<h(\d)>(.*?)</h\1>", named, made))
@@ -468,14 +465,16 @@ def summary(run_dir)->dict:
     names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "gpu_kwh", "created")
     row = {"run": Path(run_dir).as_posix(), **dict.fromkeys(names), "headline": {}}
     try:
-        config, manifest = read_yaml(Path(run_dir)/"config.yaml"), read_manifest(run_dir)
+        config, manifest = check_schema(read_yaml(f := Path(run_dir)/"config.yaml"), f), read_manifest(run_dir)
         bill = manifest.get("cost") or {}
         paid = [bill[k] for k in ("machine", "server") if bill.get(k) is not None]
-        if paid: row |= {"cost": sum(paid), "currency": bill.get("currency")}
-        return row | {"profile": config["profile"], "seed": config["seed"], "state": state(run_dir, config, manifest),
-                      "headline": headline(run_dir), "gpu_kwh": bill.get("gpu_kwh"),
-                      "seconds": manifest.get("seconds"), "created": manifest.get("created")}
-    except (UserError, KeyError, TypeError, AttributeError) as e:
+        found = row | {"profile": config["profile"], "seed": config["seed"], "gpu_kwh": bill.get("gpu_kwh"),
+                       **({"cost": sum(paid), "currency": bill.get("currency")} if paid else {}),
+                       "state": state(run_dir, config, manifest), "headline": headline(run_dir),
+                       "seconds": manifest.get("seconds"), "created": manifest.get("created")}
+        runs_table([found])   # what can't be shown can't be read
+        return found
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as e:   # among them `UserError`
         return row | {"state": f"can't be read: {e if isinstance(e, UserError) else f'{type(e).__name__} {e}'}"}
 
 def runs_table(rows:list[dict])->"pd.DataFrame":

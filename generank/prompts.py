@@ -201,7 +201,6 @@ def _by_gene(loci, start:float)->np.ndarray:
 
 class Stream:
     """Prompts without end: pass after pass over the loci, each with its own order of loci and of candidates.
-
     `genes`: candidates shown, the causal one among them (None: all); `weights`: "gene" takes each causal gene as often
     as another."""
     def __init__(self, loci, seed:int, style="answer", descriptions=True, genes:int=None, weights:str=None):
@@ -245,7 +244,6 @@ def _with_targets(rows, style, orders)->list[dict]:
 
 def warm_start_rows(loci, count:int, lists:int, seed:int, style="answer", **asked)->list[dict]:   # as for `Stream`
     """Prompts with random lists of their candidates: the answer's format, without labels.
-
     `count` rows with the prompt (messages) and `lists` `targets` each, answers to learn from."""
     def orders(i, row):
         rng = np.random.default_rng(stable_seed("warm start lists", seed, i))

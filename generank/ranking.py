@@ -24,8 +24,8 @@ import pandas as pd
 import generank
 from .backends import served_models
 from .baselines import OTHER_TRAITS, bundled_loci, choice_probability, gene_rows, other_traits, trait_words
-from .core import UserError, WRITERS, first_line, is_here, printable, read_json, read_yaml, sha256_file, sha256_json
-from .core import unknown_name, write_json, write_table, write_text
+from .core import LOCI, UserError, WRITERS, counted, first_line, is_here, printable, read_json, read_parquet
+from .core import read_yaml, sha256_file, sha256_json, unknown_name, write_json, write_table, write_text
 from .genes import BUNDLED, load_genes
 from .inference import ask_as_configured, read_lists
 from .models import PACKAGED, adapter_settings, check_trained, hub_name, packaged_parts, run_of, trained_weights
@@ -42,7 +42,7 @@ def typed_locus(trait:str, variant:str=None, genes:str=None)->pd.DataFrame:
     if variant_place(text) or text.lower() in known_variants(): return pd.DataFrame({"trait": [trait], "variant": text})
     raise UserError(f"The place of the variant {text!r} is not known: write it as 1:55039974 or 1_55039974_G_T.")
 
-def reading(config:dict=None, **given)->dict:   # trait, build, window, clump, p
+def reading(config:dict=None, **given)->dict:   # trait, build, window, biotypes, scores, clump, p, strict
     "Options of `read_loci`: what a resolved profile's `data` says, and over it what is given."
     of = (config or resolve())["data"]
     profile = {k: of[k] for k in ("window", "biotypes", "genes")} | {"build": of["assembly"].replace("GRCh38", "")}
@@ -136,7 +136,7 @@ def model_rows(rows:pd.DataFrame, config:dict, adapter, store, samples:int=3)->t
             ask(list(asked.values())[:len(asked_of(rows[rows.locus == rows.locus.iloc[0]], samples))])
             if (first := time.monotonic() - began) > 1:
                 print(f"The first locus took {first:.0f} s with the model's start: at most about "
-                      f"{first * others / 60:.0f} min for the {others} others.", file=sys.stderr)
+                      f"{first * others / 60:.0f} min for {counted(others, 'more', 'more')}.", file=sys.stderr)
         answers, _, bill = ask(list(asked.values()))
     except KeyboardInterrupt:
         done = {r["locus_id"] for r in ResponseStore(store, writable=False).rows.values()} if store else set()
@@ -244,7 +244,8 @@ def result_files(out, overwrite:bool=False, source=None)->dict[str, Path]:
     "The files of one ranking; a `UserError` where a result, or the loci themselves, would be written over."
     out = Path(out)
     if out.suffix.lower() not in WRITERS: raise UserError(f"{out.name} is no table: end it in {', '.join(WRITERS)}.")
-    ends = {"loci": f".loci{out.suffix}", "page": ".html", "manifest": ".manifest.json", "answers": ".answers.jsonl"}
+    ends = {"loci": f".loci{out.suffix}", "page": ".html", "manifest": ".manifest.json", "answers": ".answers.jsonl",
+            "rejected": ".rejected.tsv"}
     paths = {"genes": out, **{k: out.with_suffix(end) for k, end in ends.items()}}
     if source and Path(source).resolve() in [p.resolve() for p in paths.values()]:
         raise UserError(f"{source} would be written over: give another --out.")
@@ -280,6 +281,8 @@ class Ranking:
         write_table(self.genes, paths["genes"])
         write_table(self.loci, paths["loci"])
         write_text(paths["page"], self.page())
+        if len(self.rejected): write_table(self.rejected, paths["rejected"])
+        else: paths["rejected"].unlink(missing_ok=True)   # that of an earlier ranking, which is written over
         made = {p.name: sha256_file(p) for k, p in paths.items() if k != "manifest" and p.exists()}
         write_json(paths["manifest"], {**self.about, "notes": self.notes, "sha256": made,
                                        "rejected": json.loads(self.rejected.to_json(orient="records"))})
@@ -311,7 +314,7 @@ def show(r:Ranking, console=None, genes:int=5, loci:int=10):
             grid.add_row(plain(g.gene), f"{g.probability:.2f}", "█" * round(20 * g.probability), far)
         console.print(grid)
         console.print(plain(f"! {l.flags}\n" if l.flags else ""), style="yellow")
-    if len(r.loci) > loci: console.print(f"and {len(r.loci) - loci} more loci, in the files.")
+    if len(r.loci) > loci: console.print(f"and {counted(len(r.loci) - loci, 'more locus', 'more loci')}, in the files.")
 
 def page_data(r:Ranking)->dict:
     "What the page draws, as plain data."
@@ -335,13 +338,13 @@ def rank_loci(
     store=None,          # file that keeps the answers as they come, so that an interrupted call goes on
     model:bool=True,     # False: none is asked
     samples:int=3,       # orders of the candidates in which each locus is asked
-    by:str=None, **reading,   # what orders the genes, None: the best on validation loci; of `asked_loci`: trait, build
+    by:str=None, **reading,   # what orders the genes, None: the best on validation loci; of `read_loci`: trait, scores
 )->Ranking:
     "Rank the candidate genes of loci whose causal gene is not known."
     config, run = config or resolve(), run_of(adapter)
     read = source if isinstance(source, Loci) else asked_loci(source, config, **reading)
     loci, table = read.loci.reset_index(drop=True), load_genes(config["data"]["genes"])
-    known = pd.read_parquet(own) if run and (own := Path(run)/"data"/"loci.parquet").is_file() else bundled_loci()
+    known = read_parquet(own) if run and (own := Path(run)/"data"/"loci.parquet").is_file() else bundled_loci()
     training, words = known[known.split == "train"], trait_words(" ".join([*known.trait, *OTHER_TRAITS]))
     rows, bill = gene_rows(loci, training, table, embed=model), {}
     measured = measured_of(model_key(config, adapter, samples) if model else "none", run)
@@ -413,10 +416,13 @@ def rank_into(read:Loci, config, adapter, out, overwrite:bool, yes:bool, samples
     model, loci = config["model"]["name"] != "none", len(read.loci)
     paths = result_files(out := out or default_out(source, read), overwrite, source)
     asked = f", {loci * (samples + 3)} questions; kept answers are not asked again" if model else ""
-    print(f"{said} {loci} loci, {int(read.loci.candidates.map(len).sum())} genes{asked}.", file=sys.stderr)
+    print(f"{said} {counted(loci, *LOCI)}, {int(read.loci.candidates.map(len).sum())} genes{asked}.", file=sys.stderr)
     consent(config, loci, yes)
     ranked = rank_loci(read, config, adapter, paths["answers"], model, samples, by)
-    return ranked, ranked.save(out, overwrite)
+    paths = ranked.save(out, overwrite)
+    if n := len(ranked.rejected):
+        print(f"{counted(n, 'row was', 'rows were')} left out: see {paths['rejected']}.", file=sys.stderr)
+    return ranked, paths
 
 def told(r:Ranking, paths:dict)->dict:
     "One object for --json."
@@ -431,7 +437,7 @@ def consent(config:dict, loci:int, yes:bool=False, ask=input):
     "Ask before loci leave this machine; without a terminal and without --yes that is a `UserError`."
     server = config["inference"]["endpoint"]["base_url"] if config["inference"]["backend"] == "openai" else None
     if yes or not server or is_here(server): return
-    what = f"The traits and genes of {loci} loci would be sent to {urlsplit(server).hostname}"
+    what = f"The traits and genes of {counted(loci, *LOCI)} would be sent to {urlsplit(server).hostname}"
     if not sys.stdin.isatty(): raise UserError(f"{what}: add --yes if they may leave this machine.")
     if ask(f"{what}. Send them? [y/N] ").strip().lower()[:1] != "y": raise UserError(f"{what}: nothing was sent.")
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from . import figures, robustness
-from .core import UserError, for_spreadsheets, read_json, read_yaml, unknown_name
+from .core import UserError, for_spreadsheets, read_json, read_parquet, read_yaml, unknown_name
 from .data import check_loci, describe_loci
 from .evaluation import _answer_file, evaluate, pool_pairs, training_charts, training_curves
 from .execution import REPOSITORY
@@ -28,9 +28,8 @@ from .rewards import reward_parts
 from .statistics import extent, holm, interval, p_value, shown, verdict
 
 # %% ../nbs/61_report.ipynb #cc8aa0c3
-FILES = {"metrics": "evaluation/metrics.json", "comparisons": "evaluation/comparisons.json", "card": "data/card.json",
-         "manifest": "manifest.json", "config": "config.yaml",
-         "robustness": "evaluation/robustness.json"}   # the first part of a path
+FILES = {"card": "data/card.json", "manifest": "manifest.json", "config": "config.yaml",   # the first part of a path
+         **{name: f"evaluation/{name}.json" for name in ("metrics", "comparisons", "robustness")}}
 
 class Numbers:
     "The numbers of a run: `numbers('metrics.runs.grpo-rank.mrr', '.3f')`; a missing one is a `UserError`."
@@ -40,7 +39,7 @@ class Numbers:
         "The content of a file of the run (JSON, YAML or parquet), read once; `name` is relative to the run folder."
         path = self.run_dir/name
         if not path.exists(): raise UserError(f"{path} does not exist: finish the run, or evaluate it again.")
-        read = {".yaml": read_yaml, ".parquet": pd.read_parquet}.get(path.suffix, read_json)
+        read = {".yaml": read_yaml, ".parquet": read_parquet}.get(path.suffix, read_json)
         if name not in self._read: self._read[name] = read(path)
         return self._read[name]
 
@@ -154,16 +153,14 @@ def cautions(n:Numbers, arms:dict, trained:str|None, start:str)->list[str]:
     if trained is None: return said
     after, before = (n(f"metrics.runs.{arm}.format_error_rate") for arm in (trained, start))
     if after >= 0.5 and after > before:
-        said.append(f"The training failed: {shown(after, '.0%')} of its answers hold no gene list, "
-                    f"{shown(before, '.0%')} before.")
+        no_list = [shown(share, ".0%") for share in (after, before)]
+        said.append("The training failed: {} of its answers hold no gene list, {} before.".format(*no_list))
     if cut := [a for a in (trained, start) if cut_off(n, a)]:
-        said.append(f"No comparison: more than {CUT_OFF:.0%} of the answers of {' and '.join(cut)} were cut off by the "
-                    "token limit.")
+        said.append(f"No comparison: the token limit cut off over {CUT_OFF:.0%} of the answers of {' and '.join(cut)}.")
     for name in (a for a in arms if a != trained and is_control(arms[a])):
         gain = paired(n, name, arms[name].get("start_from") or start)   # a caution needs less than a claim
         if gain["difference"] > 0 and ((gain["ci_low"] or 0) > 0 or (gain.get("cluster_p") or 1) < 0.05):
-            said.append(f"The control {name}, whose reward does not know the causal gene, also gained "
-                        f"({extent(gain)}).")
+            said.append(f"The control {name}, whose reward knows no causal gene, also gained ({extent(gain)}).")
     for p in (n.get("robustness.perturbations") or {}).values():
         if (p["perturbation"], p["arm"]) == ("shuffled-traits", trained) and "mrr_completed" in p:
             if verdict(change := p["mrr_completed"]["difference"]) != "worse":
@@ -192,8 +189,8 @@ def answer(n:Numbers)->tuple:
     said += f" on {n('metrics.n_loci')} held-out loci ({n('metrics.n_clusters')} regions, seed {n('config.seed')})."
     for a in (a for a in arms if arms[a]["training"] == "sft"):
         said += f" Supervised training ({a}): {extent(paired(n, a, arms[a].get('start_from') or start))}."
-    chart = figures.main_comparison([scores[a] for a in [*arms, *YARDSTICKS] if a in scores], ["mrr_over_chance"],
-                                    "answer")
+    shown_runs = [scores[a] for a in [*arms, *YARDSTICKS] if a in scores]
+    chart = figures.main_comparison(shown_runs, ["mrr_over_chance"], "answer")
     limits = [OVER, *cautions(n, arms, trained, start)[:1], "One training on one seed: another seed can end elsewhere."]
     links = ("The data", "Does it help?", "Limits", "Repeat it")
     return f"**{said}**", chart, " ".join(limits), " · ".join(f"[{l}](#{slug(l)})" for l in links)
@@ -255,10 +252,9 @@ def does_it_help(n:Numbers)->tuple:
              "Says": verdict(over) + "\nanswers cut off: no comparison" * (cut_off(n, a) or cut_off(n, b))}
             for (a, b), (over, listed) in found.items()]
     drawn = [{**row, "label": f"{a} − {b}"} for (a, b), both in found.items() for row in both]
-    claim = ("A claim needs an interval without zero and p < 0.05 (sign flips of whole regions; Holm over the "
-             "declared family)")
-    return (f"Differences paired by locus. {OVER} A control's reward does not know the causal gene.",
-            table(rows, claim, [f"{trained} − {start}"]),
+    claim = "A claim needs an interval without zero and p < 0.05 (sign flips of whole regions; Holm in the family)"
+    said = f"Differences paired by locus. {OVER} A control's reward does not know the causal gene."
+    return (said, table(rows, claim, [f"{trained} − {start}"]),
             figures.paired_differences(drawn, n("metrics.n_loci"), n("metrics.n_clusters")))
 
 # %% ../nbs/61_report.ipynb #2cb6d414
@@ -272,8 +268,8 @@ def form_or_knowledge(n:Numbers)->tuple:
     part = lambda p: {"difference": whole[p], "ci_low": whole[f"{p}_ci_low"], "ci_high": whole[f"{p}_ci_high"]}
     rows = [{"Part": words, "Difference in MRR": extent(part(p))} for p, words in names.items()
             if whole.get(p) is not None]
-    rates = ", ".join(f"{r['name']} {shown(r['format_error_rate'], '.0%')}" for r in n("metrics.runs")
-                      if r["kind"] == "arm")
+    scores = [r for r in n("metrics.runs") if r["kind"] == "arm"]
+    rates = ", ".join(f"{r['name']} {shown(r['format_error_rate'], '.0%')}" for r in scores)
     return f"The parts add up to {trained} − {start} as listed. Answers without a list: {rates}.", table(rows)
 
 # %% ../nbs/61_report.ipynb #afb7f0e2
@@ -292,8 +288,7 @@ def results(n:Numbers)->tuple:
              **{f"Top-{k}": cell(t, "accuracy", ".2f", "ci") for k, t in r["top_k"].items()}} for r in runs]
     missing = "; ".join(f"{name} ({why})" for name, why in n.get("metrics.baselines_not_run", {}).items())
     lines = [r for r in runs if r["kind"] in ("arm", "control") or r["name"] in YARDSTICKS]
-    caption = (f"{n('metrics.n_loci')} held-out loci in {n('metrics.n_clusters')} regions; below each number its 95 % "
-               "interval")
+    caption = f"{n('metrics.n_loci')} held-out loci in {n('metrics.n_clusters')} regions, with 95 % intervals"
     return (figures.main_comparison(runs, ("mrr_over_chance", "top_1")), table(rows, caption, [trained]),
             missing and f"Not scored in this run: {missing}.", figures.top_k_lines(lines),
             figures.evidence_classes(runs) if runs[0].get("by_evidence_class") else None)

@@ -114,9 +114,8 @@ def shuffled_labels_reward(completions:list, candidates:list, locus_id:list=None
 REWARDS = {
     "rank": rank_reward, "binary": binary_reward, "ndcg": ndcg_reward, "top_k": top_k_reward,
     "format": format_reward, "no_extra_text": no_extra_text_reward, "only_candidates": only_candidates_reward,
-    "complete_list": complete_list_reward, "length": length_reward,
-    "random": random_reward, "format_only": format_only_reward, "shuffled_labels": shuffled_labels_reward,
-}
+    "complete_list": complete_list_reward, "length": length_reward, "random": random_reward,
+    "format_only": format_only_reward, "shuffled_labels": shuffled_labels_reward}
 
 def _own(name:str)->tuple[str, str]:
     "Module and function of a reward of the user's own, the project's root importable as under `generank run`."
@@ -268,9 +267,8 @@ def check_gold(loci, rewards=("rank", "binary", "ndcg"))->int:   # rows of loci;
         for name in rewards:
             first, second, absent = get_reward(name)(said, answer=[gene] * 3, candidates=[row["candidates"]] * 3)
             if first != 1 or second >= 1 or absent != 0:
-                raise UserError(
-                    f"Locus {row['locus_id']} is not scorable under the {name!r} reward: causal gene {gene} first "
-                    f"earns {first}, second {second}, absent {absent}; check its symbols for spaces or commas.")
+                raise UserError(f"Locus {row['locus_id']} is not scorable under the {name!r} reward: its gene {gene} "
+                                f"first earns {first}, second {second}, absent {absent}; check its symbols.")
     return count
 
 # %% ../nbs/22_rewards.ipynb #c2d3149a
@@ -280,15 +278,14 @@ def try_rewards(spec, gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"))->
     said, tried = known_answers(gene, list(others)), {}
     n = len(said)
     columns = dict(prompts=[[{"role": "user", "content": "Rank."}]] * n, completion_ids=[[1, 2]] * n, answer=[gene] * n,
-                   candidates=[[*others, gene]] * n, locus_id=["known"] * n,
-                   trainer_state=TrainerState(epoch=0.0, max_steps=1, num_train_epochs=1),
-                   log_metric=lambda *_: None, log_extra=lambda *_: None)
+                   candidates=[[*others, gene]] * n, locus_id=["known"] * n, log_metric=lambda *_: None,
+                   log_extra=lambda *_: None, trainer_state=TrainerState(epoch=0.0, max_steps=1, num_train_epochs=1))
     for function in reward_functions(spec)[0]:
         scores = function(completions=[[{"role": "assistant", "content": t}] for t in said], **columns)
         tried[getattr(function, "name", function.__name__)] = scores
         if ":" in getattr(function, "name", "") and len(set(scores)) == 1:
-            log.warning("Reward %r gives all known answers %g, right and wrong ones: nothing can be learned from it.",
-                        function.name, scores[0])
+            told = "Reward %r gives all known answers, right and wrong ones, %g: it teaches nothing."
+            log.warning(told, function.name, scores[0])
     return tried
 
 def try_own(specs):   # what arms have under `reward`
@@ -317,7 +314,6 @@ def answer_signs(text:str, candidates)->dict[str, float]:   # in the order of th
 # %% ../nbs/22_rewards.ipynb #33149e8b
 def monitor_reward(completions:list, candidates:list=None, log_metric=None, reasoning:bool=True, **kwargs)->list[float]:
     """Log what the answers of a step look like: 1 for one without any problem, else 0, to be given the weight 0.
-
     `reasoning`: whether the prompt asks for it; if not, its absence is no sign."""
     known = [None] * len(completions) if candidates is None else candidates
     signs = [answer_signs(t, c) for t, c in zip(answer_texts(completions), known, strict=True)]
@@ -382,9 +378,9 @@ class Watch:
         self.warned.update(new)
         for c, mean in new.items():
             side, limit, meaning = THRESHOLDS[c]
+            name, n = f"{self.label}, " if self.label else "", len(self.recent[c])
             log.warning("%sstep %d: %s is %.2f, mean of %d logged rows (threshold %s %g): %.2f %s.",
-                        f"{self.label}, " if self.label else "", step, c, mean, len(self.recent[c]), side, limit,
-                        mean, meaning)
+                        name, step, c, mean, n, side, limit, mean, meaning)
         return list(new)
 
 def watched(rows:list[dict])->list[dict]:

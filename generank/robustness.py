@@ -103,9 +103,8 @@ def calibrate(
     right = np.array([f == truth[i] for f, i in zip(first, kept)], dtype=float)
     sure = {"raw": np.array([shares[i][f] for f, i in zip(first, kept)])}
     if fit_on: sure["fitted"] = np.array([sharpened(s, slope)[f] for s, f in zip(smooth(shares, kept), first)])
-    parts = {kind: {"brier": brier(p, right, clusters, draws, seed),
-                    "ece": calibration_test(p, right, bins, draws, seed),
-                    "bins": reliability(p, right, clusters, bins)} for kind, p in sure.items()}
+    parts = {kind: {"brier": brier(p, right, clusters, draws, seed), "bins": reliability(p, right, clusters, bins),
+                    "ece": calibration_test(p, right, bins, draws, seed)} for kind, p in sure.items()}
     return out | {"n_clusters": len(pd.unique(clusters)), "accuracy": float(right.mean()), **parts,
                   "coverage": coverage_curve(sure["raw"], right, clusters)}
 
@@ -160,8 +159,8 @@ def votes_chart(curve:pd.DataFrame, arm:str, name:str)->Chart:   # of `sample_cu
         axis.set(xlabel=label, ylim=(0, None), xlim=(0, None))
     axes[0].set_ylabel("Top-1 accuracy")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    told = "; ".join(f"{VOTES[w]} {curve[w].iloc[0]:.2f} with one sample and {last[w]:.2f} with {int(last.samples)}"
-                     for w in drawn)
+    words = "{} {:.2f} with one sample and {:.2f} with {:.0f}".format
+    told = "; ".join(words(VOTES[w], curve[w].iloc[0], last[w], last.samples) for w in drawn)
     caption = f"{arm}: {told}. Means over all choices of so many samples, at most 50 of them; without intervals."
     return Chart(name, figure, curve, caption, f"Top-1 accuracy against the number of samples and tokens. {told}.")
 
@@ -246,8 +245,8 @@ def reasoning_check(choices:pd.DataFrame, mean:Means)->dict|None:
     rows = choices[reasoned]
     if rows.empty: return None
     a, b = own_and_others(rows, "first", lambda row, gene: mentions(row["reasoning"], gene))
-    return {"answers": len(rows), "of": len(choices), "first": mean(a, True), "others": mean(b, True),
-            "difference": mean(a - b)}
+    found = {"first": mean(a, True), "others": mean(b, True), "difference": mean(a - b)}
+    return {"answers": len(rows), "of": len(choices), **found}
 
 # %% ../nbs/54_robustness.ipynb #edacf7f1
 def perturbation_result(

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, download, first_line, sha256_file, sha256_json, unknown_name
+from .core import UserError, counted, download, first_line, sha256_file, sha256_json, unknown_name
 from .genes import BUNDLED, CHAIN, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_position
 from .genes import load_genes, load_synonyms, of_biotypes, read_chain, rename_row
 from .readers import near, parse_gene_string, parse_list, read_table
@@ -130,12 +130,13 @@ def read_pairs(loci_files, label_files)->pd.DataFrame:
     files, parts = (as_list(loci_files), as_list(label_files)), []
     if not files[0] or len(files[0]) != len(files[1]):
         loci_names, label_names = (", ".join(names) or "none" for names in files)
-        raise UserError(f"{len(files[0])} loci files ({loci_names}) for {len(files[1])} label files ({label_names}): "
+        raise UserError(f"{counted(len(files[0]), 'loci file')} ({loci_names}) for "
+                        f"{counted(len(files[1]), 'label file')} ({label_names}): "
                         "give as many of each, in the same order.")
     for loci_file, label_file in zip(*files):
         loci, labels = read_table(loci_file), read_table(label_file)
         if len(loci) != len(labels):
-            raise UserError(f"{loci_file} has {len(loci)} rows and {label_file} has {len(labels)}: "
+            raise UserError(f"{loci_file} has {counted(len(loci), 'row')} and {label_file} has {len(labels)}: "
                             "they are joined row by row, so add or remove what one of them lacks.")
         column = next((c for c in ("symbol", "causal_gene") if c in labels), None)
         if column is None:
@@ -173,7 +174,8 @@ def whole_row(row:dict)->dict:
         value = row.get(name)
         return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value).strip() or None
     if distances and len(distances) != len(candidates):
-        raise UserError(f"{where}: {len(distances)} distances for {len(candidates)} candidates; give one for each.")
+        raise UserError(f"{where}: {counted(len(distances), 'distance')} for {counted(len(candidates), 'candidate')}; "
+                        "give one for each.")
     try:
         chrom = text("chrom") and chromosome(text("chrom"))
         distances, pos = [int(float(d)) for d in distances], text("pos") and int(float(text("pos")))
@@ -194,7 +196,8 @@ def check_row(row:dict, where:str, listed:bool=True)->list[str]:
     twice = next((c for c in candidates if candidates.count(c) > 1), None)
     if not str(row.get("trait") or "").strip(): raise UserError(f"{where}: the trait is empty; name it.")
     if len(candidates) < 2:
-        raise UserError(f"{where}: {len(candidates)} candidate genes leave nothing to rank; "
+        raise UserError(f"{where}: {counted(len(candidates), 'candidate gene leaves', 'candidate genes leave')} "
+                        "nothing to rank; "
                         "give at least 2, separated by commas.")
     if twice: raise UserError(f"{where}: the candidate {twice} is listed twice; remove one.")
     if not gene: raise UserError(f"{where}: the causal gene is empty; name it.")

@@ -45,8 +45,7 @@ class ResponseStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
             try: self.lock.acquire(timeout=0)
-            except Timeout: raise UserError(f"Another process is writing to {self.path}: wait for it, or give another "
-                                            "store.") from None
+            except Timeout: raise UserError(f"Another process is writing to {self.path}: wait for it.") from None
         if self.path: self.rows, end = read_records(self.path)
         if self.lock and self.path.exists() and self.path.stat().st_size > end: os.truncate(self.path, end)
 
@@ -82,8 +81,7 @@ def _hub_commit(name:str, revision:str=None)->str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     try: return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
     except (HfHubHTTPError, HFValidationError, OSError) as e:
-        raise UserError(f"The revision of the model {name!r} can't be found ({first_line(e)[:120]}): give its commit, "
-                        "model.revision; then recorded answers replay without the model, too.") from None
+        raise UserError(f"{name!r} has no such revision ({first_line(e)[:120]}): give its commit.") from None
 
 # %% ../nbs/40_store.ipynb #614f6066
 def model_identity(model:dict)->dict:   # as `load_model` takes it; name, revision, dtype, quantization
@@ -115,8 +113,7 @@ def lora_rank(adapter)->int:
     rank = read_json(Path(adapter)/"adapter_config.json")["r"]
     offered = [r for r in (1, 8, 16, 32, 64, 128, 256, 320, 512) if r >= rank]
     if offered: return offered[0]
-    raise UserError(f"The adapter {adapter} has rank {rank}, and vLLM takes 512 at most: merge it (generank export "
-                    "--to merged) and give the merged folder as model.name.")
+    raise UserError(f"The adapter {adapter} has rank {rank}, and vLLM takes 512: merge it (export --to merged).")
 
 def answer_key(identity:dict, adapter:str|None, prompt:list, decoding:dict, sample:int)->str:
     "Key of the `sample`-th answer to chat messages: `model_identity`, `adapter_hash`, temperature, length and seed."

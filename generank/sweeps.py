@@ -71,8 +71,12 @@ def checked_points(profile:str, sweeps, overrides=())->list[Point]:
 # %% ../nbs/65_sweeps.ipynb #b1af0a25
 def read_sweep(folder)->dict:
     "What a sweep's folder was made for: `profile`, `overrides`, `sweep`."
-    if (path := Path(folder)/"sweep.yaml").exists(): return read_yaml(path)
-    raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
+    if not (path := Path(folder)/"sweep.yaml").exists():
+        raise UserError(f"{folder} holds no sweep (sweep.yaml): make one with generank run --sweep.")
+    found = read_yaml(path)
+    words = lambda v: isinstance(v, list) and all(isinstance(t, str) for t in v)
+    if isinstance(found, dict) and words(found.get("sweep")) and words(found.get("overrides")): return found
+    raise UserError(f"{path} is no plan of a sweep: restore it, or start the sweep over with --clean.")
 
 def save_plan(folder, profile, overrides, sweeps):
     "Write down what a sweep's folder is made for."
@@ -91,13 +95,12 @@ def results(folder)->"pd.DataFrame":
         swept = {p: v if isinstance(v, (int, float, str)) else json.dumps(v) for p, v in point.values.items()}
         for arm in (r for r in metrics["runs"] if r["kind"] == "arm"):
             slope = metrics["training"].get(arm["name"], {})
-            measured = dict.fromkeys((primary, "mrr_completed", "top_1"))
+            measured, ends = dict.fromkeys((primary, "mrr_completed", "top_1")), ["ci_low", "ci_high"]
             found = lib.figures.metric_table([arm], measured).set_index("metric")
             rows.append({"run": point.name, **swept, "arm": arm["name"], "split": metrics["split"], "loci": arm["n"],
-                         primary: found.value[primary], "ci_low": found.ci_low[primary],
-                         "ci_high": found.ci_high[primary], **found.value.drop(primary),
-                         "format_errors": arm.get("format_error_rate"), "slope": slope.get("per_100_steps"),
-                         "slope_ci_low": slope.get("ci_low"), "slope_ci_high": slope.get("ci_high"),
+                         primary: found.value[primary], **found.loc[primary, ends],
+                         **found.value.drop(primary), "format_errors": arm.get("format_error_rate"),
+                         "slope": slope.get("per_100_steps"), **{f"slope_{c}": slope.get(c) for c in ends},
                          "train_minutes": stages.get(f"grpo/{arm['name']}", {}).get("seconds", 0) / 60})
     return pd.DataFrame(rows)
 
@@ -160,8 +163,7 @@ class Executor:
         if not self.queue: return work.wait()
         if (failed := work.exception()) is None: return work.result()
         with open(log, "a", encoding="utf-8") as f:
-            f.write(f"\nError: its job {work.job_id} ended without a result ({type(failed).__name__}); "
-                    f"submitit's log is {work.paths.stderr}.\n")
+            f.write(f"\nError: its job {work.job_id} failed ({type(failed).__name__}); see {work.paths.stderr}.\n")
         return 1
 
     def stop(self):
@@ -184,8 +186,7 @@ def choose_executor(name:str, folder, slurm=())->Executor:
     asked, cluster = slurm_settings(slurm), "slurm" if name == "slurm" else "local"
     try: queue = AutoExecutor(folder=Path(folder)/".submitit", cluster=cluster)
     except RuntimeError:
-        raise UserError("Slurm is not on this machine (srun and sbatch are not found): start the sweep on a node "
-                        "that submits jobs, or leave --executor out.") from None
+        raise UserError("Slurm is not on this machine: use a node that submits jobs, or no --executor.") from None
     fit = {k: v for k, v in asked.items() if cluster == "slurm" or not k.startswith("slurm_")}
     try: queue.update_parameters(**fit)
     except AssertionError as e: raise UserError(f"--slurm: {e}.") from None
@@ -247,8 +248,7 @@ def sweep(
     folder = Path(out or f"runs/{Path(profile).stem}-sweep")
     lib.pipeline.check_folder(folder, resume, clean, "sweep", "sweep.yaml")
     if resume and (folder/"sweep.yaml").exists() and (old := read_sweep(folder)["profile"]) != str(profile):
-        raise UserError(f"{folder} holds a sweep of profile {old!r}, not {str(profile)!r}: choose another --out, "
-                        "or add --clean instead of --resume.")
+        raise UserError(f"{folder} holds a sweep of profile {old!r}, not {str(profile)!r}: choose another --out.")
     chosen = choose_executor(executor, folder, slurm)
     jobs = jobs or (1 if executor == "processes" else len(grid))
     def one(point, of): return _one(point, profile, overrides, folder, jobs, cell_timeout, chosen, display, of)
@@ -274,7 +274,6 @@ def _modal():
     except ImportError:
         raise UserError("Modal's package is not installed: pip install 'generank[modal]', then modal setup.") from None
     return modal
-
 
 def _volume(): return _modal().Volume.from_name(NAME)
 
@@ -361,8 +360,7 @@ def _started(gpu, hours, secrets, work):
     except modal.exception.AuthError as e:
         raise UserError(f"Modal does not know this account: run modal setup ({first_line(e)}).") from None
     except modal.exception.NotFoundError as e:
-        raise UserError(f"Modal: {first_line(e)} A secret is made by modal secret create NAME "
-                        "HF_TOKEN=...") from None
+        raise UserError(f"Modal: {first_line(e)} Make a secret by modal secret create NAME HF_TOKEN=...") from None
 
 def map_sweep(function, name:str, grid, arguments)->dict:
     "Do all `points` of a sweep side by side by the `starmap` of Modal's `command`; names of those that failed -> why."

@@ -61,7 +61,6 @@ def scored_quietly(trainer, asked, generated):
 # %% ../nbs/33_trainers.ipynb #58368bf0
 def dynamic_sampling(trainer, inputs:list[dict])->tuple:   # rows of this process, groups consecutive
     """Sample groups until they vary, at most `trainer.max_resamples` times anew; all processes sample equally often.
-
     Returns the rows, those of groups without variance replaced, and what was sampled for them."""
     n, rank, processes = trainer.num_generations, trainer.accelerator.process_index, trainer.accelerator.num_processes
     rows, replaced = _split(inputs, n), 0
@@ -114,7 +113,6 @@ def weights_for_vllm(engine):   # trl's `VLLMGeneration`
 # %% ../nbs/33_trainers.ipynb #2f98081f
 def asked_once(trainer, rows, seed:int)->list[tuple]:   # rows: one a locus
     """Ask about each locus once, as a training step would, and leave no trace in the trainer.
-
     Returns rewards, token ids and texts of each group of completions, the same on all processes."""
     from accelerate.utils import gather_object
     n, processes, rank = trainer.num_generations, trainer.accelerator.num_processes, trainer.accelerator.process_index
@@ -146,7 +144,6 @@ LEVERS = {
 
 def pilot(trainer, rows, limits:dict, name:str, seed:int)->dict:   # rows: one a locus; limits: `grpo.pilot`
     """Ask a few loci before training, tell what the answers look like, and stop above a limit with what to change.
-
     Returns the answers, their mean reward, and the shares `cut`, `no_list` and `alike`; `name` is the arm's."""
     limits, ends = {**PILOT, **limits}, {*trainer.eos_token_ids}
     found = asked_once(trainer, rows, seed)
@@ -231,8 +228,7 @@ def deadline(seconds:float, what:str):   # how long the block may take (None or 
         yield
         return
     def late(*_):
-        raise UserError(f"{what} took longer than {seconds:g} s and was stopped. Raise `grpo.generation_timeout`, or "
-                        "look for what hangs (a vLLM server that is down, a full graphics card).")
+        raise UserError(f"{what} took over {seconds:g} s: raise `grpo.generation_timeout`, or look for what hangs.")
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try: yield
@@ -262,8 +258,7 @@ def memory_advice(config:dict):
         now = {k: f", now {v}" for k, v in settings.items() if v is not None}
         names = enumerate(LOWER[arm["training"]].items(), 1)
         steps = "; ".join(f"{i}. `grpo.{name}`{now.get(name, '')}{more}" for i, (name, more) in names)
-        raise UserError(f"The machine ran out of memory while training arm {arm['name']!r}. Lower, in this order: "
-                        f"{steps}.") from e
+        raise UserError(f"Memory ran out while training arm {arm['name']!r}. Lower, in this order: {steps}.") from e
 
 # %% ../nbs/33_trainers.ipynb #d81bdd3a
 APART = 0.15   # nats a token: sampler and trainer are other models
@@ -276,9 +271,8 @@ def compare_sampler(trainer, made)->float:   # what trl has made of a batch
         own = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, sampled.size(1))[0]
     apart = (own.float() - sampled.float()).abs()[there].nanmean().item()
     if apart <= APART: return apart
-    raise UserError(f"After step {trainer.state.global_step} the sampler's log-probabilities differ from the trainer's "
-                    f"by {apart:.3f} nats a token (limit {APART}): its weights are not those that are trained. Choose "
-                    "another `grpo.backend`, or other versions of vLLM and trl.")
+    raise UserError(f"After step {trainer.state.global_step} sampler and trainer differ by {apart:.3f} nats a token "
+                    f"(limit {APART}): choose another `grpo.backend`, or other versions of vLLM and trl.")
 
 # %% ../nbs/33_trainers.ipynb #d81bdd3d
 def guarded(base):   # a GRPOTrainer class

@@ -2,7 +2,8 @@
 
 `python tests/faults.py stub 500`: so many faults in each stage of the real pipeline, each stage's work replaced by its writing alone, with the
 library's own writers, in a process that stands for the kernel. `python tests/faults.py tiny 50`, `... laptop 6`: the real command, in rounds of
-five faults. One line of JSON a fault goes to --out; the last line is the table. tests/test_faults.py runs a few of the first kind.
+five faults. One line of JSON a fault goes to --out, and the same command with the same --out goes on where it was stopped. `python tests/faults.py
+table --out FILE...` prints the rows of tests/README.md. tests/test_faults.py runs a few of the first kind.
 """
 import argparse
 import contextlib
@@ -20,10 +21,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+
+from tqdm import tqdm
 
 GENERANK = str(Path(sys.executable).with_name("generank"))
 FAULTS = {   # what is done at the point; "then": what is done to the folder after the run has ended
@@ -143,6 +148,11 @@ class Stub:
             nbformat.write(nbformat.v4.new_notebook(cells=[cell]), self.notebooks/f"{name}.ipynb")
         for name in ("git_state", "packages", "hardware"):   # looked at once: several processes a writing of the manifest
             setattr(execution, name, lambda found=getattr(execution, name)(): found)
+        known, sha256_file = {}, execution.sha256_file   # the library's own files are hashed once, in the process that all others are copies of
+        def hashed(path):
+            if str(path).startswith(str(self.folder)): return sha256_file(path)
+            return known.get(path) or known.setdefault(path, sha256_file(path))
+        execution.sha256_file = hashed
         run = pipeline.open_run("tiny", self.folder/"none", notebooks=self.notebooks)
         for unit in run.units(): pipeline.parts_of(run, unit)   # the code is hashed once, too
         pipeline.execute = self.execute
@@ -230,6 +240,7 @@ class Stub:
     def start(self, out, fault=None, points=None, second=""):
         "Start `generank run --out OUT --resume` in a child; its process id."
         if pid := os.fork(): return pid
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)   # PR_SET_PDEATHSIG: none is left where the suite itself is stopped
         os.setpgid(0, 0)
         self.run, self.pid, self.fault, self.points, self.counts = Path(out), os.getpid(), fault, points, Counter()
         words = os.open(f"{out}.{second}said", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
@@ -314,16 +325,18 @@ def snapshot(run):
 def differing(a, b): return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
 
 
-def stub(count, seed, folder, write, stages=None, kinds=tuple(FAULTS), runs=None):
-    "`count` faults in every stage, each told to `write`; the `Stub`, for more of them."
-    rng, number = random.Random(seed), 0
+def stub(count, seed, folder, write, stages=None, kinds=tuple(FAULTS), runs=None, done=(), part=(0, 1)):
+    """`count` faults in every stage, each told to `write`; the `Stub`, for more of them.
+
+    Left out: those whose (stage, number) is in `done`, and with `part` (i, n) all but every nth."""
     if runs is None:
         runs = Stub(folder)
         runs.undisturbed()
-    for stage in stages or sorted({s for s, _ in runs.counted} - {"start"}):
-        for i in range(count):
-            number += 1
-            write(runs.trial(kinds[number % len(kinds)], stage, rng, number))
+    for at, stage in enumerate(stages or sorted({s for s, _ in runs.counted} - {"start"})):
+        for number in range(part[0], count, part[1]):
+            if (stage, number) in done: continue
+            kind = kinds[(number + at * count + 1) % len(kinds)]
+            write({**runs.trial(kind, stage, random.Random(f"{seed} {stage} {number}"), f"{at}-{number}"), "number": number})
     return runs
 
 
@@ -354,9 +367,11 @@ def results(run):
 
 class Round:
     "One run folder on a small disk of its own, the command's processes there, and faults upon them."
+    open = []   # for a suite that is stopped
     def __init__(self, folder, command, size="600m"):
         self.folder, self.run, self.command = folder, folder/"disk"/"run", command
         self.run.mkdir(parents=True)
+        self.open.append(self)
         self.mounted = shell("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder/"disk"))
         self.run.mkdir(exist_ok=True)
         (folder/"clock.c").write_text(CLOCK)
@@ -432,6 +447,7 @@ class Round:
     def close(self):
         for p in self.processes(): p.kill()
         if self.mounted: shell("umount", "-l", str(self.folder/"disk"))
+        self.open.remove(self)
 
 
 def finish(there, tries=4):
@@ -441,37 +457,59 @@ def finish(there, tries=4):
     return code
 
 
-def whole(command, count, seed, folder, write, slowest, each=5, kinds=tuple(FAULTS)):
-    "`count` faults to real runs, `each` to a run at random moments up to `slowest` seconds after it began or went on; each is told to `write`."
-    folder, rng, number = Path(folder), random.Random(seed), 0
-    folder.mkdir(parents=True, exist_ok=True)
-    alone = Round(folder/"alone", command)
-    assert finish(alone, 1) == 0, alone.sentence()
-    expected = results(alone.run)
-    alone.close()
-    order = [kind for _ in range(count // len(kinds) + 1) for kind in rng.sample(kinds, len(kinds))]
-    while number < count:
-        there, records = Round(folder/f"round-{number}", command), []
+def disturbed(command, folder, rng, take, slowest, each, expected):
+    "One run that suffers up to `each` faults, their kinds from `take`, at random moments up to `slowest` seconds after it began or went on: its records."
+    there, records, process = Round(folder, command), [], None
+    try:
         process = there.start()
-        while process is not None and len(records) < each and number < count:
-            if not there.begun(process): break
+        while process is not None and len(records) < each and there.begun(process):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(rng.uniform(0, slowest))
                 break   # it has finished
-            kind, log = order[number], there.run/"run.log"
+            if (kind := take()) is None: break
+            log = there.run/"run.log"
             if kind in ("full", "readonly") and not there.mounted or kind == "clock" and not there.clock: kind = "kill"
             place = next((re.sub(r"^.* \d/6 (\S+?):.*", r"\1", line) for line in reversed(log.read_text().splitlines()) if re.search(r" \d/6 \S+: ", line)), "start")
             again, wrong, damaged = there.happen(kind, process, rng)
             records.append({"fault": kind, "stage": place[:80], "damaged": damaged, "lost": wrong})
-            number += 1
             process = there.start() if again else process if process.poll() is None else None
         code = 0 if process is None else there.ended(process, 1500)
         if code: code = finish(there)
         changed = differing(expected, results(there.run)) if code == 0 else [f"it does not end: {there.sentence()}"]
         left = [p.name for p in there.run.rglob(".*.tmp")]
-        for r in records: write({**r, "lost": r["lost"] or ", ".join([*changed, *left][:5])})
-        there.close()
-        if not changed: shutil.rmtree(there.folder, ignore_errors=True)
+    finally: there.close()
+    if not changed: shutil.rmtree(there.folder, ignore_errors=True)
+    return [{**r, "lost": r["lost"] or ", ".join([*changed, *left][:5])} for r in records]
+
+
+def whole(command, count, seed, folder, write, slowest, each=5, kinds=tuple(FAULTS), done=(), jobs=1):
+    "`count` faults to real runs, `each` to a run, `jobs` runs side by side; each is told to `write`, those of a run together. `done`: earlier records, which count."
+    folder, lock, rounds = Path(folder), threading.Lock(), 1 + max((r["number"] for r in done), default=-1)
+    order = random.Random(seed)
+    owed = [kind for _ in range(count // len(kinds) + 1) for kind in order.sample(kinds, len(kinds))][:count]
+    for kind in (r["asked"] for r in done):
+        if kind in owed: owed.remove(kind)
+    if not owed: return
+    alone = Round(folder/"alone", command)
+    try:
+        assert finish(alone, 1) == 0, alone.sentence()
+        expected = results(alone.run)
+    finally: alone.close()
+    def work():
+        nonlocal rounds
+        while True:
+            with lock:
+                if not owed: return
+                number, taken, rounds = rounds, [], rounds + 1
+            def take():
+                with lock: kind = owed.pop(0) if owed else None
+                if kind: taken.append(kind)
+                return kind
+            records = disturbed(command, folder/f"round-{number}", random.Random(f"{seed} {number}"), take, slowest, each, expected)
+            with lock:
+                for kind, record in zip(taken, records): write({**record, "asked": kind, "number": number})
+    pool = ThreadPoolExecutor(jobs)   # without `with`, which would wait for the runs where the suite is stopped
+    for worker in [pool.submit(work) for _ in range(jobs)]: worker.result()
 
 
 PROFILES = {
@@ -482,32 +520,89 @@ PROFILES = {
 
 
 def table(records):
-    "Faults, survived and lost, by kind."
-    rows = {kind: [sum(r["fault"] == kind for r in records), sum(r["fault"] == kind and not r["lost"] for r in records)] for kind in FAULTS}
-    return {**{FAULTS[k]: {"injected": n, "survived": s, "lost": n - s} for k, (n, s) in rows.items() if n},
-            "all": {"injected": len(records), "survived": sum(not r["lost"] for r in records), "lost": sum(bool(r["lost"]) for r in records)}}
+    "Faults, survived and lost: by what was run and the stage, then by kind."
+    def counts(name):
+        rows = {}
+        for r in records:
+            row = rows.setdefault(name(r), {"injected": 0, "survived": 0, "lost": 0})
+            row["injected"] += 1
+            row["lost" if r["lost"] else "survived"] += 1
+        return rows
+    return {"stage": counts(lambda r: f"{r.get('what')}: {r['stage']}"), "fault": counts(lambda r: FAULTS[r["fault"]]), **counts(lambda r: "all")}
+
+
+def rows_of(found):
+    "The rows of the table in tests/README.md, from one that `table` made."
+    lines = [(f"faults on `{name.replace(': ', '`, stage `')}`", n) for name, n in found["stage"].items()] + [(f"of all: {name}", n) for name, n in found["fault"].items()]
+    return "\n".join(f"| {name} | {n['injected']:,} | {n['survived']:,} | {n['lost']:,} |" for name, n in lines)
+
+
+def held(out, what, seed):
+    "The records of one command in a file; a last line that was torn is dropped."
+    lines = out.read_text().splitlines() if out.exists() else []
+    found = []
+    for line in lines:
+        with contextlib.suppress(json.JSONDecodeError): found.append(json.loads(line))
+    return [r for r in found if (what, seed) == (r.get("what"), r.get("seed"))]
+
+
+def side_by_side(given):
+    "Have `jobs` processes of this same command do a part each, with one bar for all; the sum of their exit codes."
+    stages = 1 if given.stage else 6
+    mine = lambda: len([r for r in held(given.out, "stub", given.seed) if given.stage in (None, r["stage"])])
+    command = [sys.executable, __file__, "stub", str(given.count), "--seed", str(given.seed), "--out", str(given.out), *(["--stage", given.stage] if given.stage else [])]
+    processes = [subprocess.Popen([*command, "--part", f"{i}/{given.jobs}"], stdout=subprocess.DEVNULL) for i in range(given.jobs)]
+    try:
+        with tqdm(total=given.count * stages, initial=mine(), unit="fault", smoothing=0, dynamic_ncols=True) as bar:
+            while any(p.poll() is None for p in processes):
+                time.sleep(2)
+                bar.update(mine() - bar.n)
+    finally:
+        for p in processes: p.terminate()
+    return sum(abs(p.wait()) for p in processes)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["stub", *PROFILES])
-    parser.add_argument("count", type=int, help="faults: of the stub in each stage, else in all")
+    parser.add_argument("what", choices=["stub", *PROFILES, "table"])
+    parser.add_argument("count", type=int, nargs="?", default=0, help="faults: of the stub in each stage, else in all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stage", help="of the stub: this one alone")
-    parser.add_argument("--out", type=Path, help="file for one line of JSON a fault; it is added to")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side (a profile takes one core and 3 GB each)")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, nargs="+", help="file for one line of JSON a fault; what it holds is not done again")
     given = parser.parse_args()
-    records, out = [], given.out or Path(os.devnull)
-    def write(record):
-        records.append(record)
-        with open(out, "a") as f: f.write(json.dumps(record) + "\n")
-        if record["lost"]: print(json.dumps(record), file=sys.stderr, flush=True)
+    if given.what == "table":
+        print(rows_of(table([json.loads(line) for f in given.out or [] for line in f.read_text().splitlines()])))
+        return 0
     folder = Path(tempfile.mkdtemp(prefix="generank-faults-"))
-    if given.what == "stub": stub(given.count, given.seed, folder/"stub", write, [given.stage] if given.stage else None)
-    else: whole(PROFILES[given.what][0], given.count, given.seed, folder, write, PROFILES[given.what][1])
+    given.out, code = given.out[0] if given.out else folder/"faults.jsonl", 0
+    if not given.part and given.out.exists() and (text := given.out.read_bytes()) and not text.endswith(b"\n"): given.out.write_bytes(text[:text.rfind(b"\n") + 1])
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    done = held(given.out, given.what, given.seed)
+    def write(record):
+        with open(given.out, "a") as f: f.write(json.dumps({"what": given.what, "seed": given.seed, **record}) + "\n")
+        if record["lost"]: print(json.dumps(record), file=sys.stderr, flush=True)
+        if bar is not None: bar.update()
+    bar = None
+    if given.part:
+        part = tuple(map(int, given.part.split("/")))
+        stub(given.count, given.seed, folder/"stub", write, [given.stage] if given.stage else None, done={(r["stage"], r["number"]) for r in done}, part=part)
+    elif given.what == "stub": code = side_by_side(given)
+    else:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with tqdm(total=given.count, initial=len(done), unit="fault", smoothing=0, dynamic_ncols=True) as bar:
+                whole(PROFILES[given.what][0], given.count, given.seed, folder, write, PROFILES[given.what][1], done=done, jobs=given.jobs)
+        except KeyboardInterrupt:
+            for there in [*Round.open]: there.close()
+            print(f"Stopped; the same command goes on where {given.out} ends.", file=sys.stderr, flush=True)
+            os._exit(130)   # the threads that wait for those runs, too
+    records = held(given.out, given.what, given.seed)
     lost = sum(bool(r["lost"]) for r in records)
-    if not lost: shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(table(records), indent=1))
-    return int(lost > 0)
+    if not lost and not code: shutil.rmtree(folder, ignore_errors=True)
+    return int(lost > 0 or code > 0)
 
 
 if __name__ == "__main__": sys.exit(main())

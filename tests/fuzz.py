@@ -1,19 +1,29 @@
 """Random input to what reads the text of others, by hypothesis: whatever is read, it ends with a result or one sentence (`make fuzz`).
 
-`python tests/fuzz.py parser 600` feeds one target for so many seconds and prints how many inputs it tried; tests/test_fuzz.py feeds each a few, seeded.
-The readers of loci are fed here too; 11_readers has tests of its own.
+`python tests/fuzz.py parser 600` feeds one target for so many seconds and prints how many inputs it tried; `--out FILE` adds a line of JSON a minute,
+and the same command goes on from there. `python tests/fuzz.py table 0 --out FILE` prints the rows of tests/README.md. tests/test_fuzz.py feeds each target a few, seeded.
 """
 import argparse
+import functools
+import gzip
+import hashlib
+import io
 import json
+import logging
 import os
 import random
+import re
 import sys
 import tempfile
 import time
+import traceback
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 from generank.core import UserError, parse_yaml, printable, read_json, redact
 
@@ -24,7 +34,7 @@ PLAIN = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(-10**20, 10
                      lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(WORDS, inner, max_size=4)), max_leaves=12)
 
 
-TARGETS = {}
+TARGETS, TRIED = {}, Counter()   # TRIED: inputs so far, by target
 
 
 def target(*strategies):
@@ -41,7 +51,12 @@ def sentence(error):
     assert text and "\n" not in text.strip() and text == printable(text), repr(text)
 
 
-ANSWERS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=60).map("".join), st.tuples(st.sampled_from(PIECES), st.integers(1, 3000)).map(lambda p: p[0] * p[1]))
+LISTED = st.builds(lambda genes, mark, around: around[0] + mark.join(genes) + around[1], st.lists(st.one_of(st.sampled_from(SYMBOLS), st.sampled_from(["IL-4", "il13", "**A**", "`RAD50`", "IL4 (a note)", "IL4: 1 Mb", "TGF-β"]), st.text(max_size=6)), max_size=8),
+                   st.sampled_from([", ", ",", "; ", "\n", "\n- ", "\n1. ", " > ", " and ", "|", " → ", "\t", ""]), st.sampled_from([("[", "]"), ("", ""), ("[", ""), ("genes: [", "]"), ("1. ", ""), ("**", "**"), ("[[", "]]")]))
+WRAPPED = st.builds(lambda before, opened, listed, closed, after: before + opened + listed + closed + after, st.one_of(st.just(""), st.text(max_size=20), st.just("<reasoning>near IL4</reasoning>"), st.just("<reasoning>IL13 <genes> [A]")),
+                    st.sampled_from(["<genes> ", "<genes>", "< GENES >", "<genes", "", "<genes>\n<genes>"]), LISTED, st.sampled_from([" </genes>", "</genes>", "</ genes>", "", " </gen", "</genes></genes>", " <genes>"]), st.one_of(st.just(""), st.text(max_size=20)))
+ANSWERS = st.one_of(WRAPPED, st.lists(WRAPPED, min_size=2, max_size=3).map("\n".join), st.text(), st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
+                    st.tuples(st.sampled_from(PIECES), st.integers(1, 3000)).map(lambda p: p[0] * p[1]))
 
 
 @target(ANSWERS, st.one_of(st.none(), st.lists(st.one_of(st.sampled_from(SYMBOLS), st.text(min_size=1, max_size=8)), max_size=6)), st.sampled_from(["strict", "lenient"]))
@@ -90,76 +105,183 @@ def files(content):
     path.unlink()
 
 
+@functools.cache
+def recorded_run():
+    "A finished run folder in small: the text files of a recorded run, few answers, a store, a checkpoint. (name -> bytes)"
+    import pandas as pd
+
+    from generank.profile import resolve
+    run = Path(__file__).resolve().parents[1]/"results"/"laptop-long"/"seed-1"
+    files = {name: (run/name).read_bytes() for name in ("evaluation/metrics.json", "evaluation/comparisons.json", "manifest.json", "data/card.json", "models/grpo-rank/training.json")}
+    files["models/grpo-rank/metrics.jsonl"] = b"".join((run/"models/grpo-rank/metrics.jsonl").read_bytes().splitlines(keepends=True)[:3])
+    files["config.yaml"] = json.dumps(resolve("tiny")).encode()
+    for name in ("data/loci.parquet", "responses/grpo-rank.parquet"): files[name] = pd.read_parquet(run/name).head(4).to_parquet()
+    files["responses/store/grpo-rank.jsonl"] = json.dumps([{"key": "a", "completion": "<genes> [IL4] </genes>", "n_tokens": 3}]).encode() + b"\n"
+    files["models/grpo-rank/adapter_config.json"] = json.dumps({"r": 4, "target_modules": ["q_proj"]}).encode()
+    state = files["models/grpo-rank/checkpoints/checkpoint-2/trainer_state.json"] = b'{"global_step": 2}'
+    files["models/grpo-rank/checkpoints/checkpoint-2/complete.json"] = json.dumps({"trainer_state.json": hashlib.sha256(state).hexdigest()}).encode()
+    files["sweep.yaml"] = b"{profile: tiny, overrides: [], sweep: ['seed=1,2']}"
+    return files
+
+
+def spoilt(content, data):
+    "One file of a run folder as chance leaves it: other bytes, cut, or a random value at a random place of its JSON (of a log: of a line)."
+    how = data.draw(st.sampled_from(["value", "value", "value", "cut", "bytes", "whole"]))
+    if how == "bytes": return data.draw(st.binary())
+    if how == "cut": return content[:data.draw(st.integers(0, len(content)))]
+    if how == "whole": return json.dumps(data.draw(PLAIN)).encode()
+    try: value = {"": json.loads(content)}
+    except ValueError:
+        at = data.draw(st.integers(0, len(content)))
+        return content[:at] + data.draw(st.binary(min_size=1, max_size=8)) + content[at:]
+    inner, key = value, ""
+    while isinstance(inner[key], (dict, list)) and inner[key] and data.draw(st.integers(0, 3)):   # level by level, so that what stands high up is reached as often
+        inner, key = inner[key], data.draw(st.sampled_from(sorted(inner[key]) if isinstance(inner[key], dict) else range(len(inner[key]))))
+    inner[key] = data.draw(PLAIN)
+    return json.dumps(value[""]).encode()
+
+
+def read_folder(files, spoilt):
+    "Write a run folder and read it as `runs`, `--resume`, `--reuse`, `evaluate`, a sweep and the report do; the refusals, each one sentence."
+    from generank import checkpoints, pipeline, store, sweeps
+    from generank.models import adapter_settings
+    from generank.report import FILES, Numbers
+    refused = []
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
+        folder = Path(place)/"run"
+        for name, content in files.items():
+            (folder/name).parent.mkdir(parents=True, exist_ok=True)
+            (folder/name).write_bytes(content)
+        arm, numbers = folder/"models"/"grpo-rank", Numbers(folder)
+        steps = [lambda: pipeline.runs_table([pipeline.summary(folder)]), lambda: store.read_records(folder/"responses"/"store"/"grpo-rank.jsonl"),
+                 lambda: checkpoints.read_metrics(arm/"metrics.jsonl"), lambda: checkpoints.newest_checkpoint(arm/"checkpoints"), lambda: adapter_settings(arm),
+                 lambda: sweeps.points(sweeps.read_sweep(folder)["sweep"]), *(lambda f=f: numbers(f) for f in FILES if f != "robustness"),
+                 *(lambda n=n: numbers.file(n) for n in files if n.endswith(".parquet"))]
+        if {"config.yaml", "manifest.json"} & set(spoilt):   # hashes the code, so slow that it is left out where it would see nothing new
+            steps += [lambda: pipeline.plan(pipeline.open_run(None, folder, resume=True)), lambda: pipeline.settings_differ([folder, folder])]
+        for step in steps:
+            try: step()
+            except UserError as e:
+                sentence(e)
+                refused.append(str(e))
+    return refused
+
+
 @target(st.data())
 def folders(data):
-    "A run folder whose manifest or settings hold random values, read as `runs`, `evaluate` and `--resume` do."
-    from generank.pipeline import open_run, plan, runs_table, summary
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    from generank.profile import resolve
-    config, manifest = resolve("tiny"), {"stages": {"data": {"status": "done", "artefacts": {}, "made_from": {"parameters": {}, "code": {}, "files": {}}, "seconds": 1.0}}, "cost": {}, "hardware": {}}
-    def spoil(content):
-        place = data.draw(st.sampled_from(_places(content)))
-        inner = content
-        for key in place[:-1]: inner = inner[key]
-        inner[place[-1]] = data.draw(PLAIN)
-        return content
-    which = data.draw(st.sampled_from(["config", "manifest", "both", "bytes"]))
-    if which in ("config", "both"): config = spoil(config)
-    if which in ("manifest", "both"): manifest = spoil(manifest)
-    (folder/"config.yaml").write_text(json.dumps(config))
-    (folder/"manifest.json").write_bytes(data.draw(st.binary()) if which == "bytes" else json.dumps(manifest).encode())
-    if data.draw(st.booleans()):
-        (folder/"evaluation").mkdir()
-        (folder/"evaluation"/"metrics.json").write_text(json.dumps(data.draw(PLAIN)))
-    try:
-        try: runs_table([summary(folder)])
-        except UserError as e: sentence(e)
-        try: plan(open_run(None, folder, resume=True))
-        except UserError as e: sentence(e)
-    finally:
-        import shutil
-        shutil.rmtree(folder)
+    "A run folder of which one or two files are spoilt."
+    names = data.draw(st.lists(st.sampled_from(sorted(recorded_run())), min_size=1, max_size=2, unique=True))
+    read_folder({**recorded_run(), **{name: spoilt(recorded_run()[name], data) for name in names}}, names)
 
 
-@target(st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=1, max_size=5), st.sampled_from([",", "\t", ";"]), st.sampled_from(["csv", "tsv", "jsonl", "txt"]), st.booleans())
-def readers(rows, separator, ending, known):
-    "A file of loci with random cells, below a known header or a random one."
-    from generank.readers import read_loci as read_own
-    from generank.sources import read_loci
-    path = Path(tempfile.gettempdir())/f"fuzz-{os.getpid()}.{ending}"
-    head = [["trait", "candidates", "causal_gene", "chrom", "pos", "rsid"]] if known else []
-    text = "\n".join(json.dumps(dict(zip(head[0] if head else map(str, range(6)), r))) for r in rows) if ending == "jsonl" else "\n".join(separator.join(r) for r in [*head, *rows])
-    path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    try:
-        for read in (lambda: read_loci(path), lambda: read_own(path)):
+def xlsx(rows):
+    import openpyxl
+    book, out = openpyxl.Workbook(), io.BytesIO()
+    for row in rows: book.active.append([re.sub(r"[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]", "", c) for c in row])
+    book.save(out)
+    return out.getvalue()
+
+
+def packed(name, data):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z: z.writestr(name, data)
+    return out.getvalue()
+
+
+@target(st.data())
+def readers(data):
+    "A file of each kind that geneticists have (those of tests/test_readers.py), with other cells, rows, bytes and packing, read with and without options."
+    from test_readers import FILES, GENES
+
+    from generank import readers, sources
+    own = [["trait", "candidates", "causal_gene", "chrom", "pos", "rsid"]] + data.draw(st.lists(st.lists(WORDS, min_size=6, max_size=6), min_size=1, max_size=4))
+    kind = data.draw(st.sampled_from(["ours", *FILES]))
+    text, options = (FILES[kind][0], dict(FILES[kind][1])) if kind != "ours" else ("\n".join("\t".join(row) for row in own), {})
+    if isinstance(text, bytes): text = text.decode("utf-16" if kind == "UTF-16" else "latin-1")
+    lines = text.split("\n")
+    mark = max("\t;, ", key=lambda m: sum(line.count(m) for line in lines))
+    for change in data.draw(st.lists(st.sampled_from(["cell", "cell", "column", "row", "twice", "join", "JSON"]), max_size=4)):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        cells = lines[at].split(mark)
+        which = data.draw(st.integers(0, len(cells) - 1))
+        if change == "cell": lines[at] = mark.join([*cells[:which], data.draw(WORDS), *cells[which + 1:]])
+        if change == "column": lines = [mark.join(c for i, c in enumerate(line.split(mark)) if i != which) for line in lines]
+        if change == "row": lines.insert(at, data.draw(WORDS))
+        if change == "twice": lines.insert(at, lines[at])
+        if change == "join" and at: lines[at - 1:at + 1] = ["".join(lines[at - 1:at + 1])]
+        if change == "JSON": lines = [json.dumps(dict(zip(lines[0].split(mark), line.split(mark)))) for line in lines[1:]] or ["[]"]
+    content = "\n".join(lines).encode("utf-8", "surrogatepass")
+    way = data.draw(st.sampled_from(["plain", "plain", "gzip", "zip", "xlsx", "utf-16", "parquet", "spoilt"]))
+    if way == "xlsx": content = xlsx([line.split(mark) for line in lines])
+    if way == "utf-16": content = "\n".join(lines).encode("utf-16", "surrogatepass")
+    if way == "gzip": content = gzip.compress(content)
+    if way == "zip": content = packed("loci.csv", content)
+    if way == "parquet":
+        import pandas as pd
+        content = pd.DataFrame([line.encode("utf-8", "replace").decode().split(mark) for line in lines]).rename(columns=str).to_parquet()
+    if way == "spoilt":
+        at = data.draw(st.integers(0, len(content)))
+        content = data.draw(st.sampled_from([content[:at], content[:at] + data.draw(st.binary(max_size=4)) + content[at:], gzip.compress(content)[:at], packed("a", content)[:at]]))
+    if data.draw(st.booleans()): options = data.draw(st.fixed_dictionaries({}, optional={"trait": WORDS, "build": st.sampled_from(["hg19", "GRCh38", "hg18", ""]), "clump": st.integers(1, 10**6)}))
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
+        path = Path(place)/f"loci.{data.draw(st.sampled_from(['csv', 'tsv', 'txt', 'jsonl', 'xlsx', 'parquet']))}"
+        path.write_bytes(content)
+        for read in (lambda: json.dumps(readers.check_json(path, genes=GENES, **options), allow_nan=False), lambda: readers.is_unlabelled(path), lambda: sources.read_loci(path)):
             try: read()
             except UserError as e: sentence(e)
-    finally: path.unlink()
 
 
 def fuzz(name, seconds=None, most=10**9, number=1):
     "Feed a target; how many inputs it took. The first that fails is shown small, as hypothesis does."
-    (strategies, function), tried, end = TARGETS[name], 0, time.monotonic() + (seconds or 10**9)
+    logging.getLogger("generank").setLevel(logging.ERROR)   # what is passed over with a warning is passed over
+    (strategies, function), before, end = TARGETS[name], TRIED[name], time.monotonic() + (seconds or 10**9)
     def counted(drawn):
-        nonlocal tried
-        tried += 1
+        TRIED[name] += 1
         function(*drawn)
     how = dict(deadline=None, database=None, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck))
-    while tried < most and time.monotonic() < end:
+    while (tried := TRIED[name] - before) < most and time.monotonic() < end:
         seed(number)(settings(max_examples=min(most - tried, 100), **how)(given(st.tuples(*strategies))(counted)))()
         number += 1
     return tried
 
 
+def feed(name, seconds, number, out):
+    "Feed a target until its lines in `out` sum up to so many seconds, a minute a line; its sums."
+    if out: out.parent.mkdir(parents=True, exist_ok=True)
+    done = [r for line in (out.read_text().splitlines() if out and out.exists() else []) if (r := json.loads(line))["target"] == name]
+    spent, tried, failed = *(sum(r[k] for r in done) for k in ("seconds", "inputs")), sum(r["failure"] is not None for r in done)
+    if done: number = max(r["first seed"] for r in done) + 10**4   # not the same inputs again
+    with tqdm(total=seconds, initial=spent, desc=name, unit="s", bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}<{remaining}", dynamic_ncols=True, disable=not seconds) as bar:
+        while spent < seconds and failed < 5:
+            began = time.monotonic()
+            before, failure = TRIED[name], None
+            try: fuzz(name, min(60, seconds - spent), number=number)
+            except Exception:   # a finding: noted, shown, and other inputs follow
+                failure = traceback.format_exc()[-3000:]
+                print(failure, file=sys.stderr, flush=True)
+            inputs = TRIED[name] - before
+            row = {"target": name, "first seed": number, "inputs": inputs, "seconds": round(time.monotonic() - began, 1), "failure": failure}
+            if out:
+                with open(out, "a") as f: f.write(json.dumps(row) + "\n")
+            spent, tried, number = spent + row["seconds"], tried + inputs, number + 10**4
+            bar.update(min(row["seconds"], seconds - bar.n))
+            failed += failure is not None
+    return {"target": name, "inputs": tried, "failed": failed, "seconds": round(spent), "last seed": number}
+
+
 def main():
     parser_ = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser_.add_argument("target", choices=[*TARGETS, "all"])
+    parser_.add_argument("target", choices=[*TARGETS, "all", "table"])
     parser_.add_argument("seconds", type=float)
-    parser_.add_argument("--seed", type=int)
-    asked = parser_.parse_args()
-    for name in TARGETS if asked.target == "all" else [asked.target]:
-        began, number = time.monotonic(), asked.seed or random.randrange(10**6) * 10**4
-        print(json.dumps({"target": name, "first seed": number, "inputs": fuzz(name, asked.seconds, number=number), "seconds": round(time.monotonic() - began)}), flush=True)
+    parser_.add_argument("--seed", type=int, default=1, help="of the first input; each hundred inputs take the next one")
+    parser_.add_argument("--out", type=Path, help="file for a line of JSON a minute; what it holds counts")
+    asked, found = parser_.parse_args(), 0
+    for name in TARGETS if asked.target in ("all", "table") else [asked.target]:
+        done = feed(name, 0 if asked.target == "table" else asked.seconds, asked.seed, asked.out)
+        if asked.target == "table": print(f"| {TARGETS[name][1].__doc__.strip().splitlines()[0]} (`{name}`) | {done['inputs']:,} | {done['inputs'] - done['failed']:,} | {done['failed']} |")
+        else: print(json.dumps(done), flush=True)
+        found += done["failed"]
+    return int(found > 0)
 
 
 if __name__ == "__main__": sys.exit(main())

@@ -1,5 +1,6 @@
 """Properties of the split, on made-up loci and on the bundled ones: no leakage, no dependence on row order, same bytes."""
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from generank.cli import main
 from generank.core import UserError
 from generank.data import check_loci, faithful_split, limit_loci, load_loci, split_loci, transfer_split
 from generank.genes import candidate_genes, load_genes, overlaps, table_fingerprint, write_parquet
@@ -166,3 +168,41 @@ RAW = Path(__file__).resolve().parents[2]/"shared"/"data"
 def test_building_all_loci_keeps_within_its_limits():
     done = subprocess.run([sys.executable, Path(__file__).parents[1]/"benchmarks"/"loci.py", "--gold-standards", RAW], capture_output=True, text=True)
     assert done.returncode == 0 and "1580 loci" in done.stdout and "Within both limits" in done.stdout, done.stdout + done.stderr
+
+
+class Hub:
+    "Takes the place of `huggingface_hub.HfApi`: notes what it is asked, and keeps the files that would go up."
+    asked, kept = [], None
+
+    def __init__(self, token=None): self.asked.append(("token", token))
+
+    def create_repo(self, name, **how): self.asked.append((name, how))
+
+    def upload_folder(self, repo_id, folder_path, allow_patterns, **how):
+        self.asked.append((repo_id, how))
+        for pattern in allow_patterns:
+            for f in Path(folder_path).glob(pattern):
+                (self.kept/f.relative_to(folder_path)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(f, self.kept/f.relative_to(folder_path))
+
+
+def test_a_set_of_the_first_runs_layout_is_pushed_and_read_again(tmp_path, monkeypatch, capsys):
+    "As `suyashss/gwas_genes` on the Hub: description, symbol_gene_string and symbol; splits train and eval."
+    def rows(names, start):
+        return pd.DataFrame([{"description": t, "symbol": g[0], "symbol_gene_string": ",".join(f"{{{s}}}" for s in g)} for t, g in
+                             ((f"{t} {start + i}", [f"{t}{start + i}{x}" for x in "ABC"]) for i, t in enumerate(names))])
+    (tmp_path/"gwas_genes"/"data").mkdir(parents=True)
+    rows(["GOUT", "ASTHMA", "HEIGHT", "LDL", "IBD", "COPD", "T2D", "AD"], 0).to_parquet(tmp_path/"gwas_genes"/"data"/"train-00000-of-00001.parquet")
+    rows(["BMI", "CKD"], 20).to_parquet(tmp_path/"gwas_genes"/"data"/"eval-00000-of-00001.parquet")
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    monkeypatch.setattr(Hub, "asked", []), monkeypatch.setattr(Hub, "kept", tmp_path/"there")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert main(["data", "push", "me/loci", "--source", str(tmp_path/"gwas_genes"), "--keep-symbols", "--out", str(tmp_path/"out")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == "https://huggingface.co/datasets/me/loci" and "hf_secret" not in printed.out + printed.err
+    assert Hub.asked[0] == ("token", "hf_secret") and Hub.asked[1] == ("me/loci", {"repo_type": "dataset", "private": True, "exist_ok": True})
+    assert Hub.asked[2][0] == "me/loci" and Hub.asked[2][1]["repo_type"] == "dataset"
+    assert sorted(str(f.relative_to(tmp_path/"there")) for f in (tmp_path/"there").rglob("*.*")) == ["README.md", "data/evaluation.parquet", "data/train.parquet", "data/validation.parquet"]
+    given, there = (load_loci(str(tmp_path/folder), symbols="keep") for folder in ("gwas_genes", "there"))
+    for split in SPLITS: assert there[split].to_pandas()[["trait", "causal_gene"]].values.tolist() == given[split].to_pandas()[["trait", "causal_gene"]].values.tolist(), split
+    assert {*there["test"]["trait"]} == {"BMI 20", "CKD 21"} and there["test"][0]["candidates"] == ["BMI20A", "BMI20B", "BMI20C"]

