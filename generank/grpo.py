@@ -294,8 +294,8 @@ def _stoppable(trainer):
         yield
         return
     def stop(*_):   # a second signal stops at once
-        if trainer.stop_asked or not (trainer.updating or trainer.args.world_size > 1): raise KeyboardInterrupt
-        trainer.stop_asked = True
+        again, trainer.stop_asked = trainer.stop_asked, True   # kept, since a signal in a destructor raises nothing
+        if again or not (trainer.updating or trainer.args.world_size > 1): raise KeyboardInterrupt
     before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
     try: yield
     finally:
