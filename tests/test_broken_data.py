@@ -132,6 +132,8 @@ CASES = {  # kind of damage: (files, what is read or called, words of the messag
     "no row of use": ({"loci.csv": "trait,chrom,pos\ngout,77,5\n"}, lambda: read_any("loci.csv"), "loci.csv, none of 1 row can be used: the first, line 2: Unknown chromosome '77'; known are"),
     "whole summary statistics": ({"loci.csv": GOOD * 2}, lambda: read_rows("loci.csv", limit=2), "loci.csv has 3 rows, so it is full summary statistics and no list of loci (at most 2 rows): pick its lead"),
     "nothing to clump by": ({"loci.csv": POSITION}, lambda: read_rows("loci.csv", reach=500_000), "No column of p-values, so nothing can be clumped: leave --clump out"),
+    "no table of scores": ({"loci.csv": POSITION, "s.tsv": "gene\nABCG2\n"}, lambda: read_any("loci.csv", scores="s.tsv"), "s.tsv is no table of scores (it has gene): give it a column gene, one of numbers"),
+    "scores of other loci": ({"loci.csv": POSITION, "s.tsv": "studyLocusId\tgene\tl2g\nabc\tABCG2\t0.5\n"}, lambda: read_any("loci.csv", scores="s.tsv"), "s.tsv scores none of these loci: its ids are as abc, theirs as"),
     "no token": ({}, lambda: push("me/loci", "folder", "dataset"), "HF_TOKEN is not set: put a token"),
     "Hub away": ({}, lambda: push("me/loci", "folder", "dataset", api=Away()), "me/loci can't be pushed (no network): check name, token and network"),
 }
