@@ -38,6 +38,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda i: i.path.name not in SLOW)
 
 
+@pytest.hookimpl(optionalhook=True)   # `make vllm-test` and `make gpu-paths` have no xdist
 def pytest_xdist_make_scheduler(config, log):
     """A file's tests stay in one process, since they share what they build; notebooks share nothing and go one by one.
 

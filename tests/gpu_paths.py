@@ -2,6 +2,7 @@
 
 - trl's vLLM in the training process (`vllm_mode: colocate`): vLLM's CPU build and SmolLM2-135M in float32.
 - trl's vLLM as a server, with two processes; a model in the first process stands in for the server and gets each weight that is sent.
+- The trainer that unsloth generates from trl's, on a random model of transformers and peft.
 - FSDP2 and ZeRO-3, with two processes, gloo and a random model.
 
 What differs from a card: vLLM's linear layers keep plain weights (its packed ones can't be loaded anew), it compiles nothing and does not sleep. trl's kernel
@@ -10,6 +11,7 @@ processes are some. Each training is a process of its own: `python tests/gpu_pat
 import os
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,8 +45,23 @@ def odd(text, candidates, causal_gene):
     return 0.0 if causal_gene in ("IL13", "LDLR") else len(text) % 7 / 7
 
 
+def stop_in_step(number):
+    "Let the next training end in that step, as Ctrl-C would."
+    import generank.grpo
+    made = generank.grpo._grpo
+    def stopping(*given):
+        trainer = made(*given)
+        update = trainer.training_step
+        def step(*a, **k):
+            if trainer.state.global_step == number - 1: raise KeyboardInterrupt
+            return update(*a, **k)
+        trainer.training_step = step
+        return trainer
+    generank.grpo._grpo = stopping
+
+
 def train(out, how):
-    "One training; to `stop` in its sixth step, or with `no-sync` of the weights."
+    "One training; with `no-sync`, vLLM keeps the weights that it began with."
     import torch
     import trl.trainer.utils
     import vllm._custom_ops
@@ -63,18 +80,8 @@ def train(out, how):
         syncs.append(1)
         if how != "no-sync": real(engine)
     theirs.VLLMGeneration.sync_weights = sync
-    if how == "stop":
-        made = generank.grpo._grpo
-        def stopping(*given):
-            trainer = made(*given)
-            update = trainer.training_step
-            def step(*a, **k):
-                if trainer.state.global_step == 5: raise KeyboardInterrupt
-                return update(*a, **k)
-            trainer.training_step = step
-            return trainer
-        generank.grpo._grpo = stopping
     loci = load_loci()
+    if "STOP" in os.environ: stop_in_step(int(os.environ["STOP"]))
     generank.grpo.train(CONFIG, loci["train"].to_list()[:12], out, validation=loci["validation"].to_list()[:4])
     print("syncs", len(syncs))
 
@@ -119,6 +126,32 @@ def serve(out):
     write_json(out/f"got_{os.environ['RANK']}.json", got)
 
 
+def unsloths(out):
+    "Training by the trainer that unsloth generates from trl's, on a model of transformers and peft."
+    os.environ["UNSLOTH_ALLOW_CPU"] = "1"
+    import unsloth
+    import unsloth.models.rl
+    os.environ["UNSLOTH_ALLOW_CPU"] = "0"   # else it leaves trl as it is
+    unsloth.models.rl.PatchFastRL("GRPO", unsloth.FastLanguageModel)
+
+    import generank.grpo
+    from generank.models import load_model
+    generank.grpo.training_backend = lambda config: ("unsloth", "this script says so")
+    def load(name, revision, lora, settings, seed, adapter=None, thinking=None):
+        from peft import LoraConfig, get_peft_model
+        model, tokenizer = load_model(name, dtype="float32", adapter=adapter, trainable=True)
+        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **lora))
+        model.for_training, model.for_inference = lambda *a, **k: model.train(), lambda *a, **k: model.eval()
+        return model, tokenizer
+    generank.grpo.load_unsloth = load
+    if "STOP" in os.environ: stop_in_step(int(os.environ["STOP"]))
+    grpo = {**CONFIG["grpo"], "backend": "unsloth", "unsloth": {"load_in_4bit": False}, "lora": {"r": 4, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": "gaussian"},
+            "trl": {k: v for k, v in CONFIG["grpo"]["trl"].items() if "vllm" not in k} | {"max_completion_length": 8, "optim": "adamw_torch"}}
+    arm = {"name": "unsloth", "training": "grpo", "reward": "gpu_paths:odd"}
+    generank.grpo.train({**CONFIG, "model": {"name": "random-llama", "revision": None, "dtype": "float32"}, "arm": arm, "grpo": grpo}, LOCI, out, validation=LOCI)
+    print([c.__name__ for c in generank.grpo.grpo_trainer().__mro__])
+
+
 def shard(out, kind):
     "Two steps with trl's own sampling: all weights (`whole` and `fsdp`), or a LoRA with the base weights in shards (`lora` and `zero3`)."
     import accelerate.state
@@ -155,7 +188,7 @@ def launcher(kind):
 
 
 ENV = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING",
-       "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+       "UNSLOTH_DISABLE_STATISTICS": "1", "UNSLOTH_COMPILE_DISABLE": "1", "UNSLOTH_COMPILE_LOCATION": tempfile.gettempdir() + "/unsloth-compiled", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def ran(out, kind, processes=1, **env):
@@ -191,12 +224,25 @@ def test_validation_is_asked_and_chooses(colocated):
 
 
 def test_a_stopped_training_goes_on_with_its_weights_in_vllm(colocated, tmp_path):
-    stopped = ran(tmp_path/"arm", "stop")
+    stopped = ran(tmp_path/"arm", "go", STOP="6")
     assert stopped.returncode != 0 and "KeyboardInterrupt" in stopped.stderr and not (tmp_path/"arm"/"training.json").exists()
     done = ran(tmp_path/"arm", "go")
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [r for r in logged(tmp_path/"arm") if "reward" in r]
     assert [r["step"] for r in rows] == list(range(1, STEPS + 1)) and max(r["sampling/apart"] for r in rows) < 1e-3
+
+
+def test_the_trainer_that_unsloth_generates(tmp_path):
+    "It trains and validates under our trainer, and a stopped training ends as one that was not."
+    whole = ran(tmp_path/"whole", "unsloth")
+    assert whole.returncode == 0 and "_UnslothGRPOTrainer" in whole.stdout, whole.stderr[-3000:]
+    assert ran(tmp_path/"arm", "unsloth", STOP="6").returncode != 0 and not (tmp_path/"arm"/"training.json").exists()
+    assert ran(tmp_path/"arm", "unsloth").returncode == 0
+    for folder in (tmp_path/"whole", tmp_path/"arm"):
+        steps, checks = ([r for r in logged(folder) if name in r] for name in ("reward", "eval_rewards/rank_reward/mean"))
+        assert [r["step"] for r in steps] == list(range(1, STEPS + 1)) and [r["step"] for r in checks] == [4, 8]
+        assert all(0 <= r["groups/replaced"] <= 1 and r["grad_norm"] > 0.1 for r in steps) and not any("groups/replaced" in r for r in checks)
+    assert (tmp_path/"arm"/"adapter_model.safetensors").read_bytes() == (tmp_path/"whole"/"adapter_model.safetensors").read_bytes()
 
 
 def test_a_sampler_without_the_trained_weights_stops_the_training(tmp_path):
@@ -230,5 +276,6 @@ def test_weights_in_shards_train_as_whole_ones(kind, plain, file, near, tmp_path
 
 if __name__ == "__main__":
     if sys.argv[2] == "serve": serve(Path(sys.argv[1]))
+    elif sys.argv[2] == "unsloth": unsloths(Path(sys.argv[1]))
     elif sys.argv[2] in ("whole", "fsdp", "lora", "zero3"): shard(Path(sys.argv[1]), sys.argv[2])
     else: train(Path(sys.argv[1]), sys.argv[2])
