@@ -106,6 +106,8 @@ def test_one_gene_a_row_and_their_scores(tmp_path):
     f = tmp_path/"l2g.tsv"
     f.write_text("studyLocusId\tgeneId\tscore\tgeneSymbol\na\tENSG00000169174.9\t0.98\tPCSK9\na\tENSG00000162402\t0.05\tUSP24\nb\tENSG00000130203\t0.9\tAPOE\n")
     found = read_loci(f, trait="LDL", genes=GENES)
+    (tmp_path/"gene.csv").write_text('Trait;Gene\nGout;"ABCG2; PKD2"\nHeight;"01. Mrz;APOE"\n')   # a list under a name for one gene
+    assert read_loci(tmp_path/"gene.csv", genes=GENES).loci.candidates.tolist() == [["ABCG2", "PKD2"], ["APOE", "MARCHF1", "MTARC1"]]
     assert found.loci[["locus_id", "candidates", "scores"]].values.tolist() == [["a", ["PCSK9", "USP24"], {"l2g": {"PCSK9": 0.98, "USP24": 0.05}}]]
     assert found.rejected.reason.tolist() == ["one candidate gene (APOE) leaves nothing to rank"]
 
