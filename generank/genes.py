@@ -219,10 +219,10 @@ DATE = re.compile(r"(?<!\w)(\d{1,2}[-./] ?[^\W\d]{3,9}\.?([-./ ]\d{2,4})?|\d{4}-
 
 def gene_list(value)->list[str]:
     "The names in a cell, text or list, as they stand there, each once; missing values and lone hyphens are none."
-    names = [str(v).strip() for v in value] if isinstance(value, (list, tuple, np.ndarray)) else []
-    if isinstance(value, str):
-        whole = lambda m: m[0].replace(" ", "\0").replace("/", "\1") if date_genes(m[0]) is not None else m[0]
-        names = re.split(r"[\s,;|/{}()\[\]\"'–]+", DATE.sub(whole, value.replace("#N/A", "NA")))
+    if isinstance(value, (list, tuple, np.ndarray)): value = "|".join(map(str, value))
+    text = value.replace("#N/A", "NA") if isinstance(value, str) else ""
+    whole = lambda m: m[0].replace(" ", "\0").replace("/", "\1") if date_genes(m[0]) is not None else m[0]
+    names = re.split(r"[\s,;|/{}()\[\]\"'–]+", DATE.sub(whole, text))
     names = [n.replace("\0", " ").replace("\1", "/") for n in names]
     return [n for n in dict.fromkeys(names) if n.casefold() not in MISSING]
 

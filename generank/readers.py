@@ -212,7 +212,7 @@ def settle_build(rows:Rows, found:list[dict], spans:dict, chain):
     if rows.build is None:
         rows.build, rows.reason = "GRCh38", "assumed, nothing tells it: --build GRCh37 for the other"
         if len(votes) == 1: rows.build, rows.reason = most, evidence
-        if len(told) == 1 and None not in told: rows.build, rows.reason = told.pop(), "the variants' names say so"
+        if len(told) == 1 and None not in told: rows.build, rows.reason = told.pop(), "names or known rsIDs tell it"
     if most and votes[most] > votes[rows.build]:
         rows.notes.append(f"The build is {rows.build} ({rows.reason}), but {evidence}: check --build.")
     for rsid, at in places.items():

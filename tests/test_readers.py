@@ -49,6 +49,7 @@ FILES = {  # kind: (text, options, format, build, places, words of the notes and
     "regenie": ("CHROM GENPOS ID ALLELE0 ALLELE1 A1FREQ BETA SE CHISQ LOG10P EXTRA\n1 55039974 rs11591147 G T 0.1 0.1 0.1 40 12.5 NA\n", dict(trait="LDL"), "regenie", "GRCh38", PLACES[:1], []),
     "BOLT": ("SNP\tCHR\tBP\tGENPOS\tALLELE1\tP_BOLT_LMM_INF\nrs11591147\t1\t55505647\t0.8123\tT\t1e-90\n", dict(trait="LDL"), "BOLT-LMM", "GRCh37", PLACES[:1], []),
     "GWAS-VCF": (VCF, dict(trait="LDL"), "GWAS-VCF", "GRCh37", PLACES[:2], ["Not genome-wide significant (p > 5e-8): 1 of 2 loci"]),
+    "rsIDs only": ("trait,SNP\nLDL,rs11591147\nAD,rs429358\n", {}, "table", "GRCh38", PLACES[:2], []),
     "accessions": ("trait\tchrom\tpos\nLDL\tNC_000001.10\t55505647\nAD\tNC_000019.9\t45411941\n", {}, "table", "GRCh37", PLACES[:2], []),
     "header tells the build": ("Trait;Chr;Position_hg19\nLDL;1;55505647\n", {}, "table", "GRCh37", PLACES[:1], []),
     "variants": ("trait,variant\na,1_55039974_G_T\nb,chr1:g.55039974G>T\nc,rs11591147\nd,1:55039974\ne,rs1234567890\n", {}, "table", "GRCh38", PLACES[:1] * 4, ["6: no position"]),
@@ -106,6 +107,8 @@ def test_one_gene_a_row_and_their_scores(tmp_path):
     f = tmp_path/"l2g.tsv"
     f.write_text("studyLocusId\tgeneId\tscore\tgeneSymbol\na\tENSG00000169174.9\t0.98\tPCSK9\na\tENSG00000162402\t0.05\tUSP24\nb\tENSG00000130203\t0.9\tAPOE\n")
     found = read_loci(f, trait="LDL", genes=GENES)
+    (tmp_path/"gene.csv").write_text('Trait;Gene\nGout;"ABCG2; PKD2"\nHeight;"01. Mrz;APOE"\n')   # a list under a name for one gene
+    assert read_loci(tmp_path/"gene.csv", genes=GENES).loci.candidates.tolist() == [["ABCG2", "PKD2"], ["APOE", "MARCHF1", "MTARC1"]]
     assert found.loci[["locus_id", "candidates", "scores"]].values.tolist() == [["a", ["PCSK9", "USP24"], {"l2g": {"PCSK9": 0.98, "USP24": 0.05}}]]
     assert found.rejected.reason.tolist() == ["one candidate gene (APOE) leaves nothing to rank"]
 
@@ -220,19 +223,48 @@ def test_strict_rejects_and_json(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="none of 1 row can be used: the first, line 2: position 55.04"): read_loci("none.csv", genes=GENES)
 
 
-SHARED = {"gwas/01-gwas-catalog-associations/gwas-catalog-associations.tsv": (4, 3), "gwas/02-fuma-genomic-risk-loci/GenomicRiskLoci.txt": (4, 0), "gwas/04-credible-sets/ENDPOINT.SUSIE.snp.tsv": (2, 0), "gwas/04-credible-sets/locus_1.cred2": (2, 0),
-          "gwas/04-credible-sets/polyfun.cs.csv": (2, 0), "gwas/05-gwas-ssf-with-yaml/GCST00000001.tsv": (4, 1), "gwas/07-spreadsheet-export/loci-de.csv": (3, 2), "gwas/07-spreadsheet-export/loci-latin1.csv": (2, 0),
-          "gwas/07-spreadsheet-export/loci-rounded.tsv": (1, 3), "gwas/08-open-targets-json/credible_sets.json": (2, 0), "gwas/08-open-targets-json/l2g.tsv": (1, 0), "gwas/08-open-targets-json/study_locus.jsonl": (1, 1),
-          "gwas/10-many-traits-and-candidates/hla.csv": (3, 1), "gwas/10-many-traits-and-candidates/loci.csv": (6, 0), "rank/03-grch37/g37.csv": (3, 0), "rank/03-grch37/g37_lab.csv": (2, 0), "rank/05-position-55/sci.csv": (0, 2),
-          "rank/06-trait-ignored/many.csv": (10, 2), "rank/07-one-bad-row/hits300.csv": (297, 3), "rank/07-one-bad-row/desert.csv": (2, 1), "rank/08-genes/genes_long.csv": (1, 0), "rank/08-genes/genes_one.csv": (0, 1),
-          "rank/10-did-you-mean/pos_na.csv": (1, 1), "rank/12-sumstats/sumstats5k.tsv.gz": (5000, 0)}
+SHARED = {  # loci, lines left out, build of the file, places (or candidates, where there is none) of the first four loci
+          "gwas/01-gwas-catalog-associations/gwas-catalog-associations.tsv": (4, [5, 6, 7], "38", "1:55039974, 10:112998590, X:154536002, 1:67240275"),
+          "gwas/02-fuma-genomic-risk-loci/GenomicRiskLoci.txt": (4, [], "37", "1:55039974, 10:112998590, 19:44908684, X:154536002"), "gwas/04-credible-sets/ENDPOINT.SUSIE.snp.tsv": (2, [], "38", "10:112998590, X:154536002"),
+          "gwas/04-credible-sets/locus_1.cred2": (2, [], "37", "1:55039974, 1:55038977"), "gwas/04-credible-sets/polyfun.cs.csv": (2, [], "37", "1:55039974, 10:112998590"),
+          "gwas/05-gwas-ssf-with-yaml/GCST00000001.tsv": (4, [5], "37", "1:55039974, 10:112998590, X:154536002, 16:53767042"),
+          "gwas/07-spreadsheet-export/loci-de.csv": (3, [2, 4], "38", "10:112998590, X:154536002, ACE2 MARCHF1 MTARC1 SEPTIN2 VSIR"), "gwas/07-spreadsheet-export/loci-latin1.csv": (2, [], "38", "6:31271836, 1:206770623"),
+          "gwas/07-spreadsheet-export/loci-rounded.tsv": (1, [2, 4, 5], "38", "5:131594000"), "gwas/08-open-targets-json/credible_sets.json": (2, [], "38", "1:55039974, 10:112998589"),
+          "gwas/08-open-targets-json/l2g.tsv": (1, [], "38", "PCSK9 USP24"), "gwas/08-open-targets-json/study_locus.jsonl": (1, [2], "38", "1:55039974"),
+          "gwas/10-many-traits-and-candidates/hla.csv": (3, [4], "38", "6:32609813, 6:28744470, 13:112000000"),
+          "gwas/10-many-traits-and-candidates/loci.csv": (6, [], "38", "BSND DHCR24 PCSK9 TMEM61 USP24, PCSK9 USP24, HERC2 OCA2, BSND PCSK9 USP24"),
+          "rank/01-row-order/banana.csv": (20, [], "38", "1:9296617, 1:43631859, 1:211744902, 2:112851991"), "rank/01-row-order/forward.csv": (20, [], "38", "1:9296617, 1:43631859, 1:211744902, 2:112851991"),
+          "rank/01-row-order/reversed.csv": (20, [], "38", "15:63696566, 13:27919860, 12:4275678, 11:1877434"), "rank/02-batch/good.csv": (3, [], "38", "1:55039974, 10:112998590, 19:44908684"),
+          "rank/02-batch/one.csv": (1, [], "38", "1:55039974"), "rank/03-grch37/g37.csv": (3, [], "37", "19:44908684, 1:55039974, 10:112998590"), "rank/03-grch37/g37_lab.csv": (2, [], "37", "19:44908684, 1:55039974"),
+          "rank/04-fuma-as-told/GenomicRiskLoci.tsv": (4, [], "37", "1:55039974, 10:112998590, 19:44908684, X:154536002"), "rank/04-fuma-as-told/g2.tsv": (4, [], "37", "1:55039974, 10:112998590, 19:44908684, X:154536002"),
+          "rank/05-position-55/mb.csv": (0, [2], "38", ""), "rank/05-position-55/sci.csv": (0, [2, 3], "38", ""), "rank/06-trait-ignored/many.csv": (10, [10, 11], "38", "1:55039974, 1:55039974, 1:55039974, 1:55039974"),
+          "rank/07-one-bad-row/desert.csv": (2, [4], "38", "1:55039974, 13:112000000"), "rank/07-one-bad-row/hits300.csv": (297, [128, 276, 294], "38", "7:56051685, 5:58491435, 8:133237175, 17:47823272"),
+          "rank/07-one-bad-row/hla.csv": (1, [], "38", "6:32609813"), "rank/07-one-bad-row/onegene.csv": (1, [3], "38", "10:112998590"), "rank/08-genes/genes_alias.csv": (1, [], "38", "MLL2 NECTIN2 TENT5A VSIR"),
+          "rank/08-genes/genes_and_pos.csv": (1, [], "38", "1:55039974"), "rank/08-genes/genes_dupcase.csv": (1, [], "38", "PCSK9 USP24"), "rank/08-genes/genes_ensv.csv": (1, [], "38", "BSND PCSK9 USP24"),
+          "rank/08-genes/genes_excel.csv": (1, [], "38", "APOE DEC1 MARCHF1 MTARC1 SEPTIN2 SEPTIN9"), "rank/08-genes/genes_excel_de.csv": (1, [], "38", "APOE MARCHF1 MTARC1 SEPTIN2"),
+          "rank/08-genes/genes_junk.csv": (1, [], "38", "BANANA FOO1 PCSK9"), "rank/08-genes/genes_long.csv": (1, [], "38", "BSND PCSK9 USP24"), "rank/08-genes/genes_lower.csv": (1, [], "38", "BSND PCSK9 USP24"),
+          "rank/08-genes/genes_mouse.csv": (1, [], "38", "BSND PCSK9 USP24"), "rank/08-genes/genes_nc.csv": (1, [], "38", "AC008567.1 LINC01133 MALAT1 MIR33A RP11-123K3.4"), "rank/08-genes/genes_one.csv": (0, [2], "38", ""),
+          "rank/08-genes/genes_partly.csv": (2, [], "38", "1:55039974, 10:112998590"), "rank/08-genes/genes_sep_dash.csv": (1, [], "38", "BSND PCSK9 USP24"), "rank/08-genes/genes_sep_pipe.csv": (1, [], "38", "BSND PCSK9 USP24"),
+          "rank/08-genes/genes_sep_semi.csv": (1, [], "38", "BSND PCSK9 USP24"), "rank/08-genes/genes_sep_slash.csv": (1, [], "38", "BSND PCSK9 USP24"), "rank/08-genes/genes_sep_space.csv": (1, [], "38", "BSND PCSK9 USP24"),
+          "rank/08-genes/genes_wrongchr.csv": (1, [], "38", "1:55039974"), "rank/09-overwrite/studyA/loci.csv": (1, [], "38", "1:55039974"), "rank/09-overwrite/studyB/loci.csv": (1, [], "38", "10:112998590"),
+          "rank/10-did-you-mean/chrom_05_25.csv": (1, [], "38", "X:55039974"), "rank/10-did-you-mean/chrom_07_26.csv": (0, [2], "38", ""), "rank/10-did-you-mean/chrom_15_1p32_3.csv": (0, [2], "38", ""),
+          "rank/10-did-you-mean/chroms.csv": (1, [], "38", "1:55039974"), "rank/10-did-you-mean/header_case.csv": (1, [], "38", "1:55039974"), "rank/10-did-you-mean/notrait.csv": (1, [], "38", "1:55039974"),
+          "rank/10-did-you-mean/pos_na.csv": (1, [3], "38", "1:55039974"), "rank/10-did-you-mean/semicolon.csv": (1, [], "38", "1:55039974"), "rank/10-did-you-mean/variant.csv": (1, [], "38", "1:55039447"),
+          "rank/12-sumstats/sumstats5k.tsv.gz": (5000, [], "38", "1:50000000, 1:50000500, 1:50001000, 1:50001500"), "rank/13-conf/good.csv": (3, [], "38", "1:55039974, 10:112998590, 19:44908684")}
 
 
 @pytest.mark.parametrize("path", SHARED)
 def test_shared_cases(path):
     if not CASES.exists(): pytest.skip(f"{CASES} is absent: the retyped files above stand for its cases")
     found = check_json(CASES/path, trait="LDL cholesterol", genes=GENES)
-    assert (found["read"], len(found["rejected"])) == SHARED[path], found
+    first = [f"{row['chrom']}:{row['pos']}" if row["pos"] else " ".join(row["candidates"]) for row in found["loci"][:4]]
+    assert (found["read"], [r["line"] for r in found["rejected"]], found["build"][-2:], ", ".join(first)) == SHARED[path], found
+
+
+def test_every_shared_case_is_tested():
+    if not CASES.exists(): pytest.skip(f"{CASES} is absent: the retyped files above stand for its cases")
+    files = {str(f.relative_to(CASES)) for room in ("gwas", "rank") for f in (CASES/room).rglob("*") if f.is_file() and f.suffix not in (".md", ".yaml", ".chain")}
+    assert files == {*SHARED}
 
 
 cell = st.sampled_from(["1", "chrX", "55039974", "5.5e7", "NA", "", "rs11591147", "1:55039974:G:T", "LDL", "PCSK9,USP24", "1-Mar", "0.05", "1E-400", "-", "nan", "[1]", "NC_000001.11", "9" * 30, "1e999", "\"", "a;b", "é", "-1", "inf", "0"]) | st.text(max_size=6)
