@@ -124,7 +124,7 @@ vllm-test: vllm-env  ## optional: vLLM, its server and transformers must give th
 	@HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv-vllm/bin/python -m pytest -q tests/backends.py
 
 gpu-paths: vllm-env  ## optional: training by trl's vLLM, its server, unsloth's trainer, and in shards, on a CPU (15 minutes)
-	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps deepspeed==0.19.8 hjson==3.1.0 \
+	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps deepspeed==0.19.8 hjson==3.1.0 msgpack==1.2.4 \
 	  unsloth==2026.10.7 unsloth_zoo==2026.10.7 tyro==1.0.17 shtab==1.13.0 docstring-parser==0.18.0 cut-cross-entropy==25.1.1 msgspec==0.22.0 hf-transfer==0.1.9 typeguard==4.6.1
 	@PYTHONPATH=tests .venv-vllm/bin/python -m pytest -q --durations=0 tests/gpu_paths.py
 
