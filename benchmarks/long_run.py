@@ -60,7 +60,7 @@ def plot(samples, file):
     figure, axes = pyplot.subplots(3, 1, sharex=True, figsize=(7, 5), layout="constrained")
     for axis, (key, name) in zip(axes, (("memory_mb", "memory, MB"), ("files", "open files"), ("checkpoints", "checkpoints"))):
         axis.plot([s["step"] for s in samples], [s[key] for s in samples], ".-", markersize=3, linewidth=0.8, color="#0b5cad")
-        axis.set(ylabel=name, ylim=(0, None))
+        axis.set(ylabel=name, ylim=(0, 1.1 * max(s[key] for s in samples)))
     axes[-1].set(xlabel="GRPO step")
     figure.savefig(file, metadata={"Date": None})
 
