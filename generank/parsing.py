@@ -179,7 +179,7 @@ def _symbols(item:str, names:dict)->list[str]:
     if whole or not text: return [whole] if whole else []
     words = [w for w in (w.strip(_MARKS) for w in text.split()) if w]
     found = [_word(w, names) for w in words]
-    if len(words) == 1: return [s for s in found if s]
+    if len(words) < 2: return [s for s in found if s]
     # a candidate, or in capitals as symbols are (C9orf72 too)
     sure = [_known(s, names) or len(s) > 1 and not re.search("[a-z]", s.replace("orf", "")) for s in found]
     first = sure[0] or (len(words) == 2 and len(found[0]) > 1)  # "Akirin 2" names a gene, if badly
@@ -374,4 +374,4 @@ def _check_pairing(named:dict):   # raise a `UserError` unless all runs hold the
             log.warning("%s and %s are paired by the order of their rows: %d of %d rows share their gene with another "
                         "and could stand elsewhere, unseen. Number the rows.", first, name, same_gene, len(one))
         for i in () if rows else np.flatnonzero(_other_candidates(two, one)):
-            raise UserError(f"{cannot}locus {two.locus.iloc[i]} has other candidates in one than in the other.")
+            raise UserError(f"{cannot}locus {two.locus.iloc[i]} has other candidates in the other: use one gene table.")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from .core import SCHEMA, UserError, check_schema, check_settings
-from .core import differences, merge, parse_yaml, project_root, read_yaml, source_fields
+from .core import differences, merge, parse_yaml, printable, project_root, read_yaml, source_fields
 from .core import thread_settings, unknown_name, write_yaml
 
 # %% ../nbs/02_profile.ipynb #4b25f11f
@@ -312,11 +312,11 @@ def checked(part:type[Part], content, where:str="")->Part:
     "The part of a profile that stands at the path `where`; what is wrong, unknown names first, is one sentence."
     try: return part.model_validate(content)
     except ValidationError as e: first = min(e.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    keys, given, what = [*filter(None, [where]), *map(str, first["loc"])], first["input"], first["msg"]
-    path, above = ".".join(keys), ".".join(keys[:-1])
+    names, given, what = [printable(k).replace("\n", "\\n") for k in first["loc"]], first["input"], first["msg"]
+    path, above = (".".join(filter(None, [where, *some])) for some in (names, names[:-1]))
     if first["type"] == "extra_forbidden":
         for key in first["loc"][:-1]: part = _inner(part.model_fields[key].annotation) if isinstance(key, str) else part
-        raise unknown_name(f"parameter of `{above}`" if above else "parameter", keys[-1], part.model_fields)
+        raise unknown_name(f"parameter of `{above}`" if above else "parameter", names[-1], part.model_fields)
     if first["type"] == "missing": raise UserError(f"The profile lacks `{path}`.")
     if first["type"] == "model_type": raise UserError(f"`{path or 'a profile'}` must be a mapping, not {given!r}.")
     raise UserError(f"`{path}` can't be {given!r}: {what[:1].lower()}{what[1:]}.")

@@ -2,6 +2,10 @@
 import pytest
 from fuzz import TARGETS, fuzz, read_folder, recorded_run
 
+from generank.core import UserError
+from generank.parsing import parse_answer
+from generank.profile import resolve
+
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_random_input_ends_with_a_result_or_one_sentence(target): assert fuzz(target, most=15 if target == "folders" else 40) >= 15
@@ -23,6 +27,13 @@ FOUND = [("models/grpo-rank/checkpoints/checkpoint-2/complete.json", b"null", No
 def test_what_fuzzing_found_in_run_folders(name, content, words):
     refused = read_folder({**recorded_run(), name: content}, [name])
     assert any(words in r for r in refused) if words else not refused, refused
+
+
+def test_what_fuzzing_found_in_answers_and_profiles():
+    assert parse_answer("<GENES>[\x1f]&", None, "strict").genes == ()
+    for wrong in ({"styles": {"\n": None}}, {"grpo": {"pilot": {"\n": None}}}):
+        with pytest.raises(UserError) as told: resolve("tiny", wrong)
+        assert "\\n" in str(told.value) and "\n" not in str(told.value)
 
 
 def test_a_run_folder_as_it_should_be_is_read(): assert read_folder(recorded_run(), []) == []
