@@ -114,7 +114,7 @@ def recomputes(backend:str, asked:bool|None, cuda:bool)->bool:
     "Whether activations are computed anew for the gradient: as `grpo.trl.gradient_checkpointing` asks, else on a card."
     if backend != "shared": return cuda if asked is None else asked
     if not asked: return False
-    raise UserError("`grpo.trl.gradient_checkpointing` drops the prompt's cache, which `grpo.backend: shared` needs.")
+    raise UserError("Take `grpo.trl.gradient_checkpointing` out: it drops the prompt's cache, which shared needs.")
 
 # %% ../nbs/34_grpo.ipynb #4355ae49
 def one_card(arguments):
