@@ -195,7 +195,7 @@ def ran(out, kind, processes=1, **env):
     "One of the trainings below, in so many processes."
     several = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
     env = {**ENV, **launcher(kind), **({"ACCELERATE_USE_CPU": str(kind != "zero3").lower(), "ACCELERATE_TORCH_DEVICE": "cpu"} if several else {}), **env}
-    return subprocess.run([sys.executable, *several, __file__, str(out), kind], env=env, cwd=ROOT, capture_output=True, text=True, timeout=1500)
+    return subprocess.run([sys.executable, *several, __file__, str(out), kind], env=env, cwd=Path(out).parent, capture_output=True, text=True, timeout=1500)
 
 
 def logged(folder): return read_metrics(folder/"metrics.jsonl")
