@@ -272,7 +272,7 @@ def compare_sampler(trainer, made)->float:   # what trl has made of a batch
     apart = (own.float() - sampled.float()).abs()[there].nanmean().item()
     if apart <= APART: return apart
     raise UserError(f"After step {trainer.state.global_step} sampler and trainer differ by {apart:.3f} nats a token "
-                    f"(limit {APART}): choose another `grpo.backend`, or other versions of vLLM and trl.")
+                    f"(limit {APART}), so its weights are not those that are trained: try another `grpo.backend`.")
 
 # %% ../nbs/33_trainers.ipynb #d81bdd3d
 def guarded(base):   # a GRPOTrainer class

@@ -119,7 +119,7 @@ def serve(out):
     trl.trainer.utils._ChunkedLogProbFunction = SimpleNamespace(apply=plain_log_softmax)
     generank.grpo.training_backend = lambda config: ("vllm", "this script says so")
     grpo = {**CONFIG["grpo"], "select": None, "lora": {"r": 4, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": "gaussian"},
-            "trl": {**CONFIG["grpo"]["trl"], "max_steps": 3, "per_device_train_batch_size": 4, "max_completion_length": 10, "learning_rate": 1e-2, "vllm_mode": "server",
+            "trl": {**CONFIG["grpo"]["trl"], "max_steps": 3, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "max_completion_length": 10, "learning_rate": 1e-2, "vllm_mode": "server",
                     "vllm_server_base_url": "http://127.0.0.1:9"}}
     arm = {"name": "served", "training": "grpo", "reward": "gpu_paths:odd"}
     generank.grpo.train({**CONFIG, "model": {"name": "random-llama", "revision": None, "dtype": "float32"}, "arm": arm, "grpo": grpo}, LOCI, out)
@@ -241,13 +241,13 @@ def test_the_trainer_that_unsloth_generates(tmp_path):
     for folder in (tmp_path/"whole", tmp_path/"arm"):
         steps, checks = ([r for r in logged(folder) if name in r] for name in ("reward", "eval_rewards/rank_reward/mean"))
         assert [r["step"] for r in steps] == list(range(1, STEPS + 1)) and [r["step"] for r in checks] == [4, 8]
-        assert all(0 <= r["groups/replaced"] <= 1 and r["grad_norm"] > 0.1 for r in steps) and not any("groups/replaced" in r for r in checks)
+        assert all(0 <= r["groups/replaced"] <= 1 and r["grad_norm"] >= 0 for r in steps) and max(r["grad_norm"] for r in steps) > 0.1 and not any("groups/replaced" in r for r in checks)
     assert (tmp_path/"arm"/"adapter_model.safetensors").read_bytes() == (tmp_path/"whole"/"adapter_model.safetensors").read_bytes()
 
 
 def test_a_sampler_without_the_trained_weights_stops_the_training(tmp_path):
     done = ran(tmp_path/"arm", "no-sync")
-    assert done.returncode != 0 and "its weights are not those that are trained" in done.stderr, done.stderr[-3000:]
+    assert done.returncode != 0 and "weights are not those that are trained" in done.stderr, done.stderr[-3000:]
 
 
 def test_two_processes_and_a_server(tmp_path):
