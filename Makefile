@@ -125,7 +125,8 @@ vllm-test: vllm-env  ## optional: vLLM, its server and transformers must give th
 
 gpu-paths: vllm-env  ## optional: training by trl's vLLM, its server, unsloth's trainer, and in shards, on a CPU (15 minutes)
 	@.venv-vllm/bin/python -m pip --disable-pip-version-check --quiet install --no-deps deepspeed==0.19.8 hjson==3.1.0 msgpack==1.2.4 \
-	  unsloth==2026.10.7 unsloth_zoo==2026.10.7 tyro==1.0.17 shtab==1.13.0 docstring-parser==0.18.0 cut-cross-entropy==25.1.1 msgspec==0.22.0 hf-transfer==0.1.9 typeguard==4.6.1
+	  unsloth==2026.10.7 unsloth_zoo==2026.10.7 tyro==1.0.17 shtab==1.13.0 docstring-parser==0.18.0 cut-cross-entropy==25.1.1 msgspec==0.22.0 hf-transfer==0.1.9 typeguard==4.6.1 \
+	  wandb==0.31.0 gitpython==3.2.1 gitdb==4.0.12 smmap==5.0.3 platformdirs==4.14.8
 	@PYTHONPATH=tests .venv-vllm/bin/python -m pytest -q --durations=0 tests/gpu_paths.py
 
 gguf-env: setup  ## optional: make .venv-gguf/ with llama.cpp's converter, for generank export --to gguf

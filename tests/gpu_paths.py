@@ -4,11 +4,14 @@
 - trl's vLLM as a server, with two processes; a model in the first process stands in for the server and gets each weight that is sent.
 - The trainer that unsloth generates from trl's, on a random model of transformers and peft.
 - FSDP2 and ZeRO-3, with two processes, gloo and a random model.
+- Weights & Biases in its offline mode, whose file is read back.
 
 What differs from a card: vLLM's linear layers keep plain weights (its packed ones can't be loaded anew), it compiles nothing and does not sleep. trl's kernel
 for log-probabilities, which needs a card, is a plain log-softmax (as in tests/test_parity.py). accelerate shards between cards only, so it is told that the
 processes are some. Each training is a process of its own: `python tests/gpu_paths.py FOLDER KIND`."""
+import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -152,6 +155,29 @@ def unsloths(out):
     print([c.__name__ for c in generank.grpo.grpo_trainer().__mro__])
 
 
+def tracked(out):
+    "Two steps that report to Weights & Biases, which writes to the disk alone."
+    import generank.grpo
+    grpo = {**CONFIG["grpo"], "backend": "shared", "select": None, "dynamic_sampling": 0, "lora": {"r": 4, "target_modules": ["q_proj"]},
+            "trl": {k: v for k, v in CONFIG["grpo"]["trl"].items() if "vllm" not in k} | {"max_steps": 2, "max_completion_length": 8, "report_to": "wandb"}}
+    arm = {"name": "tracked", "training": "grpo", "reward": "gpu_paths:odd"}
+    generank.grpo.train({**CONFIG, "model": {"name": "random-llama", "revision": None, "dtype": "float32"}, "arm": arm, "grpo": grpo}, LOCI, out)
+
+
+def wandb_records(data):
+    "The messages in a .wandb file: a LevelDB log of 32 KiB blocks; each part has a checksum, its length and its kind (1 whole, 2 first, 3 middle, 4 last)."
+    from wandb.proto.wandb_internal_pb2 import Record
+    at, kept = 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7: at += 32768 - at % 32768
+        size, kind = struct.unpack_from("<HB", data, at + 4)
+        kept += data[at + 7:at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):
+            yield Record.FromString(kept)
+            kept = b""
+
+
 def shard(out, kind):
     "Two steps with trl's own sampling: all weights (`whole` and `fsdp`), or a LoRA with the base weights in shards (`lora` and `zero3`)."
     import accelerate.state
@@ -260,6 +286,18 @@ def test_two_processes_and_a_server(tmp_path):
     assert [r["groups/replaced"] for r in rows] == [1.0] * 3 and max(r["sampling/apart"] for r in rows) < 1e-4
 
 
+def test_weights_and_biases_offline_gets_what_the_log_has(tmp_path):
+    key = "planted0wandb0key" * 3
+    done = ran(tmp_path/"arm", "wandb", WANDB_MODE="offline", WANDB_API_KEY=key, WANDB_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    file, = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    records = list(wandb_records(file.read_bytes()))
+    assert [r.run.display_name for r in records if r.HasField("run")][:1] == ["gpu-paths tracked seed 1"]
+    rows = [{i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in r.history.item} for r in records if r.HasField("history")]
+    assert [r["train/reward"] for r in rows if "train/reward" in r] == [r["reward"] for r in logged(tmp_path/"arm")]
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
+
+
 @pytest.mark.parametrize("kind, plain, file, near", [("fsdp", "whole", "model.safetensors", 1e-5), ("zero3", "lora", "adapter_model.safetensors", 0.01)])
 def test_weights_in_shards_train_as_whole_ones(kind, plain, file, near, tmp_path):
     "FSDP2 on all weights in float32; ZeRO-3 on a LoRA in bfloat16, which keeps the adapter in bfloat16 where one process has it in float32."
@@ -277,5 +315,6 @@ def test_weights_in_shards_train_as_whole_ones(kind, plain, file, near, tmp_path
 if __name__ == "__main__":
     if sys.argv[2] == "serve": serve(Path(sys.argv[1]))
     elif sys.argv[2] == "unsloth": unsloths(Path(sys.argv[1]))
+    elif sys.argv[2] == "wandb": tracked(Path(sys.argv[1]))
     elif sys.argv[2] in ("whole", "fsdp", "lora", "zero3"): shard(Path(sys.argv[1]), sys.argv[2])
     else: train(Path(sys.argv[1]), sys.argv[2])
