@@ -1,5 +1,6 @@
 """What several test files share."""
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ if os.environ.get("CONNECTIONS"):
     _note(f"guarded {os.getpid()}")
     sys.addaudithook(_look)
 """   # sitecustomize.py of the processes of the tiny run: what they connect to outside this machine goes to a file
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 GENERANK = str(Path(sys.executable).with_name("generank"))
 
 

@@ -25,13 +25,13 @@ from generank.core import UserError, for_spreadsheets, printable, write_table
 from generank.models import load_model
 from generank.parsing import parse_answer
 from generank.pipeline import Unit, adopt, open_run
+from conftest import BROWSER
 from generank.profile import resolve
 from generank.prompts import build_prompt
 from generank.pipeline import render
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERANK = str(Path(sys.executable).with_name("generank"))
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MARK = "Bobby"   # stands in every hostile text, so that its place on the page is found
 
 
@@ -63,6 +63,7 @@ def listener():
 def opened(page, folder):
     "The page's final HTML after Chromium has let it do what it would."
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", f"--user-data-dir={folder/'profile'}", "--virtual-time-budget=4000", "--dump-dom"]
+    if BROWSER is None: pytest.skip("no Chromium here to open the page with")
     return subprocess.run([BROWSER, *flags, page.as_uri() if isinstance(page, Path) else page], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL).stdout
 
 
@@ -101,7 +102,6 @@ def test_a_hostile_run_can_not_act_on_the_page(hostile_run, listener, tmp_path):
     assert "default-src 'none'" in text and text.count(MARK) > 3
     for pattern in (r"<(script|iframe|object|embed|link|meta[^>]*refresh|input|form|base)\b", r"<img[^>]*src=.?http", r"<[^>]+\son\w+\s*=", r"href=.?javascript", r"<a[^>]+127\.0\.0\.1"):
         assert not re.search(pattern, text, re.I), re.search(pattern, text, re.I)[0]
-    if BROWSER is None: pytest.skip("no Chromium here to open the page with")
     assert MARK in opened(page, tmp_path)
     bare = tmp_path/"bare.html"   # what is left if the policy in the page's head were not there
     bare.write_text(re.sub("<meta[^>]*Content-Security-Policy[^>]*>", "", text), encoding="utf-8")
@@ -123,7 +123,6 @@ def test_hostile_loci_and_answers_can_not_act_on_the_pages_of_rank_and_training(
     said = [[{"role": "user", "content": t}] for t in texts]
     table = pd.DataFrame({"prompt": said, "completion": said, texts[0]: 0.5, "advantage": 0.5, "step": 1})
     (tmp_path/"answers.html").write_text(completions_page(table, 1), encoding="utf-8")
-    if BROWSER is None: pytest.skip("no Chromium here to open the pages with")
     for name in ("r.html", "r.bare.html", "answers.html"): assert MARK in opened(tmp_path/name, tmp_path), name
     assert asked == []
 
@@ -132,7 +131,6 @@ def test_hostile_loci_and_answers_can_not_act_on_the_pages_of_rank_and_training(
 def test_a_hostile_question_can_not_act_on_the_web_page(listener, tmp_path):
     "`generank app` in a browser: one trait is answered, one refused, and the model's name is hostile too."
     uvicorn, web_app = pytest.importorskip("uvicorn"), pytest.importorskip("generank.ranking").web_app
-    if BROWSER is None: pytest.skip("no Chromium here to open the page with")
     address, asked = listener
     texts = hostile(address)
     server = uvicorn.Server(uvicorn.Config(web_app(resolve("laptop", ["model.name=none"]), None, " ".join(texts)), host="127.0.0.1", port=0, log_level="error"))
@@ -150,7 +148,6 @@ def test_a_hostile_question_can_not_act_on_the_web_page(listener, tmp_path):
 
 @pytest.mark.slow
 def test_a_page_that_takes_them_for_markup_would_call_out(listener, tmp_path):
-    if BROWSER is None: pytest.skip("no Chromium here to open the page with")
     (tmp_path/"open.html").write_text(f"<!DOCTYPE html><body>{' '.join(t for t in hostile(listener[0]) if 'refresh' not in t)}</body>", encoding="utf-8")
     opened(tmp_path/"open.html", tmp_path)
     assert {"/image", "/script", "/frame", "/style"} <= set(listener[1])

@@ -3,7 +3,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from threading import Thread
 import pandas as pd
 import pytest
 
+from conftest import BROWSER
 from generank.cli import main
 from generank.profile import resolve
 from generank.ranking import asked_loci, rank_loci, typed_locus
@@ -203,9 +203,6 @@ def test_an_adapter_of_another_base_is_refused(tmp_path, capsys):
     (tmp_path/"copied"/"adapter_config.json").write_text('{"base_model_name_or_path": "meta-llama/Llama-3.1-8B-Instruct"}')
     code, _, err = command(tmp_path/"a.csv", "--profile", "laptop", "--adapter", tmp_path/"copied", capsys=capsys)
     assert code == 2 and "was trained on llama-3.1-8b-instruct, not on smollm2-135m-instruct" in err
-
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def dom(address, *flags):

@@ -253,16 +253,19 @@ SHARED = {  # loci, lines left out, build of the file, places (or candidates, wh
           "rank/12-sumstats/sumstats5k.tsv.gz": (5000, [], "38", "1:50000000, 1:50000500, 1:50001000, 1:50001500"), "rank/13-conf/good.csv": (3, [], "38", "1:55039974, 10:112998590, 19:44908684")}
 
 
+SHARED_HERE = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not part of a clone; the retyped files above stand for them")
+
+
+@SHARED_HERE
 @pytest.mark.parametrize("path", SHARED)
 def test_shared_cases(path):
-    if not CASES.exists(): pytest.skip(f"{CASES} is absent: the retyped files above stand for its cases")
     found = check_json(CASES/path, trait="LDL cholesterol", genes=GENES)
     first = [f"{row['chrom']}:{row['pos']}" if row["pos"] else " ".join(row["candidates"]) for row in found["loci"][:4]]
     assert (found["read"], [r["line"] for r in found["rejected"]], found["build"][-2:], ", ".join(first)) == SHARED[path], found
 
 
+@SHARED_HERE
 def test_every_shared_case_is_tested():
-    if not CASES.exists(): pytest.skip(f"{CASES} is absent: the retyped files above stand for its cases")
     files = {str(f.relative_to(CASES)) for room in ("gwas", "rank") for f in (CASES/room).rglob("*") if f.is_file() and f.suffix not in (".md", ".yaml", ".chain")}
     assert files == {*SHARED}
 

@@ -15,6 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from conftest import BROWSER
 from generank.core import UserError, read_json, write_json
 from generank.execution import PACKAGE
 from generank.pipeline import render, render_page
@@ -154,13 +155,12 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 
 def looked_at(page, folder, width=1280, dark=False):
     "What Chromium finds on a page (`look.js`), and what it writes to its console."
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None: pytest.skip("no Chromium here to open the page with")
+    if BROWSER is None: pytest.skip("no Chromium here to open the page with")
     copy = folder/f"look-{page.name}"
     text = re.sub("<meta[^>]*Content-Security-Policy[^>]*>", "", page.read_text(encoding="utf-8"))   # it forbids scripts, our own too
     copy.write_text(text.replace("</body>", f"<script>{(ROOT/'tests/look.js').read_text()}</script></body>"), encoding="utf-8")
     flags = [*FLAGS, f"--user-data-dir={folder/'profile'}", f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom"]
-    done = subprocess.run([browser, *flags, *(["--force-dark-mode"] if dark else []), copy.as_uri()], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    done = subprocess.run([BROWSER, *flags, *(["--force-dark-mode"] if dark else []), copy.as_uri()], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     found = re.search(r"FOUND(.*?)END", done.stdout, re.S)
     assert found, done.stderr[-2000:]
     return json.loads(html.unescape(found[1])) | {"console": [l for l in done.stderr.splitlines() if "CONSOLE" in l]}
