@@ -242,7 +242,7 @@ def one_gene_a_row(rows:Rows):
               f"{counted(len(table), 'row')} of one gene each: the candidates of {counted(len(groups), *LOCI)}.")
     rows.table = rows.table.drop(columns=[names["gene"], *numbers]).assign(
         candidates=[[gene[i] for i in at] for at in groups],
-        _scores=[{c: {gene[i]: float(v[i]) for i in at if v.notna()[i]} for c, v in numbers.items()} for at in groups])
+        _scores=[{c: {gene[i]: float(v[i]) for i in at if v[i] == v[i]} for c, v in numbers.items()} for at in groups])
     rows.names = columns_of(rows.table)
 
 # %% ../nbs/03_tables.ipynb #549b12e3
