@@ -228,6 +228,7 @@ def finished(folder)->dict|None:   # of an arm
         return summary
     log.warning("%s was damaged after its training: it goes on from the newest whole checkpoint", folder)
 
+# %% ../nbs/32_checkpoints.ipynb #ff416e3c
 def metrics_callback(path:Path, phase:str, label:str):   # made on call: transformers takes seconds to import
     """A `TrainerCallback` that appends each logged step to `path`, and shows progress under `label`.
     `phase` ("warm_start", "sft", "grpo") is written into each row; rows of validation loci say "validation"."""
