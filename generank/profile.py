@@ -258,8 +258,7 @@ def find_profile(name:str, beside:Path=None)->Path:
     "The file of a profile: a name of the package, or a path that ends in .yaml, looked up in `beside` first."
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        for found in (Path(beside or "")/path, path):
-            if found.is_file(): return found
+        if found := next((p for p in (Path(beside or "")/path, path) if p.is_file()), None): return found
         raise UserError(f"The profile file {name} does not exist.")
     if name not in profile_names(): raise unknown_name("profile", name, profile_names())
     return PROFILES/f"{name}.yaml"
