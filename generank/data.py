@@ -57,8 +57,7 @@ def load_table(
     "Loci with a split as one table; `load_loci` gives the same as a DatasetDict."
     known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters}
     known -= {"reading", "build", "order"}
-    for name in reading:
-        if name not in known: raise unknown_name("data option", name, known)
+    for name in (n for n in reading if n not in known): raise unknown_name("data option", name, known)
     given = lambda **values: {k: v for k, v in values.items() if v is not None}
     counts = given(min_candidates=min_candidates, max_candidates=max_candidates)
     shares = given(test=test, validation=validation)
@@ -120,8 +119,7 @@ def filter_loci(loci:pd.DataFrame, confidence=None, evidence_class=None, min_can
                                  ("evidence_class", evidence_class, EVIDENCE_CLASSES)]:
         if value is None: continue
         wanted, known = [value] if isinstance(value, str) else list(value), {*usual, *loci[column].dropna()}
-        for v in wanted:
-            if v not in known: raise unknown_name(column.replace("_", " "), v, known)
+        for v in (v for v in wanted if v not in known): raise unknown_name(column.replace("_", " "), v, known)
         loci = loci[loci[column].isin(wanted)]
         if loci.empty:
             raise UserError(f"No locus is left with {column} {' or '.join(wanted)}: choose another filter or source.")

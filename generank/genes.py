@@ -219,8 +219,7 @@ def gene_list(value)->list[str]:
     if isinstance(value, (list, tuple, np.ndarray)): value = "|".join(map(str, value))
     text = value.replace("#N/A", "NA") if isinstance(value, str) else ""
     whole = lambda m: m[0].replace(" ", "\0").replace("/", "\1") if date_genes(m[0]) is not None else m[0]
-    names = re.split(r"[\s,;|/{}()\[\]\"'–]+", DATE.sub(whole, text))
-    names = [n.replace("\0", " ").replace("\1", "/") for n in names]
+    names = (n.replace("\0", " ").replace("\1", "/") for n in re.split(r"[\s,;|/{}()\[\]\"'–]+", DATE.sub(whole, text)))
     return [n for n in dict.fromkeys(names) if n.casefold() not in MISSING]
 
 def todays_names(given:list[str], names:Names, chrom:str|None=None)->tuple[list[str], list[str], list[str]]:

@@ -348,7 +348,6 @@ def _named(responses)->dict:
     if not named: raise UserError("There is nothing to evaluate: give at least one file of responses.")
     return named
 
-# %% ../nbs/21_parsing.ipynb #2f834ec6
 def _check_pairing(named:dict):   # raise a `UserError` unless all runs hold the same loci, so that rows can be paired
     (first, one), *others = named.items()
     for name, two in others:

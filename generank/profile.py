@@ -444,8 +444,7 @@ def open_settings(
     names = [a["name"] for a in config["arms"] if a["training"] != "none" or not trained]
     if isinstance(arms, str): arms = parse_yaml(arms, "arms") or []
     arms = [arms] if isinstance(arms, str) else list(arms)
-    for arm in arms:
-        if arm not in names: raise unknown_name("trained arm" if trained else "arm", arm, names)
+    for arm in (a for a in arms if a not in names): raise unknown_name("trained arm" if trained else "arm", arm, names)
     if needs and not (folder/needs).is_file():
         raise UserError(f"{folder/needs} does not exist: run the earlier stage notebooks first, with these settings.")
     if not kept.is_file(): write_yaml(kept, config)

@@ -298,7 +298,6 @@ def _sampled(choices, validation, mean:Means)->dict:
            "confidence": mean(confidence(choices), True), "calibration": found}
     return out if fit else out | {"not_said": "no probe asks the same of validation loci, so no calibration was fitted"}
 
-# %% ../nbs/54_robustness.ipynb #09dcebcf
 def robustness(
     probes:list[tuple],          # (probe of the profile, its answers)
     answers:dict,                # arm -> its own answers

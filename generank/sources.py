@@ -202,9 +202,8 @@ def check_row(row:dict, where:str, listed:bool=True)->list[str]:
 def fill_candidates(rows:list[dict], genes:pd.DataFrame, window:int):
     "Give rows without candidates those near their variant; one with neither, or far from every gene, is a `UserError`."
     empty = [row for row in rows if not row["candidates"]]
-    for row in empty:
-        if not (row["chrom"] and row["pos"]):
-            raise UserError(f"{row['_where']}: no candidates and no position; give candidates, or chrom and pos.")
+    for where in (row["_where"] for row in empty if not (row["chrom"] and row["pos"])):
+        raise UserError(f"{where}: no candidates and no position; give candidates, or chrom and pos.")
     for row, given in zip(empty, near(pd.DataFrame(empty, columns=LOCUS_COLUMNS), genes, window).itertuples()):
         if not given.candidates:
             raise UserError(f"{row['_where']}: no gene lies within {window:,} bp of {row['chrom']}:{row['pos']}; "
@@ -313,8 +312,7 @@ def trait_family(trait:str)->str:
 def same_trait(one:str, other:str)->bool:
     "Whether two traits are near-duplicates: of one family, or most words of the shorter stand in the longer."
     if trait_family(one) == trait_family(other): return True
-    words = ({w for w in re.findall(r"[a-z0-9]+", t.lower())} - GENERIC for t in (one, other))
-    few, more = sorted(words, key=len)
+    few, more = sorted(({*re.findall(r"[a-z0-9]+", trait.lower())} - GENERIC for trait in (one, other)), key=len)
     return bool(few) and len(few & more) > len(few) / 2
 
 # %% ../nbs/12_sources.ipynb #6936b5f4
@@ -323,10 +321,9 @@ def gold_files(folder, given=None)->list[Path]:   # fetched into `folder`, unles
     if given is None: return [download(GOLD_URL + name, f"{folder}/{name}", sha) for name, sha in GOLD_FILES.items()]
     there = [p for p in [Path(given), *sorted(Path(given).rglob("*"))] if p.suffix in (".tsv", ".json") and p.is_file()]
     known = {sha256_file(path): path for path in there}
-    for name, sha in GOLD_FILES.items():
-        if sha not in known:
-            raise UserError(f"{given} does not hold {name} (sha256 {sha}): give the folder of Open Targets' three "
-                            "files, or leave it out to fetch them.")
+    for name, sha in (file for file in GOLD_FILES.items() if file[1] not in known):
+        raise UserError(f"{given} does not hold {name} (sha256 {sha}): give the folder of Open Targets' three files, "
+                        "or leave it out to fetch them.")
     return [known[sha] for sha in GOLD_FILES.values()]
 
 def _gold_lines(path)->pd.DataFrame:

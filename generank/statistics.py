@@ -112,8 +112,7 @@ def sign_flip_p(difference, clusters, draws:int=10_000, seed:int=1)->float:   # 
     if np.abs(sums - whole).max(initial=0) < 1e-9 and len(whole) * whole.sum() <= 1e7:   # exact
         chance = np.ones(1)   # of each total, from -sum to +sum, with independent random signs
         for s in whole: chance = (np.pad(chance, (0, 2 * s)) + np.pad(chance, (2 * s, 0))) / 2
-        total = np.arange(len(chance)) - len(chance) // 2
-        return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
+        return min(1.0, float(chance[np.abs(np.arange(len(chance)) - len(chance) // 2) >= observed - 1e-9].sum()))
     rng, hits, step = np.random.default_rng(seed), 0, max(1, 8_000_000 // len(sums))
     for start in range(0, draws, step):
         signs = rng.integers(0, 2, (min(step, draws - start), len(sums)), dtype=np.int8)
