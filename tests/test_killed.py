@@ -1,9 +1,11 @@
-"""The real tiny run made twice, once killed in every stage in turn: the same bytes, no stage done again, no process left behind."""
+"""The real tiny run killed while it trains and while it answers: the same bytes, no stage done again, no process left behind.
+
+Every other stage is killed by `make faults`, and begun and ended by tests/test_run.py; that all of them make the same bytes in another process is in tests/test_notebooks.py."""
 import json
 import os
 import re
+import shutil
 import subprocess
-from pathlib import Path
 
 from test_run import GENERANK, left, wait_for
 
@@ -30,12 +32,8 @@ if os.environ.get("MOMENT"): halt(os.environ["MOMENT"], os.environ["FILE"])
 del halt
 '''
 MOMENTS = {   # execution -> where its kernel is caught: some of the work done, some not
-    "data": "generank.core:write_json:0",                            # the loci are written, their card is not
-    "grpo/warm-start": "torch.optim:AdamW.step:1",                   # one of two steps
     "grpo/grpo-rank": "generank.groups:_draw:14",                    # within the second step's answers
     "inference": "generank.store:ResponseStore.add:2",               # some answers are stored
-    "evaluation": "generank.figures:save_chart:2",                   # two figures, no metrics
-    "report": "generank.report:does_it_help:0",                       # in the middle of the page
 }
 COMMAND = [GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny", "--resume"]
 ARMS = ("zero-shot", "warm-start", "grpo-rank")
@@ -61,11 +59,23 @@ def of(execution, units):
     return {u: r for u, r in units.items() if u == execution or u.startswith(f"{execution}/")}
 
 
-def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(tiny_run, tmp_path):
+def begun(tiny_run, folder):
+    "A copy of the finished run as it was before its GRPO training."
+    shutil.copytree(tiny_run/"data", folder/"data")
+    shutil.copytree(tiny_run/"models"/"warm-start", folder/"models"/"warm-start")
+    shutil.copy2(tiny_run/"config.yaml", folder)
+    manifest = json.loads((tiny_run/"manifest.json").read_text())
+    manifest["stages"] = {u: r for u, r in manifest["stages"].items() if u in ("data", "grpo/warm-start")}
+    (folder/"manifest.json").write_text(json.dumps(manifest))
+    return manifest["stages"]
+
+
+def test_a_run_killed_as_it_trains_and_answers_ends_as_if_it_had_not_been(tiny_run, tmp_path):
     "Against the run that was left alone, in another folder, and with another order of sets."
     (tmp_path/"ipython/profile_default/startup").mkdir(parents=True)
     (tmp_path/"ipython/profile_default/startup/halt.py").write_text(STARTUP)
-    marker, run, finished = tmp_path/"kernel.txt", tmp_path/"runs/tiny", {}
+    marker, run = tmp_path/"kernel.txt", tmp_path/"runs/tiny"
+    finished = begun(tiny_run[0], run)
     env = {**os.environ, "IPYTHONDIR": str(tmp_path/"ipython"), "FILE": str(marker), "RUN_OF_THE_TEST": str(tmp_path), "PYTHONHASHSEED": "7"}
     for execution, moment in MOMENTS.items():
         process = subprocess.Popen(COMMAND, cwd=tmp_path, env={**env, "MOMENT": moment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -86,5 +96,6 @@ def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(tiny_run, tmp_pa
     assert differing(run, tiny_run[0]) == []
     assert {u: stages(run)[u] for u in finished} == finished and {r["status"] for r in stages(run).values()} == {"done"}
     log = (run/"run.log").read_text()
-    assert re.findall(r"\d/6 (\S+): done in ", log) == list(MOMENTS), "each execution ends once"
-    assert [len(re.findall(rf" \d/6 {u}: (?:not done yet|it was interrupted)", log)) for u in stages(run)] == [2] * 8, "each is begun twice: killed once, then finished"
+    assert re.findall(r"\d/6 (\S+): done in ", log) == ["grpo/grpo-rank", "inference", "evaluation", "report"], "each execution ends once"
+    starts = {u: len(re.findall(rf" \d/6 {u}: (?:not done yet|it was interrupted)", log)) for u in stages(run)}
+    assert starts == {u: 0 if u in ("data", "grpo/warm-start") else 2 if u.startswith(("grpo", "inference")) else 1 for u in stages(run)}, "what was killed is begun twice"
