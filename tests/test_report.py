@@ -15,11 +15,14 @@ import pandas as pd
 import psutil
 import pytest
 
+import forked
 from conftest import BROWSER
+from forked import Forked
+from generank import report
 from generank.core import UserError, read_json, write_json
 from generank.execution import PACKAGE
 from generank.pipeline import render, render_page
-from test_run import GENERANK, wait_for
+from test_run import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -114,7 +117,8 @@ def test_sentences_follow_the_result(tiny, tmp_path, difference, words):
         if (row["a"], row["b"]) == ("grpo-rank", "warm-start"):
             row.update(difference=difference, ci_low=difference - 0.1, ci_high=difference + 0.1, cluster_p=0.001 if difference else 0.9, holm_p=None)
     write_json(folder/"evaluation/comparisons.json", found)
-    text = render(folder, engine="nbconvert").read_text(encoding="utf-8")
+    n = report.Numbers(folder)
+    text = " ".join(map(str, (*report.answer(n), *report.does_it_help(n))))   # as the page's cells show them
     assert [w for w in ("GRPO raised MRR", "GRPO is not shown to have changed MRR", "GRPO lowered MRR") if w in text] == [words]
 
 
@@ -127,27 +131,18 @@ def test_missing_number_stops_the_build(tiny, tmp_path):
     assert not (folder/"site/index.html").exists()
 
 
-def test_hostile_text_stays_text(tiny, tmp_path):
-    import pandas as pd
-    folder = copied(tiny, tmp_path/"run")
-    answers = pd.read_parquet(folder/"responses/grpo-rank.parquet")
-    answers.assign(completion="<script>alert(1)</script><img src=x onerror=alert(2)>").to_parquet(folder/"responses/grpo-rank.parquet")
-    text = render(folder, engine="nbconvert").read_text(encoding="utf-8")
-    assert "&lt;script&gt;alert(1)" in text and "<script" not in text and "<img src=x" not in text
-
-
-def test_two_runs_on_one_page(tiny, tmp_path):
-    "A copy of the run whose answers were changed, compared through the command line."
-    import pandas as pd
-    other = copied(tiny, tmp_path/"other")
-    answers = pd.read_parquet(other/"responses/grpo-rank.parquet")
-    answers["completion"] = [f"<genes> [{gene}] </genes>" for gene in answers["causal_gene"]]
-    answers.to_parquet(other/"responses/grpo-rank.parquet")
-    done = subprocess.run([GENERANK, "report", tiny, other, "--out", tmp_path/"page", "--engine", "nbconvert"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+def test_two_runs_on_one_page_and_hostile_text_stays_text(tiny, tmp_path):
+    "Two copies of the run whose answers were changed, compared through the command line: what the one says is markup, the other names the causal genes."
+    one, other = (copied(tiny, tmp_path/name) for name in ("tiny", "other"))
+    answers = pd.read_parquet(one/"responses/grpo-rank.parquet")
+    answers.assign(completion="<script>alert(1)</script><img src=x onerror=alert(2)>").to_parquet(one/"responses/grpo-rank.parquet")
+    answers.assign(completion=[f"<genes> [{gene}] </genes>" for gene in answers["causal_gene"]]).to_parquet(other/"responses/grpo-rank.parquet")
+    done = forked.run("report", one, other, "--out", tmp_path/"page", "--engine", "nbconvert")
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == tmp_path/"page/index.html"
     text = (tmp_path/"page/index.html").read_text(encoding="utf-8")
     assert 'id="other-runs"' in text and "grpo-rank of other − grpo-rank of tiny" in text and loads(text) == []
+    assert "&lt;script&gt;alert(1)" in text and "<script" not in text and "<img src=x" not in text
 
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr"]
@@ -166,30 +161,35 @@ def looked_at(page, folder, width=1280, dark=False):
     return json.loads(html.unescape(found[1])) | {"console": [l for l in done.stderr.splitlines() if "CONSOLE" in l]}
 
 
-def is_right(page, folder, width, dark):
+def faults_of(page, folder, width, dark=False):
+    "Names of what is wrong with a page in a window, each with what was found."
     found = looked_at(page, folder, width, dark)
     assert found["dark"] == dark and found["texts"] > 20
-    for fault in ("console", "faint", "dead", "fetched", "silent", "blank"): assert not found[fault], (width, fault, found[fault])
-    assert found["wide"] <= 0, f"wider than a window of {width} pixels"
+    wrong = {name: found[name] for name in ("console", "faint", "dead", "fetched", "silent", "blank") if found[name]}
+    return wrong | ({"wider than the window": found["wide"]} if found["wide"] > 0 else {})
 
 
-@pytest.mark.parametrize("width, dark", [(1280, False), (1280, True), (390, False), (390, True)])
-def test_the_page_is_sound_in_a_browser(page, tmp_path, width, dark): is_right(page, tmp_path, width, dark)
+@pytest.mark.parametrize("width, dark", [(1280, False), (390, True)])
+def test_the_page_is_sound_in_a_browser(page, tmp_path, width, dark): assert faults_of(page, tmp_path, width, dark) == {}
 
 
-@pytest.mark.parametrize("broken, fault", [
-    ("<p style='color: #aaa'>faint words</p>", "faint"), ("<a href='#nowhere'>a dead link</a>", "dead"), ("<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>", "silent"),
-    ("<img alt='a picture' src='none.png'>", "blank"), ("<script>undefined_thing()</script>", "console"), ("<script src='https://example.invalid/x.js'></script>", "fetched"), ("<div style='width: 3000px'>wide</div>", "wider")])
-def test_what_is_broken_is_seen(tmp_path, broken, fault):
-    hurt = tmp_path/"hurt.html"
-    hurt.write_text(f"<!DOCTYPE html><html lang='en'><body><main>{'<p>words</p>' * 30}{broken}</main></body></html>", encoding="utf-8")
-    with pytest.raises(AssertionError, match=fault): is_right(hurt, tmp_path, 1280, False)
+def test_what_is_broken_is_seen(tmp_path):
+    "One fault of each kind on a page."
+    broken = ("<p style='color: #aaa'>faint words</p>", "<a href='#nowhere'>a dead link</a>", "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>", "<img alt='a picture' src='none.png'>",
+              "<script>undefined_thing()</script>", "<script src='https://example.invalid/x.js'></script>", "<div style='width: 3000px'>wide</div>")
+    page = lambda *parts: f"<!DOCTYPE html><html lang='en'><body><main>{'<p>words</p>' * 30}{''.join(parts)}</main></body></html>"
+    hurt, whole = tmp_path/"hurt.html", tmp_path/"whole.html"
+    hurt.write_text(page(*broken), encoding="utf-8")
+    whole.write_text(page(), encoding="utf-8")
+    found = faults_of(hurt, tmp_path, 1280)
+    assert set(found) == {"console", "faint", "dead", "fetched", "silent", "blank", "wider than the window"}
+    assert any("undefined_thing" in str(x) for x in found["console"]) and "faint words" in str(found["faint"]) and "nowhere" in str(found["dead"]) and "example.invalid" in str(found["fetched"]), found
+    assert faults_of(whole, tmp_path, 1280) == {}
 
 
 def test_a_report_ends_at_once_when_it_is_stopped(tiny, tmp_path):
     "Ctrl-C in a terminal while the notebook is executed: its kernel goes too."
-    process = subprocess.Popen([GENERANK, "report", tiny, "--engine", "nbconvert"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # as from a terminal: in the background a shell has its commands ignore it
+    process = Forked(["report", tiny, "--engine", "nbconvert"], cwd=tmp_path)
     kernels = lambda: [p for p in psutil.Process(process.pid).children() if "ipykernel_launcher" in " ".join(p.cmdline())]
     wait_for(lambda: len(kernels()) == 1, process)
     time.sleep(1)   # it is at work
