@@ -50,6 +50,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'generank.baselines._rate': ('baselines.html#_rate', 'generank/baselines.py'),
                                     'generank.baselines._texts': ('baselines.html#_texts', 'generank/baselines.py'),
                                     'generank.baselines._vectorizer': ('baselines.html#_vectorizer', 'generank/baselines.py'),
+                                    'generank.baselines._without_gaps': ('baselines.html#_without_gaps', 'generank/baselines.py'),
                                     'generank.baselines.available': ('baselines.html#available', 'generank/baselines.py'),
                                     'generank.baselines.baseline_scores': ('baselines.html#baseline_scores', 'generank/baselines.py'),
                                     'generank.baselines.bundled_loci': ('baselines.html#bundled_loci', 'generank/baselines.py'),
