@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CALL', 'COMBINED', 'GENE_COLUMNS', 'STANDING', 'typed_locus', 'reading', 'asked_loci', 'who_answers', 'model_key',
            'measured_of', 'by_merit', 'merit_table', 'content_id', 'asked_of', 'add_answers', 'model_rows',
-           'trait_flags', 'locus_flags', 'training_near', 'assemble', 'gene_table', 'locus_table', 'result_files',
-           'default_out', 'Ranking', 'show', 'page_data', 'rank_loci', 'described', 'base_of', 'best_arm',
-           'choose_model', 'rank_into', 'told', 'consent', 'web_app', 'serve']
+           'locus_flags', 'training_near', 'assemble', 'gene_table', 'locus_table', 'result_files', 'default_out',
+           'Ranking', 'show', 'page_data', 'rank_loci', 'described', 'base_of', 'best_arm', 'choose_model', 'rank_into',
+           'told', 'consent', 'web_app', 'serve']
 
 # %% ../nbs/56_ranking.ipynb #5ab98676
 import html, json, os, re, sys, time, webbrowser
@@ -80,8 +80,8 @@ def merit_table(measured:dict)->pd.DataFrame:
     "How often each method put the causal gene first, with 95 % intervals, on validation and on test loci."
     words = "{top_1:.0%} ({ci_low:.0%} to {ci_high:.0%}; n={n}; mean 1/rank {mrr:.2f})".format_map
     of = {m: measured["methods"][m] for m in by_merit(measured)}
-    rows = [{"method": m, **{s: words(f[s]) for s in ("validation", "test") if s in f}} for m, f in of.items()]
-    return pd.DataFrame(rows).fillna("not measured")
+    rows = [[m, *(words(f[s]) if s in f else "not measured" for s in ("validation", "test"))] for m, f in of.items()]
+    return pd.DataFrame(rows, columns=["method", "validation", "test"])
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e31
 def content_id(trait:str, genes, order:int=0)->str:
@@ -147,18 +147,14 @@ def model_rows(rows:pd.DataFrame, config:dict, adapter, store, samples:int=3)->t
     return add_answers(rows, answers, samples), bill
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e41
-def trait_flags(trait:str, known:set)->list[str]:
-    "What is odd about a trait, but that it is a code: several at once, or no word among the measured traits."
-    if CODE.fullmatch(trait.strip()): return []
-    several = ["several traits in one: rank them one by one"] if re.search(r",.* and |;|\|", trait) else []
-    return several + ["no measured trait shares a word with this one: check it"] * (not trait_words(trait) & known)
-
 def locus_flags(locus, training:list[str], most:int, known:set)->list[str]:
-    "The flags of one locus (a row of the loci), after what its reader said."
-    n = len(locus.candidates)
-    found = {f"{n} candidates: more than the {most} that were measured": n > most,
+    "The flags of one locus (a row of the loci), after what its reader said; `known`: words of the measured traits."
+    n, words = len(locus.candidates), not CODE.fullmatch(locus.trait.strip())
+    found = {"several traits in one: rank them one by one": words and re.search(r",.* and |;|\|", locus.trait),
+             "no measured trait shares a word with this one: check it": words and not trait_words(locus.trait) & known,
+             f"{n} candidates: more than the {most} that were measured": n > most,
              f"training loci here: {', '.join(training[:3])}": training}
-    return [*(locus.flags or []), *trait_flags(locus.trait, known), *(f for f, holds in found.items() if holds)]
+    return [*(locus.flags or []), *(f for f, holds in found.items() if holds)]
 
 def training_near(loci, training)->list[list[str]]:
     "For each locus the training loci that share a candidate gene with it, as `gene (trait)`."
@@ -341,8 +337,7 @@ def rank_loci(
     model:bool=True,     # False: none is asked
     samples:int=3,       # orders of the candidates in which each locus is asked
     by:str=None,         # what orders the genes; None: the best on validation loci
-    yes:bool=False,      # True: the loci may go to a server elsewhere
-    **reading,           # of `read_loci`: trait, build, scores
+    yes:bool=False, **reading,   # True: loci may go to a server elsewhere; of `read_loci`: trait, build, scores
 )->Ranking:
     "Rank the candidate genes of loci whose causal gene is not known."
     config, run = config or resolve(), run_of(adapter)
@@ -368,16 +363,15 @@ def rank_loci(
 def described(config, adapter, model:bool, measured:dict, read:Loci, ranked:pd.DataFrame)->dict:
     "What ranked the loci, for the manifest and for the page's foot."
     table, orders = merit_table(measured), ranked.groupby("locus").order_by.first().value_counts()
-    def rate(m, n, validation, test="not measured", **_):
-        return (f"Order by {m}{f' at {counted(n, *LOCI)}' * (len(orders) > 1)}: the causal gene was first in "
-                f"{validation} of validation loci; test loci: {test}.")
-    rates = [rate(m, n, **table.set_index("method").loc[m]) for m, n in orders.items()]
+    rates = [f"Order by {m} ({counted(orders[m], *LOCI)}): the causal gene was first in {own} of "
+             f"validation loci; test loci: {test}." for m, own, test in table.itertuples(index=False) if m in orders]
     used, name = orders.index[0], who_answers(config) if model else "none"
     told = {"model": f"{name}{f', adapter {Path(adapter).name}' if adapter else ''}", "order": used,
             "build": f"{read.build} ({read.build_reason})", "generank": generank.__version__}
     return {"told": told, "methods": table.to_dict("records"), "reliability": measured["methods"][used]["reliability"],
             "gene_table": config["data"]["genes"] or "bundled: Ensembl 110, GRCh38",
-            "rates": rates, "adapter": adapter_hash(adapter), "measured": measured["provenance"], "command": sys.argv, "written": time.strftime("%FT%TZ", time.gmtime())}
+            "rates": rates, "adapter": adapter_hash(adapter), "measured": measured["provenance"],
+            "command": sys.argv, "written": time.strftime("%FT%TZ", time.gmtime())}
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e81
 def base_of(adapter)->str:
