@@ -86,6 +86,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'generank.checkpoints.completions_page': ( 'checkpoints.html#completions_page',
                                                                                  'generank/checkpoints.py'),
                                       'generank.checkpoints.end_step': ('checkpoints.html#end_step', 'generank/checkpoints.py'),
+                                      'generank.checkpoints.file_hashes': ('checkpoints.html#file_hashes', 'generank/checkpoints.py'),
+                                      'generank.checkpoints.finished': ('checkpoints.html#finished', 'generank/checkpoints.py'),
                                       'generank.checkpoints.grpo_state': ('checkpoints.html#grpo_state', 'generank/checkpoints.py'),
                                       'generank.checkpoints.is_whole': ('checkpoints.html#is_whole', 'generank/checkpoints.py'),
                                       'generank.checkpoints.metrics_callback': ( 'checkpoints.html#metrics_callback',

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['log', 'MARK', 'seal', 'is_whole', 'newest_checkpoint', 'remove_old', 'versions', 'check_versions', 'grpo_state',
            'restore_grpo_state', 'rng_state', 'restore_rng_state', 'checkpoint_now', 'save_sealed', 'save_boundary',
-           'check_finite', 'end_step', 'resumable', 'read_metrics', 'metrics_callback', 'template', 'completions_page',
-           'arm_card']
+           'check_finite', 'end_step', 'resumable', 'read_metrics', 'file_hashes', 'finished', 'metrics_callback',
+           'template', 'completions_page', 'arm_card']
 
 # %% ../nbs/32_checkpoints.ipynb #01998a62
 import json, logging, os, random, shutil, time
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .core import Progress, UserError, read_json, sha256_file, torch, write_json, write_text
-from .models import hub_name, is_llama, licence_of
+from .models import hub_name, is_llama, licence_of, trained_weights
 
 log = logging.getLogger(__name__)
 
@@ -218,6 +218,19 @@ def read_metrics(path)->list[dict]:   # metrics.jsonl of an arm
         try: rows.append(json.loads(line))
         except ValueError: break
     return [row for row in rows if isinstance(row, dict)]
+
+def file_hashes(folder)->dict[str, str]:   # of an arm
+    "The sha256 of an arm's weights and of its log, as training.json names them."
+    files = {"adapter_sha256": trained_weights(folder), "metrics_sha256": Path(folder)/"metrics.jsonl"}
+    return {name: sha256_file(file) for name, file in files.items() if file and file.is_file()}
+
+def finished(folder)->dict|None:   # of an arm
+    "What training.json says; None where the training has not ended, or its weights or its log were damaged since."
+    if not (Path(folder)/"training.json").exists(): return None
+    summary, found = read_json(Path(folder)/"training.json"), file_hashes(folder)
+    if all(found.get(name) == summary[name] for name in ("adapter_sha256", "metrics_sha256") if name in summary):
+        return summary
+    log.warning("%s was damaged after its training: it goes on from the newest whole checkpoint", folder)
 
 def metrics_callback(path:Path, phase:str, label:str):   # made on call: transformers takes seconds to import
     """A `TrainerCallback` that appends each logged step to `path`, and shows progress under `label`.

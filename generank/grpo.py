@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .checkpoints import (arm_card, check_versions, metrics_callback, newest_checkpoint, read_metrics,
-                                  save_boundary, versions)
+from .checkpoints import (arm_card, check_versions, file_hashes, finished, metrics_callback,
+                                  newest_checkpoint, read_metrics, save_boundary, versions)
 from .core import (UserError, differences, read_json, read_parquet, sha256_file, sha256_json, stable_seed,
                            unknown_name, write_json, write_text)
 from .groups import pack_rows
@@ -344,7 +344,7 @@ def _summary(trainer, config, loci, out_dir:Path)->dict:   # what training.json 
             "seed": config["seed"], "steps": state.global_step, "loci": len(loci),
             "seconds": round(sum(r["seconds"] for r in rows), 1),
             "tokens": int(max(r.get("num_tokens") or 0 for r in rows)), "dtype": choose_dtype(config["model"]["dtype"]),
-            "trainable_parameters": weights, "adapter_sha256": sha256_file(trained_weights(out_dir)),
+            "trainable_parameters": weights, **file_hashes(out_dir),
             "memory_gb": round(peak_memory(), 2), "chosen": chosen,
             "backend": training_backend(config)[0] if is_grpo else None}
 
@@ -367,7 +367,7 @@ def train(
     config = {**config, "prompts": asked_as(config, arm)}
     check_gold(loci)
     made_from = _made_from(out_dir, config, loci, start_from, validation)
-    if (out_dir/"training.json").exists(): return read_json(out_dir/"training.json")
+    if summary := finished(out_dir): return summary
     if is_grpo: try_rewards(arm["reward"])
     if newest_checkpoint(out_dir/"checkpoints"): check_versions(read_json(out_dir/"settings.json"), out_dir)
     check_sharding(config)

@@ -83,7 +83,7 @@ def stub_stages():
     def grpo(run, arms):
         for arm in arms:
             folder = run/"models"/arm
-            if (folder/"training.json").exists(): continue
+            if checkpoints.finished(folder): continue
             folder.mkdir(parents=True, exist_ok=True)
             weights, state = {"w": np.full(64, len(arm), dtype="float64")}, SimpleNamespace(global_step=0, max_steps=6, is_world_process_zero=True, best_model_checkpoint=None)
             if found := checkpoints.newest_checkpoint(folder/"checkpoints"):
@@ -108,7 +108,7 @@ def stub_stages():
                 os.replace(Path(t)/"adapter_model.safetensors", folder/"adapter_model.safetensors")
             write_json(folder/"adapter_config.json", {"r": 4})
             write_text(folder/"README.md", arm)
-            write_json(folder/"training.json", {"steps": state.global_step, "rows": checkpoints.read_metrics(folder/"metrics.jsonl")})
+            write_json(folder/"training.json", {"steps": state.global_step, **checkpoints.file_hashes(folder)})
 
     def inference(run, arms):
         loci = pd.read_parquet(run/"data"/"loci.parquet")
