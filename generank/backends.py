@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['log', 'prompt_tokens', 'end_tokens', 'made_by', 'check_room', 'answer_batch', 'ready', 'local_answers',
-           'continuous_batch', 'continuous_answers', 'as_server', 'served_name', 'Failed', 'Again', 'ask',
-           'served_models', 'endpoint_answers', 'model_source', 'engine_arguments', 'stop_engine', 'running_engine',
-           'engine_answers', 'vllm_answers', 'server_command', 'serving']
+           'continuous_answers', 'as_server', 'served_name', 'Failed', 'Again', 'ask', 'served_models',
+           'endpoint_answers', 'model_source', 'engine_arguments', 'stop_engine', 'running_engine', 'engine_answers',
+           'vllm_answers', 'server_command', 'serving']
 
 # %% ../nbs/41_backends.ipynb #e040e54b
 import asyncio, itertools, json, logging, os, queue, random, re, socket, subprocess, sys, tempfile, time
@@ -87,14 +87,13 @@ def local_answers(
     "Generate the missing answers with transformers, prompts of like length together."
     llm, tokenizer = ready(questions, model, adapter, max_new_tokens, max_prompt, closing)
     order = sorted(questions, key=lambda q: sum(len(m["content"]) for m in q["prompt"]))
-    origin = made_by("transformers", model)
     for i in range(0, len(order), batch_size):
         batch, answers = order[i:i+batch_size], []
         for many in sorted({len(q["missing"]) for q in batch} - {0}):
             part = [q for q in batch if len(q["missing"]) == many]
             seeds = [[q["seeds"][s] for s in q["missing"]] for q in part]
             for q, row in zip(part, answer_batch(llm, tokenizer, part, seeds, temperature, max_new_tokens)):
-                answers += [(q, s, {**a, **origin}) for s, a in zip(q["missing"], row)]
+                answers += [(q, s, {**a, **made_by("transformers", model)}) for s, a in zip(q["missing"], row)]
         if answers: yield answers
 
 # %% ../nbs/41_backends.ipynb #43adabdb
@@ -111,33 +110,27 @@ def _arrivals(manager, expected:set):
     why = manager.background_thread_status.fatal_error or "no reason given"
     raise UserError(f"Continuous batching stopped with {len(expected)} answers missing ({why}): choose transformers.")
 
-# %% ../nbs/41_backends.ipynb #3b10c013
-def continuous_batch(model, tokenizer, questions, temperature:float, max_new_tokens:int, rows:int=16):
-    "Yield (question, sample, answer) as answers end, in one batch that is filled up; `rows` at a time without a GPU."
+def continuous_answers(questions, model:dict, adapter=None, temperature:float=0.0, max_new_tokens:int=48,
+                       batch_size:int=16, max_prompt:int=None, closing=None):
+    "As `local_answers`, each as it ends, in one batch that is filled up; `batch_size` at a time without a GPU."
     from transformers import ContinuousBatchingConfig, GenerationConfig
-    ends, asked = end_tokens(model, tokenizer), [(q, s) for q in questions for s in q["missing"]]
+    llm, tokenizer = ready(questions, model, adapter, max_new_tokens, max_prompt, closing)
+    ends, asked = end_tokens(llm, tokenizer), [(q, s) for q in questions for s in q["missing"]]
     prompts = [prompt_tokens(tokenizer, q["prompt"]) for q, _ in asked]
     draws = dict(do_sample=True, temperature=temperature, top_k=0, top_p=1.0) if temperature else dict(do_sample=False)
     common = dict(max_new_tokens=max_new_tokens, eos_token_id=ends)
     seed = stable_seed("continuous", *(q["seeds"][s] for q, s in asked)) % 2**31
     settings = GenerationConfig(**draws, **common, pad_token_id=tokenizer.pad_token_id)
-    room = {} if torch.cuda.is_available() else dict(   # a GPU's memory decides; elsewhere there is room for `rows`
-        block_size=64, num_blocks=(rows + 1) * -(-(max(map(len, prompts)) + max_new_tokens) // 64),
-        max_requests_per_batch=rows, max_batch_tokens=max(1024, rows))
-    cache = ContinuousBatchingConfig(seed=seed, **room)
-    with model.continuous_batching_context_manager(settings, continuous_batching_config=cache) as manager:
+    room = {} if torch.cuda.is_available() else dict(   # a GPU's memory decides
+        block_size=64, num_blocks=(batch_size + 1) * -(-(max(map(len, prompts)) + max_new_tokens) // 64),
+        max_requests_per_batch=batch_size, max_batch_tokens=max(1024, batch_size))
+    cache, origin = ContinuousBatchingConfig(seed=seed, **room), made_by("continuous", model)
+    with llm.continuous_batching_context_manager(settings, continuous_batching_config=cache) as manager:
         for i, ids in enumerate(prompts): manager.add_request(ids, request_id=str(i), **common)
         for r in _arrivals(manager, set(map(str, range(len(asked))))):
             prompt, question = prompts[int(r.request_id)], asked[int(r.request_id)]
-            if r.error: yield *question, {"failed": str(r.error)}
-            else: yield *question, _answer(tokenizer, r.generated_tokens, ends, len(prompt))
-
-def continuous_answers(questions, model:dict, adapter=None, temperature:float=0.0, max_new_tokens:int=48,
-                       batch_size:int=16, max_prompt:int=None, closing=None):
-    "As `local_answers`, by continuous batching: each answer is yielded as it ends."
-    llm, tokenizer = ready(questions, model, adapter, max_new_tokens, max_prompt, closing)
-    for q, s, answer in continuous_batch(llm, tokenizer, questions, temperature, max_new_tokens, batch_size):
-        yield [(q, s, answer if "failed" in answer else {**answer, **made_by("continuous", model)})]
+            if r.error: yield [(*question, {"failed": str(r.error)})]
+            else: yield [(*question, {**_answer(tokenizer, r.generated_tokens, ends, len(prompt)), **origin})]
 
 # %% ../nbs/41_backends.ipynb #bc85bcd9
 def _settings(part, given, where:str):
@@ -409,9 +402,7 @@ def server_command(arguments:dict, adapter, engine:Vllm, port:int)->list[str]:
 def serving(model:dict, adapter=None, engine=None):
     "A vLLM server on the loopback interface while the block runs; yields the settings for `endpoint_answers`."
     engine = _settings(Vllm, engine, "inference.vllm")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as free: port = free.getsockname()[1]
     with model_source(model, adapter) as (source, lora), tempfile.TemporaryFile("w+") as printed:
         command = server_command(engine_arguments(model, source, lora, engine), lora, engine, port)
         process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, start_new_session=True)
@@ -431,8 +422,7 @@ def _last_words(process, printed)->str:
     "Why a server ended: the signal that killed it, and the first error that it printed; later ones follow from that."
     printed.seek(0)
     error = next((m[0] for m in re.finditer(r"\b\w+(Error|Exception): .*", printed.read())), "it printed no error")
-    killed = f"killed by signal {-process.returncode}: " if (process.returncode or 0) < 0 else ""
-    return killed + error[:300]
+    return (f"killed by signal {-process.returncode}: " if (process.returncode or 0) < 0 else "") + error[:300]
 
 def _is_ready(port:int)->bool:
     "Whether a server on this machine, and the engine behind it, can take requests."

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, sha256_file, torch, unknown_name
-from .genes import BUNDLED, CHROMOSOMES, load_genes, load_interest
+from .genes import BUNDLED, CHROMOSOMES, load_genes
 from .models import settle_functions
 from .parsing import parse_answer
 from .profile import checks_profile
@@ -43,9 +43,9 @@ def gene_length(loci, genes=None, **kwargs)->list:
     return [length.reindex(list(c)).fillna(0).to_numpy(float) for c in loci.candidates]
 
 def most_studied(loci, **kwargs)->list:
-    "The better known the gene the better."
-    place = load_interest()
-    return [-np.array([place.get(g, np.inf) for g in c], dtype=float) for c in loci.candidates]
+    "The better known the gene the better, by the bundled order of genes by interest."
+    place = pd.read_parquet(BUNDLED/"interest.parquet").set_index("symbol").place
+    return [-place.reindex(list(c)).fillna(np.inf).to_numpy(float) for c in loci.candidates]
 
 # %% ../nbs/52_baselines.ipynb #19918a46
 def text_similarity(loci, genes=None, **kwargs)->list:

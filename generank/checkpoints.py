@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'MARK', 'seal', 'is_whole', 'newest_checkpoint', 'remove_old', 'versions', 'check_versions', 'grpo_state',
            'restore_grpo_state', 'rng_state', 'restore_rng_state', 'checkpoint_now', 'save_sealed', 'save_boundary',
-           'check_finite', 'end_step', 'resumable', 'read_metrics', 'file_hashes', 'finished', 'metrics_callback',
+           'check_finite', 'end_step', 'Resumable', 'read_metrics', 'file_hashes', 'finished', 'metrics_callback',
            'template', 'completions_page', 'arm_card']
 
 # %% ../nbs/32_checkpoints.ipynb #01998a62
@@ -32,10 +32,9 @@ def seal(folder:Path):
 
 def is_whole(folder:Path)->bool:
     "Whether a checkpoint has all the files that it was sealed with, unchanged."
-    try: listed = read_json(folder/MARK)
-    except UserError: return False
-    if not isinstance(listed, dict): return False
-    return all((folder/f).is_file() and sha256_file(folder/f) == sha for f, sha in listed.items())
+    try: listed = read_json(folder/MARK).items()
+    except (UserError, AttributeError): return False
+    return all((folder/f).is_file() and sha256_file(folder/f) == sha for f, sha in listed)
 
 def _by_step(folder)->list[Path]:   # the folders `checkpoint-<step>` in a folder, in the order of their steps
     step = lambda p: int(last) if (last := p.name.removeprefix("checkpoint-")).isdigit() else -1
@@ -142,7 +141,7 @@ def save_sealed(trainer, save):
         seal(folder)
         remove_old(trainer.args.output_dir, limit, trainer.state.best_model_checkpoint)
 
-def save_boundary(trainer)->Path|None:   # of `resumable`
+def save_boundary(trainer)->Path|None:   # a `Resumable`
     "Write a checkpoint of the last finished step, though later work has begun; None where that can't be done."
     if is_whole(folder := checkpoint_now(trainer)): return folder
     if trainer.boundary is None or trainer.updating or trainer.args.world_size > 1: return None
@@ -170,45 +169,42 @@ def end_step(trainer):
     if trainer.stop_asked: raise KeyboardInterrupt
 
 # %% ../nbs/32_checkpoints.ipynb #02388db2
-def resumable(base):   # a transformers Trainer class; a subclass for GRPO sets `is_grpo`
-    "A trainer with sealed checkpoints: it can be stopped at any moment, loses at most a step, and stops at nan."
+class Resumable:
+    "Put before a transformers Trainer: sealed checkpoints; stopped at any moment it loses a step, and it stops at nan."
+    boundary = None                  # random state and GRPO state after the last finished step
+    updating = stop_asked = False    # whether the weights are being changed, and whether to stop after that
+    is_grpo = unwrapped = False      # whether it is trl's GRPOTrainer; whether its loss bypasses torch's wrapper
 
-    class Resumable(base):
-        boundary = None                  # random state and GRPO state after the last finished step
-        updating = stop_asked = False    # whether the weights are being changed, and whether to stop after that
-        is_grpo = unwrapped = False      # whether it is trl's GRPOTrainer; whether its loss bypasses torch's wrapper
+    def create_model_card(self, *args, **kwargs): "The card is written once, at the end of the training."
+    def _save_checkpoint(self, *args): save_sealed(self, lambda: super(Resumable, self)._save_checkpoint(*args))
+    def _load_from_checkpoint(self, checkpoint, model=None):
+        super()._load_from_checkpoint(checkpoint, model)
+        model = self.model if model is None else model
+        if len(getattr(model, "peft_config", ())) > 1:   # with trl's copy of the start transformers loads neither
+            model.load_adapter(checkpoint, model.active_adapters[0], is_trainable=True)
 
-        def create_model_card(self, *args, **kwargs): "The card is written once, at the end of the training."
-        def _save_checkpoint(self, *args): save_sealed(self, lambda: super(Resumable, self)._save_checkpoint(*args))
-        def _load_from_checkpoint(self, checkpoint, model=None):
-            super()._load_from_checkpoint(checkpoint, model)
-            model = self.model if model is None else model
-            if len(getattr(model, "peft_config", ())) > 1:   # with trl's copy of the start transformers loads neither
-                model.load_adapter(checkpoint, model.active_adapters[0], is_trainable=True)
+    def _load_rng_state(self, checkpoint):   # the last thing to be restored before the first step
+        super()._load_rng_state(checkpoint)
+        file = Path(checkpoint or "")/f"grpo_state_{self.args.process_index}.pt"
+        if checkpoint and self.is_grpo: restore_grpo_state(self, torch.load(file, weights_only=True))
 
-        def _load_rng_state(self, checkpoint):   # the last thing to be restored before the first step
-            super()._load_rng_state(checkpoint)
-            file = Path(checkpoint or "")/f"grpo_state_{self.args.process_index}.pt"
-            if checkpoint and self.is_grpo: restore_grpo_state(self, torch.load(file, weights_only=True))
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        if self.unwrapped and self.args.world_size > 1 and self.accelerator.sync_gradients:
+            for p in self.model.parameters():   # the mean over processes, as that wrapper does
+                if p.grad is not None: p.grad.copy_(self.accelerator.reduce(p.grad, "mean"))
+        check_finite(self, "loss", loss)
+        return loss
 
-        def training_step(self, *args, **kwargs):
-            loss = super().training_step(*args, **kwargs)
-            if self.unwrapped and self.args.world_size > 1 and self.accelerator.sync_gradients:
-                for p in self.model.parameters():   # the mean over processes, as that wrapper does
-                    if p.grad is not None: p.grad.copy_(self.accelerator.reduce(p.grad, "mean"))
-            check_finite(self, "loss", loss)
-            return loss
+    def _get_grad_norm(self, *args, **kwargs):   # between the gradients and the update
+        norm, scaler = super()._get_grad_norm(*args, **kwargs), getattr(self.accelerator, "scaler", None)
+        if scaler is None or scaler.get_scale() <= 1: check_finite(self, "gradient's length", norm)
+        self.updating = True
+        return norm
 
-        def _get_grad_norm(self, *args, **kwargs):   # between the gradients and the update
-            norm, scaler = super()._get_grad_norm(*args, **kwargs), getattr(self.accelerator, "scaler", None)
-            if scaler is None or scaler.get_scale() <= 1: check_finite(self, "gradient's length", norm)
-            self.updating = True
-            return norm
-
-        def _maybe_log_save_evaluate(self, *args, **kwargs):
-            super()._maybe_log_save_evaluate(*args, **kwargs)
-            end_step(self)
-    return Resumable
+    def _maybe_log_save_evaluate(self, *args, **kwargs):
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        end_step(self)
 
 # %% ../nbs/32_checkpoints.ipynb #21136101
 def read_metrics(path)->list[dict]:   # metrics.jsonl of an arm
@@ -232,18 +228,17 @@ def finished(folder)->dict|None:   # of an arm
         return summary
     log.warning("%s was damaged after its training: it goes on from the newest whole checkpoint", folder)
 
+# %% ../nbs/32_checkpoints.ipynb #ff416e3c
 def metrics_callback(path:Path, phase:str, label:str):   # made on call: transformers takes seconds to import
     """A `TrainerCallback` that appends each logged step to `path`, and shows progress under `label`.
     `phase` ("warm_start", "sft", "grpo") is written into each row; rows of validation loci say "validation"."""
     from transformers import TrainerCallback
-
     class MetricsFile(TrainerCallback):
         "Rows after the checkpoint that a run resumes from are cut, as they come again; the first process writes."
         def on_train_begin(self, args, state, control, **kwargs):
-            self.began, hidden = time.perf_counter(), not state.is_world_process_zero
-            done, steps = state.global_step, state.max_steps
-            self.bar = Progress(total=steps, initial=done, desc=label, unit="step", disable=hidden)
-            if hidden: return
+            self.last, mute = time.perf_counter(), not state.is_world_process_zero
+            self.bar = Progress(total=state.max_steps, initial=state.global_step, desc=label, unit="step", disable=mute)
+            if mute: return
             kept = Path(args.output_dir)/f"checkpoint-{state.global_step}"/path.name
             before = [r for r in read_metrics(kept if kept.exists() else path) if r["step"] <= state.global_step]
             write_text(path, "".join(json.dumps(r) + "\n" for r in before))
@@ -253,9 +248,8 @@ def metrics_callback(path:Path, phase:str, label:str):   # made on call: transfo
         def on_log(self, args, state, control, logs=None, **kwargs):
             if not logs or "train_runtime" in logs or not state.is_world_process_zero: return
             now = "validation" if any(k.startswith("eval_") for k in logs) else phase
-            seconds = round(time.perf_counter() - self.began, 3)
-            row = {"step": state.global_step, "phase": now, "seconds": seconds, **logs}
-            self.began = time.perf_counter()
+            row = {"step": state.global_step, "phase": now, "seconds": round(time.perf_counter() - self.last, 3)} | logs
+            self.last = time.perf_counter()
             with open(path, "a", encoding="utf-8") as f: f.write(json.dumps(row) + "\n")
             if "reward" in logs: self.bar.set_postfix_str(f"reward {float(logs['reward']):.3f}")
 

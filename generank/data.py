@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SPLIT_SEED', 'SPLIT_MODES', 'LIMIT_SEED', 'HELD_OUT', 'FOLDS', 'MHC', 'load_loci', 'load_table', 'own_split',
-           'merged', 'filter_loci', 'limit_loci', 'plant_answers', 'split_loci', 'held_out_split', 'faithful_split',
-           'transfer_split', 'fold_split', 'clustered_z', 'order_bias', 'trait_pairs', 'faults', 'notes',
-           'order_checks', 'balance_checks', 'to_frame', 'check_loci', 'loci_card', 'build_bundled', 'simple_baselines',
+           'merged', 'filter_loci', 'limit_loci', 'split_loci', 'held_out_split', 'faithful_split', 'transfer_split',
+           'fold_split', 'clustered_z', 'order_bias', 'trait_pairs', 'faults', 'notes', 'order_checks',
+           'balance_checks', 'to_frame', 'check_loci', 'loci_card', 'build_bundled', 'simple_baselines',
            'describe_loci', 'run_stage', 'run_card']
 
 # %% ../nbs/13_data.ipynb #7bcf3dc9
@@ -50,15 +50,14 @@ def load_table(
     test:float|None=None,         # share of the test in a new split; 1/3, and 0.33 in "faithful"
     validation:float|None=None,   # share of the rest for validation; 0.15, and 0.1 in "faithful"
     fold:int|None=None,     # cross-fitting: which of three parts of the regions is the test
-    plant:bool=False,       # positive control: each trait names its causal gene (`plant_answers`)
+    plant:bool=False,       # positive control: each trait names its causal gene
     confidence=None, evidence_class=None, min_candidates=None, max_candidates=None,   # see `filter_loci`
     **reading,              # of `read_loci`, as in chain="hg19ToHg38.over.chain.gz"
 )->pd.DataFrame:            # `LOCUS_COLUMNS`, `split`, and those of `MORE_COLUMNS` that the source has
     "Loci with a split as one table; `load_loci` gives the same as a DatasetDict."
     known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters}
     known -= {"reading", "build", "order"}
-    for name in reading:
-        if name not in known: raise unknown_name("data option", name, known)
+    for name in (n for n in reading if n not in known): raise unknown_name("data option", name, known)
     given = lambda **values: {k: v for k, v in values.items() if v is not None}
     counts = given(min_candidates=min_candidates, max_candidates=max_candidates)
     shares = given(test=test, validation=validation)
@@ -77,7 +76,8 @@ def load_table(
     elif test_source is not None: loci = transfer_split(merged(loci), merged(read(test_source)), start, **shares)
     elif seed is not None or split == "regions" or shares: loci = split_loci(merged(loci), start, **shares)
     else: loci = own_split(loci, insist=split == "own")
-    loci = limit_loci(plant_answers(loci) if plant else loci, limit)
+    if plant: loci = loci.assign(trait=[f"{gene} protein level in blood" for gene in loci.causal_gene])
+    loci = limit_loci(loci, limit)
     return loci[[*LOCUS_COLUMNS, "split", *loci.columns.intersection(MORE_COLUMNS, sort=False)]]
 
 # %% ../nbs/13_data.ipynb #0f99d0d5
@@ -119,8 +119,7 @@ def filter_loci(loci:pd.DataFrame, confidence=None, evidence_class=None, min_can
                                  ("evidence_class", evidence_class, EVIDENCE_CLASSES)]:
         if value is None: continue
         wanted, known = [value] if isinstance(value, str) else list(value), {*usual, *loci[column].dropna()}
-        for v in wanted:
-            if v not in known: raise unknown_name(column.replace("_", " "), v, known)
+        for v in (v for v in wanted if v not in known): raise unknown_name(column.replace("_", " "), v, known)
         loci = loci[loci[column].isin(wanted)]
         if loci.empty:
             raise UserError(f"No locus is left with {column} {' or '.join(wanted)}: choose another filter or source.")
@@ -139,14 +138,8 @@ def limit_loci(loci:pd.DataFrame, limit:dict|None=None)->pd.DataFrame:
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise UserError(f"data.limit.{split} is {n!r}: give a whole number of loci, or null for all.")
         part = loci[loci.split == split].locus_id
-        order = sorted(part.index, key=lambda i: stable_seed(LIMIT_SEED, "limit", part[i]))
-        keep[order[n:]] = False
+        keep[sorted(part.index, key=lambda i: stable_seed(LIMIT_SEED, "limit", part[i]))[n:]] = False
     return loci[keep]
-
-# %% ../nbs/13_data.ipynb #573def91
-def plant_answers(loci:pd.DataFrame)->pd.DataFrame:
-    "The same loci with traits that name the causal gene."
-    return loci.assign(trait=[f"{gene} protein level in blood" for gene in loci.causal_gene])
 
 # %% ../nbs/13_data.ipynb #8cbaa203
 def split_loci(
@@ -163,9 +156,8 @@ def split_loci(
     kind = loci.get("evidence_class", pd.Series("all", loci.index)).astype(object).fillna("unknown")
     counts = pd.crosstab(loci.region_id.to_numpy(), kind.to_numpy())
     room = np.outer([(1 - test) * (1 - validation), (1 - test) * validation, test], counts.sum())
-    order = sorted(counts.index, key=lambda r: (-counts.loc[r].sum(), stable_seed(seed, "order", r)))
     placed = {}
-    for region in order:
+    for region in sorted(counts.index, key=lambda r: (-counts.loc[r].sum(), stable_seed(seed, "order", r))):
         n = counts.loc[region].to_numpy()
         left = np.clip(room, 0, None) + 1e-9
         if region in barred: left[2] = 0
@@ -204,9 +196,8 @@ def faithful_split(loci:pd.DataFrame, test:float=0.33, min_candidates:int=5, max
 # %% ../nbs/13_data.ipynb #be6b83ae
 def transfer_split(train:pd.DataFrame, test:pd.DataFrame, seed:int=SPLIT_SEED, validation:float=0.15)->pd.DataFrame:
     "Train and validate on one source, test on all loci of another; regions are made anew over both."
-    ids = set(train.locus_id)
-    renamed = test.assign(locus_id=[f"{i}_test" if i in ids else i for i in test.locus_id])
-    both = pd.concat([train, renamed], ignore_index=True)
+    renamed = test.locus_id.where(~test.locus_id.isin(train.locus_id), test.locus_id + "_test")
+    both = pd.concat([train, test.assign(locus_id=renamed)], ignore_index=True)
     both["region_id"] = region_ids(both)
     held_out = both[len(train):]
     left = both[:len(train)].loc[lambda t: ~t.region_id.isin(held_out.region_id)]

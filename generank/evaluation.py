@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WHOLE_PARTS', 'DEFAULTS', 'TOP_K_BASELINES', 'Evaluation', 'locus_parts', 'locus_strata', 'genes_nearby', 'gather',
-           'evaluate', 'default_estimand', 'compare', 'pool_pairs', 'check_parts', 'training_loci', 'run_stage',
-           'training_curves', 'run_figures', 'training_charts', 'perturbation_results']
+           'evaluate', 'default_estimand', 'compare', 'pool_pairs', 'check_parts', 'run_stage', 'training_curves',
+           'run_figures', 'training_charts', 'perturbation_results']
 
 # %% ../nbs/55_evaluation.ipynb #7f0da22e
 import itertools, math
@@ -18,13 +18,12 @@ from .baselines import BASELINES, available, baseline_scores, bundled_loci, comb
 from .checkpoints import read_metrics
 from .core import UserError, read_parquet, read_yaml, unknown_name, write_json
 from .data import MHC
-from .figures import (METRIC_NAMES, distance_table, evidence_classes, main_comparison, monitor_signs,
+from .figures import (METRIC_NAMES, distance_table, evidence_classes, interval_text, main_comparison, monitor_signs,
                               paired_differences, reward_curve, save_chart, top_k_lines, trait_class)
 from .genes import chromosome, load_genes, of_biotypes, overlaps
 from .parsing import _check_pairing, _named, read_responses
 from .profile import Evaluation as Settings
-from .robustness import (calibration_chart, layer_chart, layer_summary, robustness, trait_discrimination,
-                                 votes_chart)
+from .robustness import calibration_chart, layer_chart, layer_summary, robustness, trait_discrimination, votes_chart
 from .scoring import (ESTIMANDS, OVER_CHANCE, Resampled, adjust, answer_rates, comparison, decompose,
                               decompose_shares, levels, metric_names, pooled_difference, score_responses, summarise)
 from .statistics import means_by_cluster, training_slope, two_way_interval
@@ -51,8 +50,9 @@ class Evaluation(dict):
         rows = []
         for r in self["primary"]:
             row = {"a": r["a"], "b": r["b"], "metric": f"{r['metric']}, {r['estimand'].replace('_', ' ')}",
-                   "a - b": _shown(r["difference"], r["ci_low"], r["ci_high"], "+"), "p": _shown(r["cluster_p"]),
-                   "p (Holm)": _shown(r["holm_p"]), "found with power 0.8": _shown(r["detectable"])}
+                   "a - b": _shown(r["difference"], r["ci_low"], r["ci_high"], signed=True),
+                   "p": _shown(r["cluster_p"]), "p (Holm)": _shown(r["holm_p"]),
+                   "found with power 0.8": _shown(r["detectable"])}
             if "margin" in r:
                 row[f"equivalent within {r['margin']:g}, p"] = _shown(r["tost_p"])
                 row["power of that"] = _shown(r["tost_power"])
@@ -63,9 +63,7 @@ class Evaluation(dict):
         compared = isinstance(self.get("primary"), list) and self["primary"]   # `metrics.json`: the metric's name
         return self.table().to_html(index=False) + (self.paired().to_html(index=False) if compared else "")
 
-def _shown(value, low=None, high=None, sign:str="")->str:   # a number with its interval; empty where it is not known
-    if value is None: return ""
-    return f"{value:{sign}.3f}" + ("" if low is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
+def _shown(value, *ends, **how)->str: return "" if value is None else interval_text(value, *ends, **how)
 
 # %% ../nbs/55_evaluation.ipynb #65ead788
 def _plain(value):
@@ -302,7 +300,7 @@ def _recorded_scores(folder, names, split, k)->tuple:
     own, loci, training = folders[0]/"data"/"loci.parquet", None, None
     if baselines and (own.exists() or (configs[0].get("data") or {}).get("source") == "bundled"):
         loci = read_parquet(own) if own.exists() else bundled_loci()   # else the one that it was made from
-        training = training_loci(loci)
+        training = loci[loci.split == "train"]
     files = {n: [_answer_file(f, c, n) for f, c in zip(folders, configs)] for n in arms}
     files = {n: next((f for f in found if f.exists()), found[0]) for n, found in files.items()}
     cluster_by = (configs[0].get("evaluation") or {}).get("cluster_by")
@@ -328,11 +326,6 @@ def check_parts(folders):
             if not known.equals(table):
                 raise UserError(f"{first} and {folder} hold different answers of {file.stem}: give parts of one run.")
     if len(seeds) > 1: raise UserError(f"{' and '.join(map(str, folders))} have different seeds: give parts of one.")
-
-# %% ../nbs/55_evaluation.ipynb #77340ad8
-def training_loci(loci)->pd.DataFrame:
-    "The rows of a loci table's training split; none where the table has no splits."
-    return loci[loci.split == "train"] if "split" in loci else loci.iloc[:0]
 
 # %% ../nbs/55_evaluation.ipynb #979eb9b4
 def run_stage(
@@ -386,7 +379,7 @@ def _inputs(run_dir, split, arms)->tuple:
         for locus in sorted(answered ^ set(loci.locus_id)):
             raise UserError(f"{file} and the {split} split of {path} hold different loci ({len(answered)} and "
                             f"{len(loci)}; {locus} is in only one): run the inference stage on this split.")
-    return loci, files, training_loci(table)
+    return loci, files, table[table.split == "train"]
 
 def _baselines(s, loci, training)->tuple[list, dict]:   # the baselines to score, and why the others are not
     possible, missing = available(loci, training if s["split"] != "train" else None)

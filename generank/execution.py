@@ -48,8 +48,7 @@ STAGES = {   # {start} is the arm that an arm starts from, {weights} the one who
                         "data/loci.parquet responses/{arm}.parquet responses/samples/{arm}.csv probes/{arm}/*.parquet "
                         "models/{arm}/metrics.jsonl models/{arm}/training.json", "evaluation/**/*"),
     "report":     Stage("index", "report description evaluation",
-                        "data/* responses/{arm}.parquet models/{arm}/*.json* evaluation/**/*", "site/**/*"),
-}
+                        "data/* responses/{arm}.parquet models/{arm}/*.json* evaluation/**/*", "site/**/*")}
 
 def find_notebooks(folder=None)->Path:
     "The folder of the stage notebooks: `folder`, else `GENERANK_NBS`, else `nbs/` of the clone."
@@ -308,24 +307,19 @@ def code_hash(source:str)->str:
     "sha256 of what Python source does; source that is not plain Python (notebook magics) is taken as text."
     try: tree = ast.parse(source)
     except SyntaxError: return sha256_json(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant): first.value = ast.Constant(None)
+    for node in ast.walk(tree):   # docstrings, and other constants that nothing uses
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant): node.value = ast.Constant(None)
     return sha256_json(ast.unparse(tree))
 
 # %% ../nbs/60_execution.ipynb #ab891d34
 @lru_cache(maxsize=None)
 def imported_modules(source:str)->frozenset[str]:
     "Our own modules that some code imports."
-    try: nodes = list(ast.walk(ast.parse(source)))
+    try: nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.Import, ast.ImportFrom))]
     except SyntaxError: return frozenset()
-    dotted = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
-    for n in (n for n in nodes if isinstance(n, ast.ImportFrom)):
-        parent = ".".join(filter(None, ("generank" * n.level, n.module)))
-        dotted |= {parent} | {f"{parent}.{a.name}" for a in n.names}
-    names = {d.split(".")[1] for d in dotted if d.startswith("generank.")}
-    return frozenset(n for n in names if (PACKAGE/f"{n}.py").is_file())
+    ours = (text for text in map(ast.unparse, nodes) if re.search(r"^from \.|\bgenerank\b", text))
+    words = {word for text in ours for word in re.findall(r"\w+", text)}
+    return frozenset(word for word in words if (PACKAGE/f"{word}.py").is_file())
 
 def all_modules(names)->dict[str, str]:
     "Sources of some modules of ours, and of those that they import."
@@ -335,7 +329,6 @@ def all_modules(names)->dict[str, str]:
         todo |= imported_modules(sources[name]) - set(sources)
     return sources
 
-# %% ../nbs/60_execution.ipynb #090773c6
 def code_parts(notebook, modules=None)->dict[str, str]:
     "Hashes of the code that a run executes, of our `modules` behind it (None: those it imports) and their tables."
     cells = [c for c in run_cells(read_json(notebook)["cells"]) if c["cell_type"] == "code"]
@@ -346,7 +339,6 @@ def code_parts(notebook, modules=None)->dict[str, str]:
     return {"the notebook": code_hash(code), **{f"generank.{m}": code_hash(sources[m]) for m in sorted(sources)},
             **{f"generank/data/{p.name}": sha256_file(p) for p in tables}}
 
-# %% ../nbs/60_execution.ipynb #71171b46
 def file_hashes(folder, patterns)->dict[str, str]:
     "sha256 of a folder's files that match; not of checkpoints, hidden files and TensorBoard's (named by machine)."
     files = (p for pattern in patterns for p in Path(folder).glob(pattern) if p.is_file())
@@ -435,7 +427,6 @@ def dataset_identity(run_dir)->dict|None:
     said = read_json(card).items() if card.exists() else ()
     return {"loci_sha256": sha256_file(loci), **{k: v for k, v in said if not isinstance(v, (list, dict))}}
 
-# %% ../nbs/60_execution.ipynb #70d1b2e7
 def bill(run_dir, manifest:dict, config:dict)->dict:
     "Seconds, kWh and money (the machine's and a server's) of the work that a run did itself; None where unknown."
     done, price = [s for s in manifest["stages"].values() if "copied_from" not in s], config["cost"]["price_per_hour"]

@@ -19,8 +19,7 @@ from .core import write_json, write_text
 from .data import check_loci, describe_loci, load_table
 from .genes import BUNDLED, table_fingerprint, write_parquet
 from .models import PACKAGED, hub_name, is_llama, licence_of, load_model, packaged_gguf, run_of
-from .prompts import format_answer
-from .prompts import as_style, asked_as, build_prompt
+from .prompts import as_style, asked_as, build_prompt, format_answer
 from .sources import SPLITS
 from .store import adapter_hash, model_identity
 
@@ -45,9 +44,8 @@ def check_name(name:str, base:dict):
 def next_tokens(model, tokenizer):
     "Log-probabilities of the next token along a fixed prompt and answer: (places, vocabulary)."
     messages = build_prompt("asthma", ["IL13", "RAD50", "IL4"], "answer")
-    asked = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    text = asked + format_answer(["RAD50", "IL13"])
-    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text + format_answer(["RAD50", "IL13"]), return_tensors="pt", add_special_tokens=False)["input_ids"]
     with torch.inference_mode(): return torch.log_softmax(model(ids[:, -48:].to(model.device)).logits[0].float(), -1)
 
 def check_export(wanted, made, base, what:str, limit:float):   # the first three from `next_tokens`
@@ -72,9 +70,8 @@ def merge(adapter, base:dict, folder)->Path:
         raise UserError(f"The merged model takes {wanted} and {folder.parent} has {there} free: choose another --out.")
     wanted = next_tokens(llm, tokenizer)
     with llm.disable_adapter(): plain = next_tokens(llm, tokenizer)
-    merged = llm.merge_and_unload(safe_merge=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as d:
-        for part in (merged, tokenizer): part.save_pretrained(Path(d)/"model")
+        for part in (llm.merge_and_unload(safe_merge=True), tokenizer): part.save_pretrained(Path(d)/"model")
         made = load_model(f"{d}/model", dtype=base["dtype"])
         check_export(wanted, next_tokens(*made), plain, "The merged model", 1e-3)
         shutil.rmtree(folder, ignore_errors=True)
@@ -233,8 +230,7 @@ def export_adapter(
     own = own.split("/")[-1]
     with tempfile.TemporaryDirectory() as d:
         source = packaged_gguf(base["name"], d) if base["name"] in PACKAGED else None
-        merged = merge(adapter, base, Path(d)/own)
-        return str(to_gguf(merged, out/f"{own}.{outtype}.gguf", outtype, source))
+        return str(to_gguf(merge(adapter, base, Path(d)/own), out/f"{own}.{outtype}.gguf", outtype, source))
 
 # %% ../nbs/43_export.ipynb #d063d639
 PUBLISHED = {"train": "train", "validation": "validation", "test": "evaluation"}  # our split -> its name on the Hub

@@ -9,10 +9,11 @@ __all__ = ['COLOURS', 'MARKERS', 'GREY', 'STYLE', 'CHANCE', 'METRIC_NAMES', 'SIG
            'trait_class', 'distance_table', 'dataset_chart']
 
 # %% ../nbs/53_figures.ipynb #bcf0786f
-import io, itertools, re, textwrap
+import io, re, textwrap
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def save_chart(chart:Chart, folder)->dict[str, Path]:    # file ending -> path
     return paths
 
 # %% ../nbs/53_figures.ipynb #eb41cd21
-def interval_text(value:float, low:float, high:float, digits:int=3, signed:bool=False)->str:
+def interval_text(value:float, low:float=None, high:float=None, digits:int=3, signed:bool=False)->str:
     "A number with its interval, as in `0.502 [0.411, 0.593]`, or alone without ends; `signed`: with + or −."
     form = f"{'+' if signed else ''}.{digits}f"
     if value is None or value != value: return "not computed"
@@ -86,13 +87,9 @@ def interval_text(value:float, low:float, high:float, digits:int=3, signed:bool=
 
 def looks(runs:list[dict])->dict[str, dict]:   # name -> color, marker and face colour for matplotlib
     "How each run (with `name` and `kind`) is drawn, in every figure the same."
-    arms = [r["name"] for r in runs if r.get("kind", "arm") == "arm"]
-    others = [r["name"] for r in runs if r["name"] not in arms]
-    look = {}
-    for n, i in itertools.chain(zip(arms, itertools.count()), zip(others, itertools.count())):
-        colour, inside = (COLOURS[i % len(COLOURS)],) * 2 if n in arms else (GREY, "white")
-        look[n] = dict(color=colour, marker=MARKERS[i % len(MARKERS)], markerfacecolor=inside)
-    return look
+    arms, others = ([r["name"] for r in runs if (r.get("kind", "arm") == "arm") == is_arm] for is_arm in (True, False))
+    filled = {n: dict(color=c, marker=m, markerfacecolor=c) for n, c, m in zip(arms, cycle(COLOURS), cycle(MARKERS))}
+    return {n: dict(color=GREY, marker=m, markerfacecolor="white") for n, m in zip(others, cycle(MARKERS))} | filled
 
 def draw_points(axis, x, y, low, high, look:dict, vertical:bool=False, **kwargs):
     "Points of one of `looks`, by `errorbar`: bars along x, or y (`vertical`); a missing end leaves a point alone."
@@ -358,12 +355,11 @@ def locus_chart(
 
 # %% ../nbs/53_figures.ipynb #5979adec
 TRAIT_CLASSES = read_json(BUNDLED/"trait_classes.json")   # class -> words, the first class that fits
-_METABOLITES = "metabolites and other measurements"
 
 def trait_class(trait:str)->str:   # a key of `TRAIT_CLASSES`, or metabolites for measured substances
     "The class of a trait by the words of its name."
     found = (c for c, words in TRAIT_CLASSES.items() if re.search(words.replace(" ", "|"), trait.lower()))
-    return next(found, _METABOLITES)
+    return next(found, "metabolites and other measurements")
 
 def distance_table(loci:pd.DataFrame)->pd.DataFrame:
     "Distance (bp) of the causal gene and its rank by distance, of loci with distances; ties share their mean rank."

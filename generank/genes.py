@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GENE_FEATURES', 'DATES', 'MONTHS', 'DATE_FORMS',
-           'DATE', 'RENAME_COLUMNS', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome', 'of_biotypes',
-           'overlaps', 'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes', 'read_annotation',
-           'load_synonyms', 'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name',
-           'read_chain', 'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint', 'load_interest']
+           'DATE', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome', 'of_biotypes', 'overlaps',
+           'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes', 'read_annotation', 'load_synonyms',
+           'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name', 'read_chain',
+           'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint']
 
 # %% ../nbs/10_genes.ipynb #930ef024
 import gzip, re, zlib
@@ -41,8 +41,7 @@ def _read_genes(path:Path, changed:int)->pd.DataFrame:
     if path.suffix != ".parquet":
         raise UserError(f"{path} is neither parquet nor an annotation (.gtf or .gff3, also .gz): convert it.")
     genes = read_parquet(path)
-    missing = [c for c in GENE_COLUMNS if c not in genes]
-    if missing:
+    if missing := [c for c in GENE_COLUMNS if c not in genes]:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}; a GTF or GFF3 has them all.")
     return genes[GENE_COLUMNS]
 
@@ -160,9 +159,7 @@ def read_annotation(path)->pd.DataFrame:   # a GTF or GFF3 of GENCODE or Ensembl
     return sort_genes(table[table.symbol.notna() & table.chrom.isin(CHROMOSOMES)])
 
 # %% ../nbs/10_genes.ipynb #5d97f0c6
-def load_synonyms()->pd.DataFrame:
-    "The bundled table of former and other names: columns synonym, symbol."
-    return pd.read_parquet(BUNDLED/"synonyms.parquet")
+def load_synonyms()->pd.DataFrame: return pd.read_parquet(BUNDLED/"synonyms.parquet")   # synonym (former name), symbol
 
 # %% ../nbs/10_genes.ipynb #2aba93c4
 DATES = {(3, n): [f"MARCHF{n}"] for n in range(1, 12)} | {(9, n): [f"SEPTIN{n}"] for n in (*range(1, 13), 14)}
@@ -222,8 +219,7 @@ def gene_list(value)->list[str]:
     if isinstance(value, (list, tuple, np.ndarray)): value = "|".join(map(str, value))
     text = value.replace("#N/A", "NA") if isinstance(value, str) else ""
     whole = lambda m: m[0].replace(" ", "\0").replace("/", "\1") if date_genes(m[0]) is not None else m[0]
-    names = re.split(r"[\s,;|/{}()\[\]\"'–]+", DATE.sub(whole, text))
-    names = [n.replace("\0", " ").replace("\1", "/") for n in names]
+    names = (n.replace("\0", " ").replace("\1", "/") for n in re.split(r"[\s,;|/{}()\[\]\"'–]+", DATE.sub(whole, text)))
     return [n for n in dict.fromkeys(names) if n.casefold() not in MISSING]
 
 def todays_names(given:list[str], names:Names, chrom:str|None=None)->tuple[list[str], list[str], list[str]]:
@@ -238,18 +234,17 @@ def todays_names(given:list[str], names:Names, chrom:str|None=None)->tuple[list[
     return list(kept), changed, unknown
 
 # %% ../nbs/10_genes.ipynb #6bd4be0f
-RENAME_COLUMNS = ["where", "column", "given", "became", "why"]
-
-def rename_row(row:dict, names:Names, where:str)->list[tuple]:   # a locus; rows of `RENAME_COLUMNS`
+def rename_row(row:dict, names:Names, where:str)->list[dict]:   # a locus; where, column, given, became and why
     "Replace old names in one locus, in place; a causal gene that can't be restored is a `UserError`."
     changes, kept, chrom = [], {}, row.get("chrom")
+    def changed(*change): changes.append(dict(zip(("where", "column", "given", "became", "why"), (where, *change))))
     for given, distance in zip(row["candidates"], row.get("distances") or [None] * len(row["candidates"])):
         found, why = names.resolve(given, chrom)
         name, dropped = found[0] if len(found) == 1 else given, why == "date" and len(found) != 1
         said = "(dropped)" if dropped else name + " (already there)" * (name in kept)
         if dropped: why = " or ".join(found) or "a date of no gene"
         else: kept.setdefault(name, distance)
-        if dropped or name != given: changes.append((where, "candidates", given, said, why))
+        if dropped or name != given: changed("candidates", given, said, why)
     row["candidates"] = list(kept)
     if row.get("distances"): row["distances"] = list(kept.values())
     gene = row["causal_gene"]
@@ -260,7 +255,7 @@ def rename_row(row:dict, names:Names, where:str)->list[tuple]:   # a locus; rows
                         f"({' or '.join(found) or 'of no gene'}); write the symbol.")
     if len(found) == 1 and found[0] != gene:
         row["causal_gene"] = found[0]
-        changes.append((where, "causal_gene", gene, found[0], why))
+        changed("causal_gene", gene, found[0], why)
     return changes
 
 # %% ../nbs/10_genes.ipynb #970485ea
@@ -313,9 +308,3 @@ def table_fingerprint(table:pd.DataFrame)->str:
         return value.item() if isinstance(value, np.generic) else value
     rows = table.astype(object).where(table.notna(), None).itertuples(index=False)
     return sha256_json(sorted(sha256_json([[c, plain(v)] for c, v in zip(table.columns, row)]) for row in rows))
-
-# %% ../nbs/10_genes.ipynb #75b29e43
-def load_interest()->dict:    # symbol -> place, 1 = the best known; a gene that is not listed is absent
-    "The bundled order of genes by interest."
-    table = pd.read_parquet(BUNDLED/"interest.parquet")
-    return dict(zip(table.symbol, table.place))

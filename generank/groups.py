@@ -35,7 +35,6 @@ def _lora_linear():
             return into, None, None, down.T @ x, grad.T @ inner
     return LoraLinear.apply
 
-# %% ../nbs/31_groups.ipynb #7d10b3e2
 def _lora(linear):   # the matrices A and B of a peft layer's active adapter, B scaled; None where none is active
     if not hasattr(linear, "base_layer") or linear.disable_adapters or linear.merged: return None
     name = next((n for n in linear.active_adapters if n in linear.lora_A), None)
@@ -184,16 +183,14 @@ def pack_rows(tokenizer, rows)->dict:   # rows with `prompt` (messages) and `tar
     return {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "answer_ids": ids, "answer_mask": mask}
 
 # %% ../nbs/31_groups.ipynb #3d9be0f4
-def _positions(mask):   # position of each token in its left-padded sequence; 0 in the padding
-    return (mask.cumsum(-1) - 1).clamp(min=0)
+def _positions(mask): return (mask.cumsum(-1) - 1).clamp(min=0)   # of tokens in a left-padded sequence; 0: padding
 
-def _draw(logits, temperature:float, u=None):
-    "One token id a row of logits, by the random numbers `u` in [0, 1) where given; temperature 0: the most likely."
+def _draw(logits, temperature:float, u):
+    "One token id a row of logits, by random numbers `u` in [0, 1); temperature 0: the most likely, whatever `u` is."
     if temperature == 0: return logits.argmax(-1)
     # inverts the cumulative distribution, first over blocks of the vocabulary: a whole one is slow on a CPU
     block, p = 512, torch.softmax(logits.float() / temperature, -1)
     p = torch.nn.functional.pad(p, (0, -p.size(-1) % block)).view(len(p), -1, block)
-    if u is None: u = torch.rand(len(p), 1, dtype=torch.float64, device=p.device)[:, 0]
     total = p.sum(-1, dtype=torch.float64).cumsum(-1)
     u = u[:, None] * total[:, -1:]
     place = torch.searchsorted(total, u, right=True).clamp(max=total.size(-1) - 1)
@@ -203,13 +200,11 @@ def _draw(logits, temperature:float, u=None):
     token = torch.searchsorted(inner, u - before, right=True).clamp(max=block - 1)
     return (place * block + token)[:, 0].clamp(max=logits.size(-1) - 1)
 
-# %% ../nbs/31_groups.ipynb #8841ad0e
 class _Branches:
     "The branches of prompts in transformers' cache: `hidden` of each prompt's last token, once for each branch."
     def __init__(self, model, prompts, n:int, pad_id:int, *_):
         self.n, self.pad, (self.decoder, self.head) = n, pad_id, decoder_and_head(model)
-        device = self.head.weight.device
-        ids, mask = left_pad(prompts, pad_id, device)
+        ids, mask = left_pad(prompts, pad_id, self.head.weight.device)
         out = self.decoder(input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True)
         self.hidden, self.cache = out.last_hidden_state[:, -1].repeat_interleave(n, 0), out.past_key_values
         self.length, groups = mask.sum(-1, keepdim=True), len(prompts)
@@ -268,16 +263,14 @@ class _PlainBranches:
             self.kept.fill(i, spans, k, v)
             return attend_each(spans, q, k, v)
         x = self.plain.decoder.embed_tokens(torch.tensor([t for prompt in prompts for t in prompt]))
-        place = torch.cat([torch.arange(b - a) for a, b in spans])
-        x, low = self.plain.all_through(x, place, look, self.tiles[0])
+        x, low = self.plain.all_through(x, torch.cat([torch.arange(b - a) for a, b in spans]), look, self.tiles[0])
         if seen is not None:
             seen |= {"below": self.plain.first} | {tuple(prompt): low[a:b] for prompt, (a, b) in zip(prompts, spans)}
         self.hidden = self.plain.decoder.norm(x[ends - 1]).repeat_interleave(n, 0)
 
     def step(self, token, rows, step:int):   # the hidden states of new tokens, of the branches `rows`
-        look = lambda i, *qkv: self.kept.look(i, rows, step, *qkv)
         x, place = self.plain.decoder.embed_tokens(token), self.length[rows] + step
-        x, low = self.plain.all_through(x, place, look, self.tiles[1])
+        x, low = self.plain.all_through(x, place, lambda i, *qkv: self.kept.look(i, rows, step, *qkv), self.tiles[1])
         for row, state in zip(rows.tolist(), low): self.fed.setdefault(row, []).append(state)
         return self.plain.decoder.norm(x)
 
@@ -308,8 +301,7 @@ def sample_groups(model, prompts, n:int, max_new_tokens:int, temperature:float, 
     ends, made = set(eos.tolist()), tokens[:, :step + 1].tolist()
     made = [row[:next((i + 1 for i, t in enumerate(row) if t in ends), len(row))] for row in made]
     if seen is not None and kind is _PlainBranches:
-        for row, states in branches.fed.items():
-            seen[(*prompts[row // n], -1, *made[row][:-1])] = torch.stack(states)
+        for row, states in branches.fed.items(): seen[(*prompts[row // n], -1, *made[row][:-1])] = torch.stack(states)
     return made
 
 # %% ../nbs/31_groups.ipynb #c1b8ec69
@@ -345,9 +337,8 @@ def _plain_logps(plain, prompts, answers, temperature:float, seen:dict):
     x = plain.through(x, position, look, range(plain.first, len(plain.layers)))
     rows = [torch.cat([torch.tensor([b - 1]), row[:len(answer) - 1]])   # what predicts each answer's tokens
             for (_, b, index), group in zip(spans, answers) for row, answer in zip(index, group)]
-    hidden = plain.decoder.norm(x[torch.cat(rows)])
     targets = torch.tensor([token for group in answers for answer in group for token in answer])
-    return log_probabilities()(hidden, plain.head.weight, targets, temperature)
+    return log_probabilities()(plain.decoder.norm(x[torch.cat(rows)]), plain.head.weight, targets, temperature)
 
 # %% ../nbs/31_groups.ipynb #c1b8ec6a
 def group_logps(model, prompt_ids, prompt_mask, completion_ids, completion_mask, temperature:float, seen:dict=None):
@@ -375,7 +366,6 @@ def group_logps(model, prompt_ids, prompt_mask, completion_ids, completion_mask,
         rest = decoder(input_ids=answers[:, :-1], attention_mask=mask, position_ids=position, past_key_values=cache,
                        use_cache=True).last_hidden_state
         hidden = torch.cat([hidden, rest], 1)
-    logits = head(hidden.reshape(-1, hidden.size(-1))).float() / temperature
-    logps = torch.log_softmax(logits, -1)
+    logps = torch.log_softmax(head(hidden.reshape(-1, hidden.size(-1))).float() / temperature, -1)
     with torch.no_grad(): entropy = torch.special.entr(logps.exp()).sum(-1)
     return logps.gather(1, answers.reshape(-1, 1)).view(-1, width), entropy.view(-1, width)

@@ -22,13 +22,11 @@ from .core import (UserError, differences, read_json, read_parquet, sha256_file,
                            unknown_name, write_json, write_text)
 from .groups import pack_rows
 from .prompts import Stream, as_style, asked_as, grpo_rows, sft_rows, validation_rows, warm_start_rows
-from .models import (SHAPES, adapter_options, adapter_settings, check_server, choose_dtype,
-                             import_unsloth, launched, load_model, load_unsloth, take_card, thinking_opened,
-                             trained_weights, zero3)
+from .models import SHAPES, adapter_options, adapter_settings, check_server, choose_dtype, import_unsloth
+from .models import launched, load_model, load_unsloth, take_card, thinking_opened, trained_weights, zero3
 from .rewards import Reward, check_gold, monitor_callback, monitor_reward, own_sources, rank_reward
 from .rewards import reward_functions, try_rewards
-from .trainers import (grpo_trainer, memory_advice, peak_memory, pilot, shared_prompt_trainer,
-                               supervised_trainer)
+from .trainers import grpo_trainer, memory_advice, peak_memory, pilot, shared_prompt_trainer, supervised_trainer
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +90,7 @@ BACKENDS = {
     "transformers": "trl's own sampling with transformers",
     "continuous":   "transformers' continuous batching",
     "vllm":         "vLLM, in the same process or as a server (`grpo.trl.vllm_mode`)",
-    "unsloth":      "unsloth's 4-bit model and kernels",
-}
+    "unsloth":      "unsloth's 4-bit model and kernels"}
 
 def training_backend(config:dict)->tuple[str, str]:
     "Where a training samples, and why; what can't run here is a `UserError`."
@@ -155,9 +152,8 @@ def _grpo_arguments(config, out_dir):   # trl's `GRPOConfig` of a profile, with 
         if name in SET_BY: raise UserError(f"`grpo.trl.{name}` is set by {SET_BY[name]}.")
     backend, select = training_backend(config)[0], grpo.get("select")
     memory, cuda = settings.get("gradient_checkpointing"), torch.cuda.is_available()
-    ours = {"gradient_checkpointing": recomputes(backend, memory, cuda)}
-    if backend == "vllm": ours["use_vllm"] = True
-    if backend == "continuous": ours["use_transformers_continuous_batching"] = True
+    ours = {"gradient_checkpointing": recomputes(backend, memory, cuda), "use_vllm": backend == "vllm",
+            "use_transformers_continuous_batching": backend == "continuous"}
     if select:
         ours |= dict(eval_strategy="steps", eval_steps=select["every"], save_steps=select["every"],
                      num_generations_eval=select["answers"], per_device_eval_batch_size=select["answers"] * 8,
@@ -244,23 +240,22 @@ def _sft(config, loci, validation, model, tokenizer, out_dir, callbacks):   # th
 def _policy(config, start_from):
     "The model with what is to be trained: a new LoRA, the one to start from, or with `grpo.lora: null` all weights."
     from peft import LoraConfig, get_peft_model
-    grpo, wanted = config["grpo"], config["model"]
+    grpo, wanted, lora = config["grpo"], config["model"], config["grpo"]["lora"]
     if config["arm"]["training"] == "grpo" and training_backend(config)[0] == "unsloth":
-        settings = dict(grpo["unsloth"])
-        if settings.get("load_in_4bit") is None: settings["load_in_4bit"] = wanted.get("quantization") == "4bit"
-        if settings["load_in_4bit"] != (wanted.get("quantization") == "4bit"):
+        four_bits = wanted.get("quantization") == "4bit"
+        if grpo["unsloth"].get("load_in_4bit") not in (None, four_bits):
             raise UserError("`grpo.unsloth.load_in_4bit` contradicts `model.quantization`: leave the former out.")
         name, revision, thinking = (wanted.get(k) for k in ("name", "revision", "thinking"))
-        return load_unsloth(name, revision, grpo["lora"], settings, config["seed"], start_from, thinking)
-    if grpo["lora"] is None:   # kept in float32, since bfloat16 loses small steps; computed as the profile says
+        settings = {**grpo["unsloth"], "load_in_4bit": four_bits}
+        return load_unsloth(name, revision, lora, settings, config["seed"], start_from, thinking)
+    if lora is None:   # kept in float32, since bfloat16 loses small steps; computed as the profile says
         if wanted.get("quantization"):
             raise UserError("Without LoRA weights in four bits can't be trained: set `model.quantization: null`.")
         wanted = {**wanted, "dtype": "float32"}
     model, tokenizer = load_model(**wanted, adapter=start_from, trainable=True)
-    if start_from is None and grpo["lora"] is not None:
+    if start_from is None and lora is not None:
         torch.manual_seed(config["seed"])
-        lora = {"task_type": "CAUSAL_LM", **grpo["lora"]}
-        try: model = get_peft_model(model, LoraConfig(**lora), **adapter_options())
+        try: model = get_peft_model(model, LoraConfig(**{"task_type": "CAUSAL_LM", **lora}), **adapter_options())
         except ValueError as e: raise UserError(f"`grpo.lora` can't be used: {str(e).splitlines()[0]}") from None
     return model, tokenizer
 
@@ -290,9 +285,7 @@ def _made_from(out_dir:Path, config, loci, start_from, validation=())->dict:
 @contextmanager
 def _stoppable(trainer):
     "Ctrl-C and SIGTERM stop the block at once; during an update or with several processes, after the step."
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    if threading.current_thread() is not threading.main_thread(): return (yield)
     def stop(*_):   # a second signal stops at once
         again, trainer.stop_asked = trainer.stop_asked, True   # kept, since a signal in a destructor raises nothing
         if again or not (trainer.updating or trainer.args.world_size > 1): raise KeyboardInterrupt
@@ -374,9 +367,8 @@ def train(
     if is_grpo and training_backend(config)[0] == "vllm": check_server(config["model"], config["grpo"]["trl"])
     out_dir.mkdir(parents=True, exist_ok=True)
     phase, maker = makers[arm["training"]]
-    callbacks = [metrics_callback(out_dir/"metrics.jsonl", phase, arm["name"])]
     model, tokenizer = _policy(config, start_from)
-    callbacks += tensorboard(config, out_dir)
+    callbacks = [metrics_callback(out_dir/"metrics.jsonl", phase, arm["name"]), *tensorboard(config, out_dir)]
     trainer = maker(config, loci, validation, model, tokenizer, out_dir, callbacks)
     write_json(out_dir/"settings.json", {**made_from, "versions": versions()})
     _run(trainer, config)
@@ -398,10 +390,9 @@ def run_stage(run_dir, config:dict, arms)->list[dict]:   # loci come from data/l
         import_unsloth()   # before the first arm of another kind imports trl
     for name in arms:
         if name not in by_name: raise unknown_name("arm", name, by_name)
-        arm = by_name[name]
-        base = arm.get("start_from")
+        base = by_name[name].get("start_from")
         start = run_dir/"models"/base if base else None
         if start and not (start/"training.json").exists():
             raise UserError(f"Arm {name!r} starts from arm {base!r}, which is not trained yet: train {base!r} first.")
-        done.append(train({**config, "arm": arm}, loci, run_dir/"models"/name, start_from=start, validation=validation))
+        done.append(train({**config, "arm": by_name[name]}, loci, run_dir/"models"/name, start, validation))
     return done

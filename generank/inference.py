@@ -19,8 +19,7 @@ import pandas as pd
 
 from .backends import (as_server, continuous_answers, endpoint_answers, local_answers, made_by, prompt_tokens,
                                ready, served_name, vllm_answers)
-from .core import (Progress, UserError, atomic_path, read_parquet, sha256_json, stable_seed, torch,
-                           unknown_name)
+from .core import Progress, UserError, atomic_path, read_parquet, sha256_json, stable_seed, torch, unknown_name
 from .data import trait_pairs
 from .groups import _positions, decoder_and_head, group_logps, left_pad
 from .models import load_model, trained_weights
@@ -50,7 +49,7 @@ def generate(
     model:dict,                     # name, revision and dtype, as `load_model` takes them
     adapter=None,                   # folder of a LoRA adapter
     store=None,                     # file that keeps answers as they arrive; None: in memory only
-    backend:str="auto",             # `auto`, `recorded`, or a name in `BACKENDS`
+    backend:str="auto",             # `auto` or a name in `BACKENDS`
     style="answer", descriptions=True,   # prompt style, a name or a `Style`; gene descriptions in the prompt
     n:int=1, temperature:float=0.0,   # answers a locus; 0: greedy
     max_new_tokens:int=48, continue_cut:int=0,   # longest answer, and more for closing one that was cut off, in tokens
@@ -81,13 +80,17 @@ def generate(
         return _table(asked, closing, kept.rows)
 
 # %% ../nbs/42_inference.ipynb #91c40466
+def _not_recorded(asked, **_):   # the backend `recorded`: what is missing stays so
+    missing = [f"locus {q['locus_id']}, sample {s}" for q in asked for s in q["missing"]]
+    raise UserError(f"{len(missing)} of {sum(len(q['keys']) for q in asked)} answers are not in the store, the first "
+                    f"to {missing[0]}: the model was not asked so; choose another inference.backend to ask it.")
+
 BACKENDS = {"transformers": local_answers, "continuous": continuous_answers, "vllm": vllm_answers,
-            "openai": endpoint_answers}
+            "openai": endpoint_answers, "recorded": _not_recorded}
 
 def inference_backend(name:str="auto")->str:
     "The backend that answers, for `auto` the one that fits this machine; an unknown name is a `UserError`."
-    known = ["auto", *BACKENDS, "recorded"]
-    if name not in known: raise unknown_name("backend", name, known)
+    if name not in ("auto", *BACKENDS): raise unknown_name("backend", name, ["auto", *BACKENDS])
     if name != "auto": return name
     return "vllm" if torch.cuda.is_available() and find_spec("vllm") else "transformers"
 
@@ -99,12 +102,7 @@ def _answering(backend:str, model:dict, adapter, temperature:float, batch_size:i
             return partial(likelihood_answers, model=model, adapter=adapter, others=others)
         raise UserError(f"`inference.method: {method}` needs the model itself: choose inference.backend=transformers.")
     own = {"vllm": {"vllm": vllm}, "openai": {"endpoint": endpoint}}.get(name, {"batch_size": batch_size})
-    return partial(BACKENDS.get(name, _not_recorded), model=model, adapter=adapter, temperature=temperature, **own)
-
-def _not_recorded(asked, **_):   # the backend `recorded`: what is missing stays so
-    missing = [f"locus {q['locus_id']}, sample {s}" for q in asked for s in q["missing"]]
-    raise UserError(f"{len(missing)} of {sum(len(q['keys']) for q in asked)} answers are not in the store, the first "
-                    f"to {missing[0]}: the model was not asked so; choose another inference.backend to ask it.")
+    return partial(BACKENDS[name], model=model, adapter=adapter, temperature=temperature, **own)
 
 # %% ../nbs/42_inference.ipynb #5f164869
 def _who_answers(backend:str, model:dict, adapter, endpoint)->dict:
@@ -176,8 +174,7 @@ def likelihood_answers(asked, model:dict, adapter=None, others=(), max_new_token
     for q in (q for q in asked if q["missing"]):
         held, genes = [t for t in others if t != q["trait"]][:len(others) - 1], list(q["candidates"])
         def under(trait):
-            line = lambda _: f"GWAS trait: {trait}"
-            return [{**m, "content": TRAIT.sub(line, m["content"], count=1)} for m in q["prompt"]]
+            return [{**m, "content": TRAIT.sub(lambda _: f"GWAS trait: {trait}", m["content"], 1)} for m in q["prompt"]]
         own, *rest = gene_logps(llm, tokenizer, [q["prompt"], *map(under, held)], genes)
         score = own - (np.logaddexp.reduce(rest) - math.log(len(rest)) if rest else 0)
         p = np.exp(score - np.logaddexp.reduce(score))
@@ -354,14 +351,13 @@ def ask_as_configured(
     bill = spent(ResponseStore(store, writable=False).rows.values(), *prices)
     return (voted(answers, how), answers, bill) if how else (answers, None, bill)
 
-def save_answers(answers:pd.DataFrame, samples, path:Path, samples_path:Path):
+def save_answers(answers:pd.DataFrame, path:Path, samples=None, samples_path:Path=None):
     "Write answers, and where there was a vote the samples behind them; `sample_curve` goes beside these as .csv."
     if samples is not None:
         with atomic_path(samples_path) as f: samples.to_parquet(f, index=False)
         with atomic_path(samples_path.with_suffix(".csv")) as f: sample_curve(samples).to_csv(f, index=False)
     with atomic_path(path) as f: answers.to_parquet(f, index=False)
 
-# %% ../nbs/42_inference.ipynb #d2a4931b
 def _trained_folder(run_dir:Path, arm:dict)->Path|None:
     "The folder of what an arm answers with; None for the model as it is."
     trained_as = arm.get("adapter_of") or (arm["name"] if arm["training"] != "none" else None)
@@ -392,8 +388,6 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
     "Ask an arm its probes, into probes/<arm>/<probe>.parquet, and read its layers, into representations.parquet there."
     name, adapter, folder = arm["name"], _trained_folder(run_dir, arm), run_dir/"probes"/arm["name"]
     table, settings = read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]
-    def save(rows, to):
-        with atomic_path(folder/f"{to}.parquet") as f: rows.to_parquet(f, index=False)
     for probe in (p for p in config.get("perturbations") or [] if p["arm"] == name):
         kind, split = probe["perturbation"], probe["split"] or settings["split"]
         loci = table[table["split"] == split].to_dict("records")
@@ -405,18 +399,19 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
             if not loci: alike = "no candidate list holds causal genes of two traits"
         if alike:
             log.warning("Perturbation %r can't be asked, and is left out: %s.", probe["name"], alike)
-            save(pd.DataFrame({"locus_id": []}), probe["name"])
+            save_answers(pd.DataFrame({"locus_id": []}), folder/f"{probe['name']}.parquet")
             continue
         own = {"n": probe["samples"], "temperature": probe["temperature"], "vote": None}
         store = run_dir/"responses"/"store"/f"{name}.{probe['name']}.jsonl"
         answers, *_ = ask_as_configured({**config, "inference": {**settings, **own}}, loci, adapter, store, arm,
                                         f"{name}, {probe['name']}", kind, _training_traits(table, config))
-        save(answers, probe["name"])
+        save_answers(answers, folder/f"{probe['name']}.parquet")
     if settings.get("representations"):
         prompts = asked_as(config, arm)
         asked = questions(table[table["split"] == settings["split"]].to_dict("records"), **prompts)
         llm, tokenizer = load_model(**(arm.get("model") or config["model"]), adapter=adapter)
-        save(representation_table(llm.eval(), tokenizer, asked, label=f"{name}, layers", **prompts), "representations")
+        read = representation_table(llm.eval(), tokenizer, asked, label=f"{name}, layers", **prompts)
+        save_answers(read, folder/"representations.parquet")
 
 # %% ../nbs/42_inference.ipynb #410aac35
 def run_stage(run_dir, config:dict, arms)->pd.DataFrame:   # for each arm its answers, their tokens, and what they cost
@@ -431,6 +426,6 @@ def run_stage(run_dir, config:dict, arms)->pd.DataFrame:   # for each arm its an
         arm, store = by_name[name], responses/"store"/f"{name}.jsonl"
         answers, samples, bills[name] = ask_as_configured(config, loci, _trained_folder(run_dir, arm), store, arm, name,
                                                           traits=traits)
-        save_answers(answers, samples, responses/f"{name}.parquet", responses/"samples"/f"{name}.parquet")
+        save_answers(answers, responses/f"{name}.parquet", samples, responses/"samples"/f"{name}.parquet")
         ask_probes(run_dir, config, arm)
     return pd.DataFrame.from_dict(bills, orient="index")

@@ -28,8 +28,7 @@ GATED = ("meta-llama/",)                                           # accounts wh
 def weights_gb(model:dict)->float|None:
     "GiB of a profile's model as it is loaded: parameters times the bytes of each; every use takes more. None: unknown."
     if Path(model["name"]).is_dir():
-        stored = sum(f.stat().st_size for f in Path(model["name"]).glob("*.safetensors"))
-        return round(stored / 2**30, 1) or None
+        return round(sum(f.stat().st_size for f in Path(model["name"]).glob("*.safetensors")) / 2**30, 1) or None
     named = re.search(r"(\d+(?:\.\d+)?)B\b", model["name"], re.I)
     billions = SIZES.get(model["name"]) or (float(named[1]) if named else None)
     if billions is None: return None
@@ -293,7 +292,6 @@ def checks(here:dict)->dict[str, tuple[str, str]]:
                                                                  "only what is here already can be used"),
         "keys": ("ok", ", ".join(f"{k} is {'set' if k in here['keys'] else 'not set'}" for k in KEYS))}
 
-# %% ../nbs/64_machines.ipynb #98ca25eb
 def examine(profile:str="laptop")->dict:
     "Look at this machine: `ok` where no check finds a fault and the profile (name or YAML file) will run here."
     configs = {name: resolve(name) for name in dict.fromkeys([*profile_names(), profile])}

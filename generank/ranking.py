@@ -215,7 +215,6 @@ def gene_table(table:pd.DataFrame, loci:pd.DataFrame)->pd.DataFrame:
         shown[name if name not in shown else f"your_{name}"] = pd.to_numeric(pd.Series(values, dtype=object))
     return pd.concat([shown, _own(loci, shown, table.locus)], axis=1)
 
-# %% ../nbs/56_ranking.ipynb #7c1d2e53
 def locus_table(table:pd.DataFrame, loci:pd.DataFrame, flags:list[list[str]])->pd.DataFrame:
     "One row a locus: the call, the first two genes, the nearest gene, what the model said first, the flags."
     rows = []

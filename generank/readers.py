@@ -35,7 +35,7 @@ def position(value, comma:bool=False, scale:int=1, most:int=250_000_000, on:str=
     parts = re.fullmatch(r"(\d+)(?:\.(\d*))?(?:[eE]\+?(\d{1,3}))?", text)
     if not parts: raise Rejected(f"position {value!r} is no whole number of bp", "write it as in 55039974")
     number = Decimal(text) * scale
-    if number > most: raise Rejected(f"position {value} is beyond the end of {on}", "correct it, or give the --build")
+    if number > most: raise Rejected(f"position {value} is beyond the end of {on}", "correct it, or give its build")
     if int(parts[3] or 0) > len(parts[2] or ""):
         raise Rejected(f"position {value} has too few digits for a base pair", "write them all: a spreadsheet cut it")
     if number != int(number):
@@ -74,8 +74,7 @@ def parse_list(value)->list[str]:
 def parse_gene_string(text, where:str)->list[str]:
     "The symbols of a cell as in `{A},{B}`, `(A),(B)` or `A,B`; a brace without a partner is a `UserError`."
     if not isinstance(text, str) or not re.search(r"[{}()]", text): return parse_list(text)
-    rest = re.sub(r"\{[^{}()]*\}|\([^{}()]*\)", "", text).strip(" ,[]")
-    if rest:
+    if rest := re.sub(r"\{[^{}()]*\}|\([^{}()]*\)", "", text).strip(" ,[]"):
         raise UserError(f"{where}: {rest[:40]!r} stands outside the braces of the gene string; write {{A}},{{B}}.")
     return [a.strip() for a in re.findall(r"[{(]([^{}()]*)[)}]", text) if a.strip()]
 
@@ -108,9 +107,8 @@ def understand(rows:Rows, path, trait=None, build=None):
     rows.format, rows.trait, beside = form[0], trait, side_facts(path)
     if "cred1" in rows.table:   # FINEMAP's sets stand side by side
         cells = [(n, row[f"cred{k}"], row.get(f"prob{k}"), f"{k}") for k in range(1, 99)
-                 for n, row in zip(rows.lines, rows.table.to_dict("records")) if text_of(row.get(f"cred{k}"))]
-        rows.lines = [c[0] for c in cells]
-        rows.table = pd.DataFrame([c[1:] for c in cells], columns=["variant", "prob", "cs"], dtype=object)
+                 for n, row in zip(rows.table.index, rows.table.to_dict("records")) if text_of(row.get(f"cred{k}"))]
+        rows.table = pd.DataFrame(cells, columns=["line", "variant", "prob", "cs"], dtype=object).set_index("line")
     rows.names = names = columns_of(rows.table)
     if trait is None and (said := beside.get("trait_description")):
         rows.trait = " / ".join(map(str, said)) if isinstance(said, list) else str(said)
@@ -229,7 +227,7 @@ def settle_build(rows:Rows, found:list[dict], spans:dict, chain):
 
 def on_grch38(row:dict, build:str, chain)->dict:
     "A row with its position on GRCh38."
-    if row["pos"] is None or (row["build"] or build) == "GRCh38": return row
+    if not (row["chrom"] and row["pos"]) or (row.get("build") or build) == "GRCh38": return row
     found = lift_position(chain, row["chrom"], row["pos"])
     if isinstance(found, str): raise Rejected(f"{row['chrom']}:{row['pos']} on GRCh37 is {found}", "give another place")
     return {**row, "chrom": found[0], "pos": found[1]}
@@ -362,7 +360,8 @@ def read_loci(
     spans = dict(zip(table.symbol, zip(table.chrom, table.start, table.end)))
     strength = significance(rows.table, rows.names, rows.comma)
     strength = np.nan_to_num(strength, nan=0).tolist() if strength is not None else [np.inf] * len(rows.table)
-    found = _each(zip(rows.lines, zip(rows.table.to_dict("records"), strength)), lambda row: _row(*row, rows), bad)
+    cells = zip(rows.table.to_dict("records"), strength)
+    found = _each(zip(rows.table.index, cells), lambda row: _row(*row, rows), bad)
     chain, names = read_chain(), Names(table)
     settle_build(rows, [row for _, row in found], spans, chain)
     found = _each(found, lambda row: on_grch38(row, rows.build, chain), bad)
@@ -410,8 +409,7 @@ def _told(rows:Rows, found:list, rejected:pd.DataFrame, n_rows:int)->Loci:
     "The result, and in words what was understood."
     kinds = ("trait", "chrom", "pos", "variant", "candidates", "p", "mlogp", "set", "pip")
     used = ", ".join(str(rows.names[k]) for k in kinds if k in rows.names)
-    weak = sum(f.startswith("not genome-wide") for _, row in found for f in row["flags"])
-    if weak:
+    if weak := sum(f.startswith("not genome-wide") for _, row in found for f in row["flags"]):
         rows.notes.append(f"Not genome-wide significant (p > 5e-8): {weak:,} of {counted(len(found), *LOCI)}; "
                           "--clump 500kb --p 5e-8 picks lead variants.")
     own = [c for c in rows.table if str(c).lower() not in OUR_COLUMNS and c != "_scores"
@@ -452,4 +450,5 @@ def read_table(path)->pd.DataFrame:
     for line, reason, remedy in rows.rejected: raise UserError(f"{path}, line {line}: {reason}; {remedy}.")
     ours = {c: kind for kind, c in columns_of(rows.table).items() if kind in OUR_COLUMNS and kind not in rows.table}
     if "symbol_gene_string" in rows.table: ours = {}   # the first run's layout, which has its own names
-    return rows.table.rename(columns=ours).assign(_where=[f"{path}, line {n}" for n in rows.lines])
+    where = [f"{path}, line {n}" for n in rows.table.index]
+    return rows.table.rename(columns=ours).assign(_where=where).reset_index(drop=True)

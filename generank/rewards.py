@@ -147,10 +147,8 @@ def checked_scores(name:str, found, texts:list[str])->list[float]:   # of a rewa
     "A reward's result as trl needs it, a finite number per answer; else a `UserError` that says what to return."
     found, n = found.tolist() if hasattr(found, "tolist") else found, len(texts)
     what = f"a list of {n} finite numbers, one per answer, 0 where an answer can't be scored"
-    if not isinstance(found, (list, tuple)):
-        raise UserError(f"Reward {name!r} returned {str(found)[:80]!r} for {n} answers: return {what}.")
-    if len(found) != n:
-        raise UserError(f"Reward {name!r} returned {len(found)} numbers for {n} answers: return {what}.")
+    said = f"{len(found)} numbers" if isinstance(found, (list, tuple)) else repr(str(found)[:80])
+    if said != f"{n} numbers": raise UserError(f"Reward {name!r} returned {said} for {n} answers: return {what}.")
     scores = [x.item() if hasattr(x, "item") else x for x in found]
     for score, text in zip(scores, texts):
         if not isinstance(score, (int, float)) or not math.isfinite(score):
@@ -272,14 +270,14 @@ def check_gold(loci, rewards=("rank", "binary", "ndcg"))->int:   # rows of loci;
     return count
 
 # %% ../nbs/22_rewards.ipynb #c2d3149a
-def try_rewards(spec, gene:str="IL13", others:tuple[str,...]=("RAD50", "IL4"))->dict[str, list[float]]:
+def try_rewards(spec)->dict[str, list[float]]:
     "Scores of `known_answers` by each reward of an arm, called as trl does; what is wrong with one is a `UserError`."
     from transformers import TrainerState
-    said, tried = known_answers(gene, list(others)), {}
-    n = len(said)
-    columns = dict(prompts=[[{"role": "user", "content": "Rank."}]] * n, completion_ids=[[1, 2]] * n, answer=[gene] * n,
-                   candidates=[[*others, gene]] * n, locus_id=["known"] * n, log_metric=lambda *_: None,
-                   log_extra=lambda *_: None, trainer_state=TrainerState(epoch=0.0, max_steps=1, num_train_epochs=1))
+    said, tried = known_answers("IL13", ["RAD50", "IL4"]), {}
+    row = dict(prompts=[{"role": "user", "content": "Rank."}], completion_ids=[1, 2], answer="IL13",
+               candidates=["RAD50", "IL4", "IL13"], locus_id="known")
+    columns = {k: [v] * len(said) for k, v in row.items()} | dict(log_metric=lambda *_: None, log_extra=lambda *_: None,
+        trainer_state=TrainerState(epoch=0.0, max_steps=1, num_train_epochs=1))
     for function in reward_functions(spec)[0]:
         scores = function(completions=[[{"role": "assistant", "content": t}] for t in said], **columns)
         tried[getattr(function, "name", function.__name__)] = scores

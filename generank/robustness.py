@@ -241,8 +241,7 @@ def elsewhere(there:pd.DataFrame, here:pd.DataFrame, draws:int, seed:int)->dict:
 
 def reasoning_check(choices:pd.DataFrame, mean:Means)->dict|None:
     "Does the reasoning name the first gene (share of answers), and the other candidates? None without any reasoning."
-    reasoned = choices["first"].notna() & choices.reasoning.str.strip().ne("") & (choices.candidates.map(len) > 1)
-    rows = choices[reasoned]
+    rows = choices[choices["first"].notna() & choices.reasoning.str.strip().ne("") & (choices.candidates.map(len) > 1)]
     if rows.empty: return None
     a, b = own_and_others(rows, "first", lambda row, gene: mentions(row["reasoning"], gene))
     found = {"first": mean(a, True), "others": mean(b, True), "difference": mean(a - b)}
@@ -286,9 +285,8 @@ def perturbation_result(
 def _votes(choices:pd.DataFrame)->tuple:
     "(shares of each locus's candidates, place of the causal gene, locus ids) of sampled answers."
     shares, once = vote_shares(choices), choices.drop_duplicates("locus_id").set_index("locus_id").sort_index()
-    places = [list(c).index(g) for c, g in zip(once.candidates, once.causal_gene)]
     votes = [shares.loc[i].reindex(list(c)).fillna(0.0).to_numpy() for i, c in once.candidates.items()]
-    return votes, places, list(once.index)
+    return votes, [list(c).index(g) for c, g in zip(once.candidates, once.causal_gene)], list(once.index)
 
 def _sampled(choices, validation, mean:Means)->dict:
     "Agreement and calibration of sampled answers; `validation`: the same arm's answers to validation loci, or None."
@@ -300,7 +298,6 @@ def _sampled(choices, validation, mean:Means)->dict:
            "confidence": mean(confidence(choices), True), "calibration": found}
     return out if fit else out | {"not_said": "no probe asks the same of validation loci, so no calibration was fitted"}
 
-# %% ../nbs/54_robustness.ipynb #09dcebcf
 def robustness(
     probes:list[tuple],          # (probe of the profile, its answers)
     answers:dict,                # arm -> its own answers

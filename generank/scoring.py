@@ -18,9 +18,8 @@ import pandas as pd
 
 from .core import UserError, unknown_name
 from .parsing import parse_answer, read_responses
-from .statistics import (bootstrap_means, cluster_interval, cluster_se, holm, mcnemar_p, means_by_cluster,
-                                 percentile_interval, sensitivity, sign_flip_p, two_level_interval, wilson_interval,
-                                 without_each)
+from .statistics import bootstrap_means, cluster_interval, cluster_se, holm, mcnemar_p, means_by_cluster
+from .statistics import percentile_interval, sensitivity, sign_flip_p, two_level_interval, wilson_interval, without_each
 
 # %% ../nbs/51_scoring.ipynb #bab55ef0
 def place(
@@ -148,8 +147,7 @@ def _locus_columns(frame, cluster_by, name)->pd.DataFrame:
     if cluster_by not in frame:
         raise unknown_name("column to cluster by", cluster_by, [c for c in frame if frame[c].map(type).eq(str).all()])
     once = frame.drop_duplicates("locus").set_index("locus")
-    lacks = once.index[once[cluster_by].isna()]
-    if len(lacks): raise UserError(f"{name}: locus {lacks[0]} has no {cluster_by}.")
+    for locus in once.index[once[cluster_by].isna()]: raise UserError(f"{name}: locus {locus} has no {cluster_by}.")
     columns = [c for c in ("causal_gene", "causal_genes", "candidates", "trait", "layout") if c in once]
     return once[columns].assign(cluster=once[cluster_by])
 
@@ -311,9 +309,8 @@ def _factors(resampled, run, metric)->np.ndarray:
 
 def _shapley(one:np.ndarray, two:np.ndarray)->np.ndarray:
     "Shapley values of three factors (rows) in the difference of their products, one - two."
-    others = [(1, 2), (0, 2), (0, 1)]
     weight = lambda j, k: (one[j] * one[k] + two[j] * two[k]) / 3 + (one[j] * two[k] + two[j] * one[k]) / 6
-    return np.stack([(one[i] - two[i]) * weight(*pair) for i, pair in enumerate(others)])
+    return np.stack([(one[i] - two[i]) * weight(*pair) for i, pair in enumerate([(1, 2), (0, 2), (0, 1)])])
 
 # %% ../nbs/51_scoring.ipynb #cbe981e4
 def pooled_difference(

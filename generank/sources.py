@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, counted, download, first_line, sha256_file, sha256_json, unknown_name
-from .genes import BUNDLED, CHAIN, CHROMOSOMES, RENAME_COLUMNS, Names, assembly_name, chromosome, lift_position
+from .genes import BUNDLED, CHAIN, CHROMOSOMES, Names, assembly_name, chromosome
 from .genes import load_genes, load_synonyms, of_biotypes, read_chain, rename_row
-from .readers import near, parse_gene_string, parse_list, read_table
+from .readers import _each, near, on_grch38, parse_gene_string, parse_list, position, read_table
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +52,7 @@ def read_loci(
                         "leave it out, or give chrom and pos without candidates.")
     fill_candidates(rows, of_biotypes(table, biotypes or ("protein_coding",)), window or 500_000)
     if biotypes is not None: rows = only_biotypes(rows, table, biotypes)
-    kept = symbols == "keep" or str(source) in ("bundled", "v1", "caldera")
-    renamed = [] if kept else _rename(rows, Names(table))
+    renamed = [] if symbols == "keep" or str(source) in ("bundled", "v1", "caldera") else _rename(rows, Names(table))
     loci = _finished(rows, [c for c in raw if c in MORE_COLUMNS], order)
     no_validation = "symbol_gene_string" in raw and not (loci.split == "validation").any()
     loci.attrs.update(renamed=renamed, lost=lost, lacks_validation=no_validation)
@@ -101,8 +100,7 @@ def is_gold(source)->bool:
     if not isinstance(source, (str, Path)): return False
     if str(source) == "open-targets": return True
     if Path(source).suffix not in (".tsv", ".json") or not Path(source).is_file(): return False
-    with open(source, encoding="utf-8", errors="replace") as f:
-        first = f.readline()
+    with open(source, encoding="utf-8", errors="replace") as f: first = f.readline()
     return set(GOLD_COLUMNS) <= set(first.rstrip("\r\n").split("\t")) or '"gold_standard_info":{' in first
 
 # %% ../nbs/12_sources.ipynb #f381732a
@@ -129,10 +127,9 @@ def read_pairs(loci_files, label_files)->pd.DataFrame:
     "Loci and labels joined row by row; a different number of files or rows is a `UserError` that names both."
     files, parts = (as_list(loci_files), as_list(label_files)), []
     if not files[0] or len(files[0]) != len(files[1]):
-        loci_names, label_names = (", ".join(names) or "none" for names in files)
-        raise UserError(f"{counted(len(files[0]), 'loci file')} ({loci_names}) for "
-                        f"{counted(len(files[1]), 'label file')} ({label_names}): "
-                        "give as many of each, in the same order.")
+        given = (f"{counted(len(of), f'{kind} file')} ({', '.join(of) or 'none'})"
+                 for kind, of in zip(("loci", "label"), files))
+        raise UserError(f"{' for '.join(given)}: give as many of each, in the same order.")
     for loci_file, label_file in zip(*files):
         loci, labels = read_table(loci_file), read_table(label_file)
         if len(loci) != len(labels):
@@ -141,8 +138,7 @@ def read_pairs(loci_files, label_files)->pd.DataFrame:
         column = next((c for c in ("symbol", "causal_gene") if c in labels), None)
         if column is None:
             raise UserError(f"{label_file}, line 1: no column symbol or causal_gene; name the causal genes' column so.")
-        loci = loci.drop(columns=["symbol", "causal_gene"], errors="ignore")
-        parts.append(loci.assign(causal_gene=labels[column]))
+        parts.append(loci.drop(columns=["symbol", "causal_gene"], errors="ignore").assign(causal_gene=labels[column]))
     return pd.concat(parts, ignore_index=True)
 
 # %% ../nbs/12_sources.ipynb #96a17cd0
@@ -174,18 +170,15 @@ def whole_row(row:dict)->dict:
         value = row.get(name)
         return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value).strip() or None
     if distances and len(distances) != len(candidates):
-        raise UserError(f"{where}: {counted(len(distances), 'distance')} for {counted(len(candidates), 'candidate')}; "
-                        "give one for each.")
+        raise UserError(f"{where}: {len(candidates)} candidates but {len(distances)} of their distances; give all.")
     try:
-        chrom = text("chrom") and chromosome(text("chrom"))
-        distances, pos = [int(float(d)) for d in distances], text("pos") and int(float(text("pos")))
+        chrom, pos = text("chrom") and chromosome(text("chrom")), text("pos") and position(text("pos"))
+        distances = [int(float(d)) for d in distances]
     except UserError as e: raise UserError(f"{where}: {e}") from None
     except (ValueError, OverflowError):
-        raise UserError(f"{where}: pos and distances must be whole numbers of bp; write them as in 75360714.") from None
+        raise UserError(f"{where}: distances must be whole numbers of bp; write them as in 75360.") from None
     if text("split") not in (None, *SPLIT_NAMES):
         raise UserError(f"{where}: {unknown_name('split', text('split'), SPLITS)}")
-    if pos is not None and pos < 1:
-        raise UserError(f"{where}: position {pos} is not on a chromosome; give a 1-based position.")
     more = {c: parse_list(row[c]) if c == "causal_genes" else row[c] for c in MORE_COLUMNS if c in row}
     return {**{c: text(c) for c in LOCUS_COLUMNS}, **more, "split": SPLIT_NAMES.get(text("split")), "pos": pos,
             "chrom": chrom, "candidates": candidates, "distances": distances or None, "_where": where}
@@ -196,9 +189,8 @@ def check_row(row:dict, where:str, listed:bool=True)->list[str]:
     twice = next((c for c in candidates if candidates.count(c) > 1), None)
     if not str(row.get("trait") or "").strip(): raise UserError(f"{where}: the trait is empty; name it.")
     if len(candidates) < 2:
-        raise UserError(f"{where}: {counted(len(candidates), 'candidate gene leaves', 'candidate genes leave')} "
-                        "nothing to rank; "
-                        "give at least 2, separated by commas.")
+        n = counted(len(candidates), "candidate gene leaves", "candidate genes leave")
+        raise UserError(f"{where}: {n} nothing to rank; give at least 2, separated by commas.")
     if twice: raise UserError(f"{where}: the candidate {twice} is listed twice; remove one.")
     if not gene: raise UserError(f"{where}: the causal gene is empty; name it.")
     if listed and gene not in candidates:
@@ -210,9 +202,8 @@ def check_row(row:dict, where:str, listed:bool=True)->list[str]:
 def fill_candidates(rows:list[dict], genes:pd.DataFrame, window:int):
     "Give rows without candidates those near their variant; one with neither, or far from every gene, is a `UserError`."
     empty = [row for row in rows if not row["candidates"]]
-    for row in empty:
-        if not (row["chrom"] and row["pos"]):
-            raise UserError(f"{row['_where']}: no candidates and no position; give candidates, or chrom and pos.")
+    for where in (row["_where"] for row in empty if not (row["chrom"] and row["pos"])):
+        raise UserError(f"{where}: no candidates and no position; give candidates, or chrom and pos.")
     for row, given in zip(empty, near(pd.DataFrame(empty, columns=LOCUS_COLUMNS), genes, window).itertuples()):
         if not given.candidates:
             raise UserError(f"{row['_where']}: no gene lies within {window:,} bp of {row['chrom']}:{row['pos']}; "
@@ -224,27 +215,22 @@ def _lifted(rows:list[dict], assembly:str, path)->tuple[list[dict], list[dict]]:
     "Rows on GRCh38 (those without a place too), and what the lift-over lost; not all may be lost."
     if assembly_name(assembly) == "GRCh38":
         if path is None: return rows, []
-        raise UserError(f"{path} is given, but the positions are said to be on GRCh38: add assembly GRCh37, "
-                        "or leave the chain file out.")
-    path, kept, lost = path or CHAIN, [], []
-    chain = read_chain(path)
-    for row in rows:
-        place = row["chrom"], row["pos"]
-        found = lift_position(chain, *place) if all(place) else place
-        if not isinstance(found, str): kept.append({**row, "chrom": found[0], "pos": found[1]})
-        else: lost.append({"where": row["_where"], "chrom": place[0], "pos": place[1], "why": found})
-    first = f"(the first: {lost[0]['where']}, {lost[0]['why']})" if lost else ""
+        raise UserError(f"{path} is given, but the positions are on GRCh38: add assembly GRCh37, or leave it out.")
+    chain, lost = read_chain(path := path or CHAIN), []
+    found = ((row["_where"], row) for row in rows)
+    kept = [row for _, row in _each(found, lambda row: on_grch38(row, "GRCh37", chain), lost)]
+    first = "(the first: {}, {})".format(*lost[0]) if lost else ""
     if lost and not any(row["chrom"] and row["pos"] for row in kept):
         raise UserError(f"{path} lifts none of the {len(lost)} positions {first}; is it a chain from GRCh37 to GRCh38?")
     if lost: _log.warning("%d of %d positions were lost on the way to GRCh38 %s", len(lost), len(rows), first)
-    return kept, lost
+    return kept, [{"where": where, "why": why} for where, why, _ in lost]
 
 def _rename(rows:list[dict], names:Names)->list[dict]:
     "Rename old symbols in place; what was changed, as rows of `RENAME_COLUMNS`."
     renamed = []
     for row in rows:
         check_row(row, row["_where"], listed=False)
-        renamed += [dict(zip(RENAME_COLUMNS, change)) for change in rename_row(row, names, row["_where"])]
+        renamed += rename_row(row, names, row["_where"])
         known = lambda gene: next((s for s in names.resolve(gene, row["chrom"])[0] if s in row["candidates"]), gene)
         if "causal_genes" in row: row["causal_genes"] = [*map(known, row["causal_genes"])]   # by today's names too
     if renamed:
@@ -326,8 +312,7 @@ def trait_family(trait:str)->str:
 def same_trait(one:str, other:str)->bool:
     "Whether two traits are near-duplicates: of one family, or most words of the shorter stand in the longer."
     if trait_family(one) == trait_family(other): return True
-    words = ({w for w in re.findall(r"[a-z0-9]+", t.lower())} - GENERIC for t in (one, other))
-    few, more = sorted(words, key=len)
+    few, more = sorted(({*re.findall(r"[a-z0-9]+", trait.lower())} - GENERIC for trait in (one, other)), key=len)
     return bool(few) and len(few & more) > len(few) / 2
 
 # %% ../nbs/12_sources.ipynb #6936b5f4
@@ -336,10 +321,9 @@ def gold_files(folder, given=None)->list[Path]:   # fetched into `folder`, unles
     if given is None: return [download(GOLD_URL + name, f"{folder}/{name}", sha) for name, sha in GOLD_FILES.items()]
     there = [p for p in [Path(given), *sorted(Path(given).rglob("*"))] if p.suffix in (".tsv", ".json") and p.is_file()]
     known = {sha256_file(path): path for path in there}
-    for name, sha in GOLD_FILES.items():
-        if sha not in known:
-            raise UserError(f"{given} does not hold {name} (sha256 {sha}): give the folder of Open Targets' three "
-                            "files, or leave it out to fetch them.")
+    for name, sha in (file for file in GOLD_FILES.items() if file[1] not in known):
+        raise UserError(f"{given} does not hold {name} (sha256 {sha}): give the folder of Open Targets' three files, "
+                        "or leave it out to fetch them.")
     return [known[sha] for sha in GOLD_FILES.values()]
 
 def _gold_lines(path)->pd.DataFrame:
@@ -355,8 +339,7 @@ def _gold_lines(path)->pd.DataFrame:
         raw["trait_info.ontology"] = raw["trait_info.ontology"].str.join("|")
         return raw.reindex(columns=list(GOLD_COLUMNS)).fillna("").astype(str)
     raw = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    missing = [c for c in GOLD_COLUMNS if c not in raw]
-    if missing:
+    if missing := [c for c in GOLD_COLUMNS if c not in raw]:
         raise UserError(f"{path} lacks the column {missing[0]}: is it Open Targets' gwas_gold_standards.191108.tsv?")
     return raw[list(GOLD_COLUMNS)]
 
@@ -469,8 +452,7 @@ def build_loci(
 # %% ../nbs/12_sources.ipynb #8b1f0c4e
 def read_gold_loci(path=None, **build)->pd.DataFrame:
     "Loci built from one file of gold standards (by default the three pinned ones, fetched), as rows of a source."
-    with tempfile.TemporaryDirectory() as folder:
-        loci = build_loci(path or gold_files(folder), **build)
+    with tempfile.TemporaryDirectory() as folder: loci = build_loci(path or gold_files(folder), **build)
     loci.attrs.clear()
     loci = loci.assign(_built=True, _where=[f"{path or 'open-targets'}, locus {i}" for i in loci.locus_id])
     return loci if build.get("merge", True) else loci.drop(columns="locus_id")   # ids of duplicates are not unique

@@ -109,12 +109,10 @@ def sign_flip_p(difference, clusters, draws:int=10_000, seed:int=1)->float:   # 
     sums = batched(cluster_sums(difference, clusters)[0])
     sums = np.abs(sums[np.abs(sums) > 1e-12])
     observed, whole = abs(float(np.sum(difference))), np.round(sums).astype(int)
-    exact = np.abs(sums - whole).max(initial=0) < 1e-9 and len(whole) * whole.sum() <= 1e7
-    if exact:
+    if np.abs(sums - whole).max(initial=0) < 1e-9 and len(whole) * whole.sum() <= 1e7:   # exact
         chance = np.ones(1)   # of each total, from -sum to +sum, with independent random signs
         for s in whole: chance = (np.pad(chance, (0, 2 * s)) + np.pad(chance, (2 * s, 0))) / 2
-        total = np.arange(len(chance)) - len(chance) // 2
-        return min(1.0, float(chance[np.abs(total) >= observed - 1e-9].sum()))
+        return min(1.0, float(chance[np.abs(np.arange(len(chance)) - len(chance) // 2) >= observed - 1e-9].sum()))
     rng, hits, step = np.random.default_rng(seed), 0, max(1, 8_000_000 // len(sums))
     for start in range(0, draws, step):
         signs = rng.integers(0, 2, (min(step, draws - start), len(sums)), dtype=np.int8)
@@ -135,10 +133,9 @@ def two_level_means(values, clusters, draws:int=10_000, seed:int=1)->np.ndarray:
     values = np.asarray(values, dtype=float)
     n_seeds, centre = values.shape[1], values.mean(axis=1, keepdims=True)
     if n_seeds > 1: values = centre + (values - centre) * math.sqrt(n_seeds / (n_seeds - 1))
-    by_seed = bootstrap_means(values, clusters, draws, seed)
     rng = np.random.default_rng(stable_seed(seed, "seeds"))
     weights = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), draws)
-    return (by_seed * weights).sum(axis=1) / n_seeds
+    return (bootstrap_means(values, clusters, draws, seed) * weights).sum(axis=1) / n_seeds
 
 def two_level_interval(values, clusters, draws:int=10_000, seed:int=1)->tuple[float, float]:
     "95 % interval of a mean over loci and seeds (`two_level_means`): bootstrap or Satterthwaite's t, the wider one."

@@ -21,13 +21,12 @@ log = logging.getLogger(__name__)
 # %% ../nbs/40_store.ipynb #0a6bd4b8
 def read_records(path)->tuple[dict, int]:
     "The records of a store's file by key, broken lines left out, and its bytes up to the end of the last whole line."
-    rows, end = {}, 0
     data = Path(path).read_bytes() if Path(path).exists() else b""
+    rows, end = {}, data.rfind(b"\n") + 1
     for number, line in enumerate(data.splitlines(keepends=True), 1):
         whole = line.endswith(b"\n")
         try: records = json.loads(line) if whole else None
         except ValueError: records = None
-        if whole: end += len(line)
         if isinstance(records, list) and all(isinstance(r, dict) and "key" in r for r in records):
             for r in records: rows.setdefault(r["key"], r)
         else:

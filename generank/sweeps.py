@@ -80,8 +80,7 @@ def read_sweep(folder)->dict:
 
 def save_plan(folder, profile, overrides, sweeps):
     "Write down what a sweep's folder is made for."
-    asked = {"profile": str(profile), "overrides": list(overrides), "sweep": list(sweeps)}
-    write_yaml(Path(folder)/"sweep.yaml", asked)
+    write_yaml(Path(folder)/"sweep.yaml", {"profile": str(profile), "overrides": [*overrides], "sweep": [*sweeps]})
 
 def results(folder)->"pd.DataFrame":
     "What came out of the finished runs of a sweep, an arm a row: settings, loci, metrics, slope of the reward."
@@ -187,8 +186,7 @@ def choose_executor(name:str, folder, slurm=())->Executor:
     try: queue = AutoExecutor(folder=Path(folder)/".submitit", cluster=cluster)
     except RuntimeError:
         raise UserError("Slurm is not on this machine: use a node that submits jobs, or no --executor.") from None
-    fit = {k: v for k, v in asked.items() if cluster == "slurm" or not k.startswith("slurm_")}
-    try: queue.update_parameters(**fit)
+    try: queue.update_parameters(**{k: v for k, v in asked.items() if cluster == "slurm" or not k.startswith("slurm_")})
     except AssertionError as e: raise UserError(f"--slurm: {e}.") from None
     return Executor(queue)
 
@@ -224,15 +222,6 @@ def _one(point, profile, overrides, folder, jobs, cell_timeout, executor, displa
     if not executor.stopped: display.say(f"{of} {point.name}: failed. {reason}")
     return reason
 
-def _run_all(grid, jobs, executor, one)->dict:
-    "Do `one` for all runs, `jobs` at a time; the failed ones with why. Ctrl-C and SIGTERM stop all of them."
-    with Stop(), ThreadPoolExecutor(jobs) as pool:
-        try: reasons = list(pool.map(one, grid, (f"{i}/{len(grid)}" for i in range(1, len(grid) + 1))))
-        except KeyboardInterrupt:
-            executor.stop()
-            raise Interrupted(f"{STOPPED}\nContinue with the same command and --resume.") from None
-    return {point.name: reason for point, reason in zip(grid, reasons) if reason}
-
 # %% ../nbs/65_sweeps.ipynb #461bf724
 def sweep(
     profile:str, sweeps,  # a profile's name or path; texts such as "seed=1,2,3"
@@ -255,8 +244,12 @@ def sweep(
     with lib.pipeline.locked(folder):
         if clean: lib.pipeline.empty(folder)
         save_plan(folder, profile, overrides, sweeps)
-        failed = _run_all(grid, jobs, chosen, one)
-    if failed:
+        with Stop(), ThreadPoolExecutor(jobs) as pool:
+            try: reasons = list(pool.map(one, grid, (f"{i}/{len(grid)}" for i in range(1, len(grid) + 1))))
+            except KeyboardInterrupt:
+                chosen.stop()
+                raise Interrupted(f"{STOPPED}\nContinue with the same command and --resume.") from None
+    if failed := {point.name: reason for point, reason in zip(grid, reasons) if reason}:
         name, why = next(iter(failed.items()))
         raise RunFailed(f"{len(failed)} of {len(grid)} runs failed, the first ({name}): {why.removeprefix('Error: ')}"
                         f"\nContinue with the same command and --resume.")

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['KNOWN', 'MEANINGS', 'NAME', 'SCALES', 'LIMIT', 'MOST', 'MISSING', 'plain_name', 'meaning', 'known_names',
            'columns_of', 'Rejected', 'Rows', 'opened', 'decoded', 'cells_of', 'header_at', 'tabled', 'read_text',
-           'flat', 'objects', 'read_objects', 'read_excel', 'text_of', 'grouped', 'keep_rows', 'best_of_sets',
-           'numbers_of', 'one_gene_a_row', 'mlog10', 'significance', 'leads', 'strong', 'with_logs', 'clumped',
-           'read_rows']
+           'flat', 'objects', 'read_objects', 'read_excel', 'text_of', 'best_of_sets', 'numbers_of', 'one_gene_a_row',
+           'mlog10', 'significance', 'leads', 'strong', 'with_logs', 'clumped', 'read_rows']
 
 # %% ../nbs/03_tables.ipynb #9c55da78
 import codecs, csv, gzip, io, json, math, re, sys, zipfile
@@ -64,8 +63,7 @@ class Rejected(UserError):
 @dataclass
 class Rows:
     "The rows of a file as they stand there, and what they mean."
-    table:pd.DataFrame       # columns as in the header; text, or values of JSON or parquet
-    lines:list[int]          # of each row: its line, row of the sheet, or object
+    table:pd.DataFrame       # columns as in the header, text or values of JSON or parquet; by line, row or object
     format:str = "table"     # as in "GWAS Catalog associations"
     head:str = ""            # lines above the header
     comma:bool = False       # whether numbers have decimal commas
@@ -104,9 +102,8 @@ def decoded(data:bytes)->tuple[str, str]:
 # %% ../nbs/03_tables.ipynb #bf9ff6af
 def cells_of(lines:list[str], separator:str, quoting=csv.QUOTE_MINIMAL)->list[tuple[int, list[str]]]:
     "The line number, from 1, and the cells of each row; runs of blanks separate where the separator is a blank."
-    if separator == " ": lines = [line.replace("\t", " ") for line in lines]
-    reader = csv.reader((line + "\n" for line in lines), delimiter=separator, quoting=quoting,
-                        skipinitialspace=separator == " ")
+    if blanks := separator == " ": lines = [line.replace("\t", " ") for line in lines]
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator, quoting=quoting, skipinitialspace=blanks)
     return [(reader.line_num, [c.strip() for c in row]) for row in reader]
 
 def header_at(rows:list[tuple[int, list[str]]])->tuple[int, int]:
@@ -127,13 +124,12 @@ def tabled(rows:list[tuple[int, list[str]]], path, **facts)->Rows:
         header = ["", *header]   # R's numbers of rows
     twice = next((c for i, c in enumerate(header) if c in header[:i] and meaning(c)), None)
     if twice: raise UserError(f"{path}: the column {twice!r} stands in the header twice; rename one of them.")
-    header, kept, rejected = [f"{c}.{i}" if c in header[:i] else c for i, c in enumerate(header)], [], []
-    for n, cells in rows:
-        if len(cells) == len(header): kept.append((n, cells))
-        else: rejected.append((n, f"{len(cells)} cells for the {len(header)} columns of the header",
-                               "quote cells that hold a separator, and fill in those that are missing"))
-    table = pd.DataFrame([cells for _, cells in kept], columns=header, dtype=object)
-    return Rows(table, [n for n, _ in kept], rejected=rejected, **facts)
+    header = [f"{c}.{i}" if c in header[:i] else c for i, c in enumerate(header)]
+    kept = {n: cells for n, cells in rows if len(cells) == len(header)}
+    remedy = "quote cells that hold a separator, and fill in those that are missing"
+    rejected = [(n, f"{len(cells)} cells for the {len(header)} columns of the header", remedy)
+                for n, cells in rows if n not in kept]
+    return Rows(pd.DataFrame([*kept.values()], [*kept], header, dtype=object), rejected=rejected, **facts)
 
 def read_text(lines:list[str], path)->tuple[Rows, str]:
     "The rows of delimited text, and the separator: that by which most names of the header are known."
@@ -172,10 +168,8 @@ def read_objects(text:str)->Rows:
             except json.JSONDecodeError as e: rejected.append((n, f"no JSON ({e.msg})", "write one object a line"))
     rejected += [(n, "not an object", "write one with trait, and candidates or chrom and pos") for n, row in found
                  if not isinstance(row, dict)]
-    rows = [(n, flat(row)) for n, row in found if isinstance(row, dict)]
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
-    table = pd.DataFrame([[row.get(name) for name in names] for _, row in rows], columns=names, dtype=object)
-    return Rows(table, [n for n, _ in rows], "JSON", rejected=sorted(rejected))
+    rows = {n: flat(row) for n, row in found if isinstance(row, dict)}
+    return Rows(pd.DataFrame([*rows.values()], [*rows], dtype=object), "JSON", rejected=sorted(rejected))
 
 def read_excel(stream, path)->Rows:
     "The rows of the first sheet whose header is understood, else of the first sheet."
@@ -196,51 +190,41 @@ def text_of(value)->str:
     text = "" if value is None or isinstance(value, (dict, list, tuple, np.ndarray)) else str(value).strip()
     return "" if text.casefold() in MISSING else text
 
-def grouped(keys)->list[list[int]]:
-    "Places of equal keys, in the order of their first."
-    found = {}
-    for i, key in enumerate(keys): found.setdefault(key, []).append(i)
-    return list(found.values())
-
-def keep_rows(rows:Rows, at:list[int], note:str):
-    "Keep these rows of a table, with a note that says why."
-    rows.table, rows.lines = rows.table.iloc[at].reset_index(drop=True), [rows.lines[i] for i in at]
-    rows.notes.append(note)
-
 def best_of_sets(rows:Rows):
     "One row a credible set, that of its most probable variant, in place of its rows."
     table, names = rows.table, rows.names
     if "set" not in names and not ("pip" in names and ("scope" in names or rows.format == "FINEMAP")): return
-    texts = lambda kind, other="": [text_of(v) for v in table[names[kind]]] if kind in names else [other] * len(table)
-    chance = pd.to_numeric(pd.Series(texts("pip", "0")).str.replace(",", "."), errors="coerce").fillna(-1).tolist()
-    number = [n.removesuffix(".0") for n in texts("set", "1")]
-    outside = [i for i, n in enumerate(number) if n in ("", "0", "-1")]
-    keys = list(zip(texts("trait"), texts("scope") if "scope" in names else texts("chrom"), number))
-    groups = [at for at in grouped(keys) if at[0] not in outside]
-    others = f"; {counted(len(outside), 'row belongs', 'rows belong')} to no set" * bool(outside)
-    keep_rows(rows, sorted(max(at, key=lambda i: (chance[i], -i)) for at in groups),
-              f"{counted(len(table), 'row holds', 'rows hold')} {counted(len(groups), 'credible set')}, each placed at "
-              f"its most probable variant{others}.")
+    texts = lambda kind, other="": pd.Series([text_of(v) for v in table[names[kind]]] if kind in names else other,
+                                             range(len(table)), dtype=object)
+    chance = pd.to_numeric(texts("pip", "0").str.replace(",", "."), errors="coerce").fillna(-1)
+    number = texts("set", "1").str.removesuffix(".0")
+    outside = number.isin(["", "0", "-1"])
+    keys = [texts("trait"), texts("scope" if "scope" in names else "chrom"), number]
+    best = chance[~outside].groupby(keys).idxmax()
+    rows.table = table.iloc[sorted(best)]
+    others = f"; {counted(outside.sum(), 'row belongs', 'rows belong')} to no set" * bool(outside.any())
+    rows.notes.append(f"{counted(len(table), 'row holds', 'rows hold')} {counted(len(best), 'credible set')}, each "
+                      f"placed at its most probable variant{others}.")
 
 # %% ../nbs/03_tables.ipynb #611af6ad
 def numbers_of(table:pd.DataFrame, other, comma:bool)->dict:
     "The columns of numbers among all but `other`."
     text = {c: table[c].astype(str).str.replace(",", ".") if comma else table[c] for c in table if c not in other}
-    found = {c: pd.to_numeric(v, errors="coerce") for c, v in text.items()}
-    return {c: v for c, v in found.items() if v.notna().any()}
+    found = {c: pd.to_numeric(v, errors="coerce").to_numpy(float) for c, v in text.items()}
+    return {c: v for c, v in found.items() if not np.isnan(v).all()}
 
 def one_gene_a_row(rows:Rows):
     "Rows of one gene each that are of one locus become one row with candidates and the genes' numbers."
     table, names = rows.table, rows.names
     if "gene" not in names or "candidates" in names: return
     keys = [names[k] for k in ("locus_id", "trait", "chrom", "pos") if k in names] + names["variants"]
-    groups = grouped(zip(*([text_of(v) for v in table[k]] for k in keys))) if keys else [list(range(len(table)))]
+    places, texts = pd.Series(range(len(table))), (table[k].map(text_of).to_numpy() for k in keys)
+    groups = places.groupby([places * 0, *texts], sort=False).agg(list).tolist()
     if len(groups) == len(table) and ("pos" in names or names["variants"]): return   # a gene beside a variant is a note
     numbers = numbers_of(table, (*keys, names["gene"]), rows.comma)
     gene = [text_of(v) for v in table[names["gene"]]]
-    keep_rows(rows, [at[0] for at in groups],
-              f"{counted(len(table), 'row')} of one gene each: the candidates of {counted(len(groups), *LOCI)}.")
-    rows.table = rows.table.drop(columns=[names["gene"], *numbers]).assign(
+    rows.notes.append(f"{counted(len(table), 'row')} of one gene each: candidates of {counted(len(groups), *LOCI)}.")
+    rows.table = table.iloc[[at[0] for at in groups]].drop(columns=[names["gene"], *numbers]).assign(
         candidates=[[gene[i] for i in at] for at in groups],
         _scores=[{c: {gene[i]: float(v[i]) for i in at if v[i] == v[i]} for c, v in numbers.items()} for at in groups])
     rows.names = columns_of(rows.table)
@@ -281,8 +265,7 @@ def strong(rows:Rows, p:float)->Rows:
     if rows.format == "GWAS-VCF": rows.table = with_logs(rows.table)
     strength = significance(rows.table, columns_of(rows.table), rows.comma)
     if strength is None: raise UserError("No column of p-values, so nothing can be clumped: leave --clump out.")
-    at = np.flatnonzero(np.nan_to_num(strength, nan=-1) >= -math.log10(p))
-    rows.table, rows.lines = rows.table.iloc[at].reset_index(drop=True), np.asarray(rows.lines, dtype=int)[at].tolist()
+    rows.table = rows.table[np.nan_to_num(strength, nan=-1) >= -math.log10(p)]
     return rows
 
 def with_logs(table:pd.DataFrame)->pd.DataFrame:
@@ -297,13 +280,13 @@ def clumped(rows:Rows, reach:int, p:float, n:int)->Rows:
     names, table = columns_of(rows.table), rows.table
     column = lambda kind: table[names[kind]].astype(str) if kind in names else pd.Series("", table.index)
     chrom, pos = column("chrom"), column("pos")
-    if "pos" not in names: chrom, pos = column("variant").str.extract(r"(?i)^(?:chr)?(\w+?)[:_-](\d+)").T.to_numpy()
-    place = pd.Series(chrom, dtype=str).str.upper().str.removeprefix("CHR").str.lstrip("0") + "\t" + column("trait")
-    bp = pd.to_numeric(pd.Series(pos, dtype=str).str.replace(",", ""), errors="coerce")
+    if "pos" not in names: chrom, pos = map(column("variant").str.extract(r"(?i)^(?:chr)?(\w+?)[:_-](\d+)").get, (0, 1))
+    place = chrom.astype(str).str.upper().str.removeprefix("CHR").str.lstrip("0") + "\t" + column("trait")
+    bp = pd.to_numeric(pos.astype(str).str.replace(",", ""), errors="coerce")
     at = leads(place, bp, significance(table, names, rows.comma), reach)
     rows.notes.append(f"Of {counted(n, 'row')} {counted(len(table), 'has', 'have')} p at most {p:g}: "
                       f"{counted(len(at), 'lead variant')}, none within {reach:,} bp of a stronger one.")
-    rows.table, rows.lines = table.iloc[at].reset_index(drop=True), [rows.lines[i] for i in at]
+    rows.table = table.iloc[at]
     return rows
 
 # %% ../nbs/03_tables.ipynb #5619578b
@@ -314,7 +297,7 @@ def read_rows(
     limit:int=LIMIT,         # the most rows that are taken
 )->Rows:
     "The rows of a file of any known kind, seen from its content; one that can't be read is a `UserError`."
-    if isinstance(path, pd.DataFrame): rows, n = Rows(path, list(range(1, len(path) + 1))), len(path)
+    if isinstance(path, pd.DataFrame): rows, n = Rows(path.set_axis(range(1, len(path) + 1))), len(path)
     elif str(path) != "-" and not Path(path).exists(): raise UserError(f"{path} does not exist: give a file of loci.")
     else:
         try: rows, n = _rows_of(opened(path), path, reach and p, limit)
@@ -338,7 +321,7 @@ def _rows_of(stream, path, p, limit:int)->tuple[Rows, int]:
     stream.seek(0)
     if start.startswith(b"PAR1"):
         table = pd.read_parquet(io.BytesIO(stream.read()))
-        return Rows(table, list(range(1, len(table) + 1)), "parquet"), len(table)
+        return Rows(table.set_axis(range(1, len(table) + 1)), "parquet"), len(table)
     if start.startswith(b"PK\x03\x04"): rows = read_excel(stream, path)
     else:
         data = stream.read(MOST)
@@ -360,13 +343,12 @@ def _rows_of(stream, path, p, limit:int)->tuple[Rows, int]:
 def _strong_rows(stream, lines:list[str], path, encoding:str, p:float)->tuple[Rows, int]:
     "The rows of a text of any length with a p-value of at most `p`, and how many rows it has."
     head, separator = read_text(lines[:5000], path)
-    at, n, found = head.lines[0] - 1, 0, []
+    at, n, found = head.table.index[0], 0, []
     stream.seek(0)
     for chunk in pd.read_csv(stream, sep=r"\s+" if separator == " " else separator, names=list(head.table), header=None,
-                             skiprows=at, dtype=str, keep_default_na=False, chunksize=500_000, encoding=encoding,
+                             skiprows=at - 1, dtype=str, keep_default_na=False, chunksize=500_000, encoding=encoding,
                              encoding_errors="replace", on_bad_lines="skip", skip_blank_lines=False, index_col=False):
-        places = np.arange(n, n + len(chunk)) + at + 1
-        found.append(strong(Rows(chunk, places, head.format, comma=head.comma), p))
+        found.append(strong(Rows(chunk.set_axis(range(at + n, at + n + len(chunk))), head.format, comma=head.comma), p))
         n += len(chunk)
-    head.table, head.lines = pd.concat([f.table for f in found], ignore_index=True), sum((f.lines for f in found), [])
+    head.table = pd.concat([f.table for f in found])
     return head, n

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['log', 'LEVERS', 'LOWER', 'APART', 'group_rewards', 'has_variance', 'scored_quietly', 'dynamic_sampling', 'awake',
-           'weights_for_vllm', 'asked_once', 'pilot', 'peak_memory', 'phases', 'batch_mean', 'keep_answers', 'logged',
-           'deadline', 'memory_advice', 'compare_sampler', 'guarded', 'grpo_trainer', 'shared_prompt_trainer',
+           'weights_for_vllm', 'asked_once', 'pilot', 'peak_memory', 'phases', 'batch_mean', 'keep_answers', 'Logged',
+           'deadline', 'memory_advice', 'compare_sampler', 'Guarded', 'grpo_trainer', 'shared_prompt_trainer',
            'supervised_trainer']
 
 # %% ../nbs/33_trainers.ipynb #cbb88f24
@@ -18,7 +18,7 @@ from statistics import fmean
 
 import torch
 
-from .checkpoints import completions_page, restore_rng_state, resumable, rng_state
+from .checkpoints import Resumable, completions_page, restore_rng_state, rng_state
 from .core import Progress, UserError, atomic_path, flatten, most_memory, stable_seed, write_text
 from .groups import group_logps, sample_groups
 from .models import launched, zero3
@@ -28,8 +28,7 @@ from .profile import PILOT
 log = logging.getLogger(__name__)
 
 # %% ../nbs/33_trainers.ipynb #0e60b49f
-def _split(values, n:int)->list:   # a list over completions as a list over groups
-    return [values[i:i + n] for i in range(0, len(values), n)]
+def _split(values, n:int)->list: return [values[i:i + n] for i in range(0, len(values), n)]   # completions by groups
 
 def _columns(generated, n:int)->list[tuple]:
     "What `_generate` gives for all completions, split into groups: a tuple of its columns for each."
@@ -87,9 +86,7 @@ def dynamic_sampling(trainer, inputs:list[dict])->tuple:   # rows of this proces
 def awake(trainer):   # a GRPOTrainer
     "Have trl's vLLM wake once and get the weights once in the block, however often it is asked."
     engine = getattr(trainer, "vllm_generation", None)
-    if engine is None or engine.mode != "colocate" or not engine.enable_sleep_mode:
-        yield
-        return
+    if engine is None or engine.mode != "colocate" or not engine.enable_sleep_mode: return (yield)
     if engine._llm_weights_sleeping or trainer._last_loaded_step != trainer.state.global_step: engine.sync_weights()
     trainer._last_loaded_step, engine.enable_sleep_mode = trainer.state.global_step, False
     engine.llm.wake_up(tags=["kv_cache"])
@@ -185,48 +182,44 @@ def keep_answers(trainer, every:int):
     "Write the answers sampled since the last table as parquet, and every so many steps as a page, into completions/."
     import pandas as pd
     step, folder, logs = trainer.state.global_step, Path(trainer.args.output_dir).parent/"completions", trainer._logs
-    steps = [int(f.stem.split("_")[1]) for f in folder.glob("step_*.parquet")]
-    before = max((s for s in steps if s < step), default=None)
+    before = max((s for f in folder.glob("step_*.parquet") if (s := int(f.stem.split("_")[1])) < step), default=None)
     table = pd.DataFrame({"step": step, "prompt": list(logs["prompt"]), "completion": list(logs["completion"]),
                           **{k: list(v) for k, v in logs["rewards"].items()}, "advantage": list(logs["advantages"])})
     with atomic_path(folder/f"step_{step:05d}.parquet") as f: table.to_parquet(f, index=False)
     if before is None or before // every < step // every:
         write_text(folder/f"step_{step:05d}.html", completions_page(table, step))
 
-def logged(base):   # a GRPOTrainer class with `_sizes`
-    "A subclass that logs phases in training and means over all answers in validation, and writes the answers."
-    class Logged(base):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.spent = Counter()   # seconds and tokens of this step's phases
-            if self.log_completions:   # trl keeps only the last batch of a step that samples more than once
-                self._logs |= {c: deque() for c in ("prompt", "completion", "advantages")}
-                self._logs["rewards"] = defaultdict(deque)
+class Logged:
+    "Put before a GRPOTrainer: logs phases in training, means over all answers in validation, and writes the answers."
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.spent = Counter()   # seconds and tokens of this step's phases
+        if self.log_completions:   # trl keeps only the last batch of a step that samples more than once
+            self._logs |= {c: deque() for c in ("prompt", "completion", "advantages")}
+            self._logs["rewards"] = defaultdict(deque)
 
-        def log(self, logs, start_time=None):   # as in trl, without printing the answers as well
-            if self.validating: self.model.eval()
-            if not self.validating:
-                logs.update(phases(self.spent, sum(self._metrics["train"].get("step_time", []))))
-                self.spent.clear()
-            else:
-                means, sizes = self._metrics["eval"], self._sizes
-                means.update({k: batch_mean(v, sizes) for k, v in means.items() if len(v) == len(sizes)})
-                self._sizes = ()
-            wanted, self.log_completions = self.log_completions, False
-            super().log(logs, start_time)
-            self.log_completions = wanted
-            training = wanted and not self.validating and len(self._logs["prompt"])
-            if training and self.accelerator.is_main_process: keep_answers(self, 10)
-            for column in self._logs.values(): column.clear()   # each answer stands in one table, none of a validation
-    return Logged
+    def log(self, logs, start_time=None):   # as in trl, without printing the answers as well
+        if not self.validating:
+            logs.update(phases(self.spent, sum(self._metrics["train"].get("step_time", []))))
+            self.spent.clear()
+        else:
+            self.model.eval()
+            means, sizes = self._metrics["eval"], self._sizes
+            means.update({k: batch_mean(v, sizes) for k, v in means.items() if len(v) == len(sizes)})
+            self._sizes = ()
+        wanted, self.log_completions = self.log_completions, False
+        super().log(logs, start_time)
+        self.log_completions = wanted
+        training = wanted and not self.validating and len(self._logs["prompt"])
+        if training and self.accelerator.is_main_process: keep_answers(self, 10)
+        for column in self._logs.values(): column.clear()   # each answer stands in one table, none of a validation
 
 # %% ../nbs/33_trainers.ipynb #81f60562
 @contextmanager
 def deadline(seconds:float, what:str):   # how long the block may take (None or 0: no limit); what takes too long
     "Raise a `UserError` in a block that takes too long (in the main thread, where the system has alarms)."
     if not seconds or not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+        return (yield)
     def late(*_):
         raise UserError(f"{what} took over {seconds:g} s: raise `grpo.generation_timeout`, or look for what hangs.")
     before = signal.signal(signal.SIGALRM, late)
@@ -244,8 +237,7 @@ LOWER = {  # settings to lower when the memory is too small, in order, by an arm
              "trl.num_generations": " (and `grpo.trl.per_device_train_batch_size` with it)"},
     "format": dict.fromkeys(("warm_start.lists_per_prompt", "warm_start.genes_per_prompt"), "")
               | {"lora.layers_to_transform": " (to upper layers alone)"},
-    "sft": {"genes_per_prompt": "", "lora.layers_to_transform": " (to upper layers alone)", "lora.r": ""},
-}
+    "sft": {"genes_per_prompt": "", "lora.layers_to_transform": " (to upper layers alone)", "lora.r": ""}}
 
 @contextmanager
 def memory_advice(config:dict):
@@ -254,8 +246,7 @@ def memory_advice(config:dict):
     except (MemoryError, RuntimeError) as e:
         signs, kinds = ("out of memory", "not enough memory", "allocate memory"), (MemoryError, torch.OutOfMemoryError)
         if not isinstance(e, kinds) and not any(s in str(e) for s in signs): raise
-        arm, settings = config["arm"], flatten(config["grpo"])
-        now = {k: f", now {v}" for k, v in settings.items() if v is not None}
+        arm, now = config["arm"], {k: f", now {v}" for k, v in flatten(config["grpo"]).items() if v is not None}
         names = enumerate(LOWER[arm["training"]].items(), 1)
         steps = "; ".join(f"{i}. `grpo.{name}`{now.get(name, '')}{more}" for i, (name, more) in names)
         raise UserError(f"Memory ran out while training arm {arm['name']!r}. Lower, in this order: {steps}.") from e
@@ -267,55 +258,51 @@ def compare_sampler(trainer, made)->float:   # what trl has made of a batch
     "Mean difference of the sampler's log-probabilities of one answer from the trainer's; a large one is a `UserError`."
     ids, mask = (torch.cat([made[f"prompt_{k}"][:1], made[f"completion_{k}"][:1]], 1) for k in ("ids", "mask"))
     sampled, there = made["sampling_per_token_logps"][:1], made["completion_mask"][:1].bool()
-    with torch.no_grad():
-        own = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, sampled.size(1))[0]
+    with torch.no_grad(): own = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, sampled.size(1))[0]
     apart = (own.float() - sampled.float()).abs()[there].nanmean().item()
     if apart <= APART: return apart
     raise UserError(f"After step {trainer.state.global_step} sampler and trainer differ by {apart:.3f} nats a token "
                     f"(limit {APART}), so its weights are not those that are trained: try another `grpo.backend`.")
 
 # %% ../nbs/33_trainers.ipynb #d81bdd3d
-def guarded(base):   # a GRPOTrainer class
-    "A subclass that knows when it validates, compares the sampler, and logs what the correction masks."
-    class Guarded(base):
-        validating = False
+class Guarded:
+    "Put before a GRPOTrainer: knows when it validates, compares the sampler, and logs what the correction masks."
+    validating = False
 
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            engine = getattr(self, "vllm_generation", None)
-            whole = engine and hasattr(engine.model, "prefix") and not (launched("FSDP") or zero3())
-            if whole and all(p.is_floating_point() for p in engine.model.parameters()):
-                engine._iter_named_params = partial(weights_for_vllm, engine)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        engine = getattr(self, "vllm_generation", None)
+        whole = engine and hasattr(engine.model, "prefix") and not (launched("FSDP") or zero3())
+        if whole and all(p.is_floating_point() for p in engine.model.parameters()):
+            engine._iter_named_params = partial(weights_for_vllm, engine)
 
-        def evaluate(self, *args, **kwargs):
-            self.validating = True
-            try:
-                with awake(self): return super().evaluate(*args, **kwargs)
-            finally: self.validating = False
+    def evaluate(self, *args, **kwargs):
+        self.validating = True
+        try:
+            with awake(self): return super().evaluate(*args, **kwargs)
+        finally: self.validating = False
 
-        def _prepare_inputs(self, generation_batch):
-            if self.validating: self.model.eval()
-            made = super()._prepare_inputs(generation_batch)
-            if self.validating: self.model.eval()
-            return made
+    def _prepare_inputs(self, generation_batch):
+        if self.validating: self.model.eval()
+        made = super()._prepare_inputs(generation_batch)
+        if self.validating: self.model.eval()
+        return made
 
-        def _generate_and_score_completions(self, inputs):
-            made = super()._generate_and_score_completions(inputs)
-            weights, mode = made.get("importance_sampling_ratio"), "eval" if self.validating else "train"
-            if mode == "train" and "sampling_per_token_logps" in made:
-                self._metrics[mode]["sampling/apart"].append(compare_sampler(self, made))
-            if weights is not None:
-                kept = made["completion_mask"].bool() if weights.size(1) > 1 else slice(None)
-                self._metrics[mode]["sampling/masked"].append((weights[kept] == 0).float().mean().item())
-            return made
-    return Guarded
+    def _generate_and_score_completions(self, inputs):
+        made = super()._generate_and_score_completions(inputs)
+        weights, mode = made.get("importance_sampling_ratio"), "eval" if self.validating else "train"
+        if mode == "train" and "sampling_per_token_logps" in made:
+            self._metrics[mode]["sampling/apart"].append(compare_sampler(self, made))
+        if weights is not None:
+            kept = made["completion_mask"].bool() if weights.size(1) > 1 else slice(None)
+            self._metrics[mode]["sampling/masked"].append((weights[kept] == 0).float().mean().item())
+        return made
 
 # %% ../nbs/33_trainers.ipynb #763ce9d0
 def grpo_trainer():
     "The `GRPOTrainer` subclass of generank (made on call: trl takes seconds to import)."
     from trl import GRPOTrainer
-
-    class GenerankGRPOTrainer(logged(guarded(resumable(GRPOTrainer)))):
+    class GenerankGRPOTrainer(Logged, Guarded, Resumable, GRPOTrainer):
         _tag_names, is_grpo, timeout = ["trl", "grpo", "generank"], True, None   # seconds for sampling a batch
         max_resamples = 0                          # how often a group without variance is sampled anew
         resampling_stream, resampled = None, 0     # loci for that, and how many of them were used
@@ -352,7 +339,6 @@ def grpo_trainer():
 def shared_prompt_trainer():
     "The trainer of `grpo_trainer` with the prompt worked through once per group, in sampling and in training."
     from trl.trainer.utils import split_tensor_dict
-
     class SharedPromptGRPOTrainer(grpo_trainer()):
         unwrapped, seen = True, None   # `seen`: states of the step's tokens below the lowest trained layer
 
@@ -382,8 +368,7 @@ def shared_prompt_trainer():
                 ids, mask = (x[i:i + step].view(-1, n, x.size(1)) for x in (input_ids, attention_mask))
                 first = int(mask[:, 0, :width].any(0).int().argmax())  # padding that none of these prompts needs
                 parts = [x[:, 0, first:width] for x in (ids, mask)] + [x[:, :, width:] for x in (ids, mask)]
-                with self.accelerator.autocast():
-                    scored.append(group_logps(model, *parts, self.temperature, self.seen))
+                with self.accelerator.autocast(): scored.append(group_logps(model, *parts, self.temperature, self.seen))
             logps, entropy = (torch.cat(x) for x in zip(*scored))
             return logps, entropy if compute_entropy else None, None
     return SharedPromptGRPOTrainer
@@ -392,9 +377,7 @@ def shared_prompt_trainer():
 def supervised_trainer():
     "A transformers `Trainer` whose loss is the negative log-likelihood of several answers to one prompt, packed."
     from transformers import Trainer
-
-    class SupervisedTrainer(resumable(Trainer)):
-        "A row is one prompt with its answers."
+    class SupervisedTrainer(Resumable, Trainer):   # a row is one prompt with its answers
         unwrapped = True
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):

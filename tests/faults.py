@@ -117,7 +117,7 @@ def stub_stages():
                 for locus in loci.locus_id:
                     if f"{arm}{locus}" not in kept.rows: kept.add([{"key": f"{arm}{locus}", "completion": f"<genes> [A1, B2] </genes> {locus}"}])
                 rows = pd.DataFrame([{"locus_id": i, **kept.rows[f"{arm}{i}"]} for i in loci.locus_id])
-            save_answers(rows, None, run/"responses"/f"{arm}.parquet", run/"responses"/"samples"/f"{arm}.parquet")
+            save_answers(rows, run/"responses"/f"{arm}.parquet")
 
     def evaluation(run, arms):
         answers = {p.stem: len(pd.read_parquet(p)) for p in sorted((run/"responses").glob("*.parquet"))}

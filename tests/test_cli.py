@@ -8,13 +8,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import forked
+from generank.data import run_stage
+from generank.profile import resolve
+
 GENERANK = str(Path(sys.executable).with_name("generank"))
 PUBLISHED = Path(__file__).resolve().parents[2]/"shared"/"data"/"published"
 GOLD = PUBLISHED.parent
 
 
 def call(*arguments, **kwargs):
-    return subprocess.run([GENERANK, *map(str, arguments)], capture_output=True, text=True, timeout=100, **kwargs)
+    return forked.run(*arguments, **kwargs)
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -58,16 +62,15 @@ def test_what_is_read_can_be_chosen(tmp_path):
     assert (wrong.returncode, wrong.stderr) == (2, "Error: Unknown biotype 'protein_codin': did you mean 'protein_coding'?\n")
 
 
-def test_a_profile_names_pairs_of_files_a_window_and_biotypes(tmp_path):
+def test_a_profile_names_pairs_of_files_a_window_and_biotypes(tmp_path, monkeypatch):
     places = {"LDLR": (19, 11089362), "PCSK9": (1, 55039974), "APOB": (2, 21001429), "SORT1": (1, 109310000), "HMGCR": (5, 75336000), "LPL": (8, 19939000)}
     (tmp_path/"loci.tsv").write_text("trait\tchrom\tpos\n" + "".join(f"LDL cholesterol\t{c}\t{p}\n" for c, p in places.values()))
     (tmp_path/"labels.tsv").write_text("symbol\n" + "".join(f"{g}\n" for g in places))
-    stage = "import sys; from generank.profile import resolve; from generank.data import run_stage; print(run_stage(sys.argv[1], resolve('tiny', sys.argv[2:])))"
+    monkeypatch.chdir(tmp_path)
     def candidates(out, *settings):
         "Mean number of candidates after the data stage with these settings."
         given = ["data.source={loci_files: [loci.tsv], label_files: [labels.tsv]}", "data.test=0.4", "data.validation=0.3", "data.limit={train: null, validation: null, test: null}", *settings]
-        done = subprocess.run([sys.executable, "-c", stage, out, *given], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        run_stage(out, resolve("tiny", given))
         return pd.read_parquet(tmp_path/out/"data"/"loci.parquet").candidates.map(len).mean()
     usual = candidates("usual")
     assert candidates("narrow", "data.window=200000") < usual < candidates("all", "data.biotypes=[protein_coding, other]")
@@ -78,7 +81,8 @@ def test_a_profile_names_pairs_of_files_a_window_and_biotypes(tmp_path):
 
 
 def test_output_can_be_piped():
-    facts = call("data", "describe", "--no-figures").stdout.splitlines()
+    "The console script itself."
+    facts = subprocess.run([GENERANK, "data", "describe", "--no-figures"], capture_output=True, text=True, timeout=100).stdout.splitlines()
     assert facts[0].split("\t") == ["fact", "all", "train", "validation", "test"]
     head = subprocess.run(f"{GENERANK} data describe --no-figures | head -1", shell=True, capture_output=True, text=True, timeout=60)
     assert head.stderr == "" and head.stdout.startswith("fact")

@@ -19,6 +19,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
+import forked
 from test_run import notebooks  # a fixture: miniature stages
 
 from generank.core import UserError, for_spreadsheets, printable, write_table
@@ -31,7 +32,6 @@ from generank.prompts import build_prompt
 from generank.pipeline import render
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERANK = str(Path(sys.executable).with_name("generank"))
 MARK = "Bobby"   # stands in every hostile text, so that its place on the page is found
 
 
@@ -154,7 +154,7 @@ def test_a_page_that_takes_them_for_markup_would_call_out(listener, tmp_path):
     listener[1].clear()
 
 
-def call(*arguments, **kwargs): return subprocess.run([GENERANK, *map(str, arguments)], capture_output=True, text=True, timeout=100, **kwargs)
+def call(*arguments, **kwargs): return forked.run(*arguments, **kwargs)
 
 
 def test_nothing_steers_the_terminal(tmp_path):

@@ -148,7 +148,7 @@ def test_renaming_is_told_keeps_the_answer_and_is_done_once(candidates, data, ch
         return
     assert len(set(row["candidates"])) == len(row["candidates"]) == len(row["distances"])
     assert row["causal_gene"] in row["candidates"]
-    assert {t[2] for t in told if t[1] == "candidates"} >= set(candidates) - set(row["candidates"]) and all(t[0] == "f.csv, line 2" for t in told)
+    assert {t["given"] for t in told if t["column"] == "candidates"} >= set(candidates) - set(row["candidates"]) and all(t["where"] == "f.csv, line 2" for t in told)
     means = [found[0] if len(found) == 1 else name for name in candidates for found in [NAMES.resolve(name, chrom)[0]]]
     assert row["distances"] == [means.index(name) for name in row["candidates"]]       # the first of two names of one gene
     assert all(NAMES.resolve(name, chrom)[1] != "date" for name in row["candidates"])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -13,8 +14,9 @@ import pandas as pd
 import psutil
 import pytest
 
+import forked
+from forked import Forked
 from generank.core import UserError
-
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERANK = str(Path(sys.executable).with_name("generank"))
@@ -69,16 +71,16 @@ class Mini:
         self.folder, self.out, self.calls_file = folder, folder/"runs"/"mini", folder/"calls.txt"
         self.env = {**os.environ, "GENERANK_NBS": str(notebooks), "CALLS": str(self.calls_file), "HF_TOKEN": PLANTED, "WANDB_API_KEY": PLANTED, "RUN_OF_THE_TEST": str(folder)}
 
-    def run(self, *arguments, **env):
+    def run(self, *arguments, first=None, **env):
         self.calls_file.write_text("")
-        return subprocess.run([GENERANK, "run", *arguments], cwd=self.folder, env={**self.env, **env}, capture_output=True, text=True, timeout=300)
+        return forked.run("run", *arguments, cwd=self.folder, env={**self.env, **env}, first=first)
 
     def start(self, *arguments, **env):
         "Start a run, in a process group of its own as a terminal does, and wait until its slow stage works; the process and its kernel's id."
         self.calls_file.write_text("")
         marker = Path(f"{self.calls_file}.kernel")
         marker.unlink(missing_ok=True)
-        process = subprocess.Popen([GENERANK, "run", *arguments], cwd=self.folder, env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        process = Forked(["run", *arguments], cwd=self.folder, env={**self.env, **env})
         wait_for(lambda: marker.exists() and marker.read_text(), process)
         return process, int(marker.read_text())
 
@@ -185,14 +187,14 @@ def small_disk(tmp_path, request):
     disk, (size, limit) = tmp_path/"disk", request.param
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(disk)], capture_output=True).returncode == 0
-    yield disk, (None if mounted else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    yield disk, (None if mounted else partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)))
     if mounted: subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.parametrize("small_disk, fill", [((64, 12_000), ""), ((4096, 4_000_000), "warm-start")], indirect=["small_disk"], ids=["by the run", "in a notebook"])
 def test_a_full_disk_is_one_sentence(mini, small_disk, fill):
     disk, first = small_disk
-    full = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", str(disk/"run")], cwd=mini.folder, env={**mini.env, "FILL": fill}, capture_output=True, text=True, timeout=100, preexec_fn=first)
+    full = mini.run("--profile", "tiny", "--out", str(disk/"run"), first=first, FILL=fill)
     said = full.stderr.splitlines()
     assert full.returncode == 1 and said[-2].startswith("Error: There is no room left on the disk") and said[-1].startswith("Continue with: generank run --out"), full.stderr
     assert "Traceback" not in full.stderr and (not fill or mini.calls() == ALL[:2])
@@ -258,8 +260,7 @@ def test_the_tiny_run_names_no_machine(tiny_run):
 
 def test_a_finished_tiny_run_is_not_repeated(tiny_run):
     run, _ = tiny_run
-    plan = subprocess.run([GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny", "--resume", "--dry-run"],
-                          cwd=run.parent.parent, capture_output=True, text=True, timeout=60)
+    plan = forked.run("run", "--profile", "tiny", "--out", "runs/tiny", "--resume", "--dry-run", cwd=run.parent.parent)
     assert plan.returncode == 0 and [line.split()[-1] for line in plan.stdout.splitlines()[1:9]] == ["skip"] * 8, plan.stdout
     assert plan.stdout.splitlines()[9] == "nothing is left to do"
 

@@ -1,0 +1,89 @@
+"""The `generank` command in a process forked from one that has imported it, which saves most of what such a process costs: its start.
+
+It does what the console script does, `main()` with these arguments in a folder and an environment of its own, and is signalled and waited for as `subprocess.Popen` is.
+That the script itself starts is seen in tests/test_cli.py and by the tiny run of tests/conftest.py."""
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from multiprocessing import forkserver
+from pathlib import Path
+from unittest.mock import patch
+
+IMPORTED = ("generank.pipeline", "generank.machines", "generank.report", "generank.cli", "jupyter_client.manager", "nbconvert", "papermill", "papermill.clientwrap", "rich.console", "rich.progress", "torch")
+OF_TRANSFORMERS = ("AutoModelForCausalLM", "AutoTokenizer", "GenerationConfig", "LlamaForCausalLM", "PreTrainedTokenizerFast")
+
+
+def _main(arguments, folder, environment, files, first):
+    "What the child does; `first`: called before all else."
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)   # as from a terminal: in the background a shell has its commands ignore it
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, file in enumerate(files, 1): os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), number)
+    if first: first()
+    from generank.cli import main
+    sys.argv = ["generank", *arguments]
+    sys.exit(main())
+
+
+def _warm():
+    "In the process that the others are forked from: import what a run imports, and hash the library's code once."
+    import importlib
+    for name in IMPORTED: importlib.import_module(name)
+    import transformers
+    for name in OF_TRANSFORMERS: getattr(transformers, name)
+    from generank import execution
+    for file in execution.PACKAGE.glob("*.py"):
+        execution.imported_modules(text := file.read_text(encoding="utf-8"))
+        execution.code_hash(text)
+
+
+if __name__ == "forked" and multiprocessing.parent_process() is None and "GENERANK_FORKS" in os.environ: _warm()
+
+
+def _context():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["forked"])
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with patch.dict(os.environ, PYTHONPATH=path, GENERANK_FORKS="1"): forkserver.ensure_running()
+    return context
+
+
+class Forked:
+    "A `generank` command that has been started; the part of `subprocess.Popen` that tests use."
+    def __init__(self, arguments, cwd=".", env=None, first=None):
+        self.args, self._files = [*map(str, arguments)], [tempfile.mkstemp(prefix="generank-said-")[1] for _ in range(2)]
+        given = self.args, str(cwd), dict(os.environ if env is None else env), self._files, first
+        self._process = _context().Process(target=_main, args=given)
+        self._process.start()
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self): return self._process.exitcode
+    def poll(self): return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None: os.kill(self.pid, number)
+    def kill(self): self.send_signal(signal.SIGKILL)
+    def terminate(self): self.send_signal(signal.SIGTERM)
+
+    def communicate(self, timeout=None):
+        self._process.join(timeout)
+        if self.poll() is None: raise subprocess.TimeoutExpired(self.args, timeout, *self._said())
+        return self._said()
+
+    def _said(self): return [Path(f).read_text(encoding="utf-8") for f in self._files]
+
+
+def run(*arguments, timeout=300, **how):
+    "Run `generank` with these arguments to its end, as `subprocess.run` does."
+    process = Forked(arguments, **how)
+    try: out, err = process.communicate(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(["generank", *process.args], process.returncode, out, err)
