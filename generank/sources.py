@@ -226,7 +226,7 @@ def _lifted(rows:list[dict], assembly:str, path)->tuple[list[dict], list[dict]]:
     return kept, [{"where": where, "why": why} for where, why, _ in lost]
 
 def _rename(rows:list[dict], names:Names)->list[dict]:
-    "Rename old symbols in place; what was changed, as rows of `RENAME_COLUMNS`."
+    "Rename old symbols in place; what was changed, as `rename_row` says it."
     renamed = []
     for row in rows:
         check_row(row, row["_where"], listed=False)

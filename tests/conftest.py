@@ -42,12 +42,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)   # `make vllm-test` and `make gpu-paths` have no xdist
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests stay in one process, since they share what they build; notebooks share nothing and go one by one.
+    """A file's tests stay in one process, since they share what they build (test_distributed and test_resume the imports of a training); notebooks share nothing and go one by one.
 
     `--dist loadgroup` would do it by a mark, but pytest 9.2 no longer reads the id in which xdist 3.8 writes the group."""
     from xdist.scheduler import LoadScopeScheduling
     class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid): return nodeid if "test_notebooks.py" in nodeid else nodeid.split("::")[0]
+        def _split_scope(self, nodeid): return nodeid if "test_notebooks.py" in nodeid else nodeid.split("::")[0].replace("test_distributed", "test_resume")
     return ByFile(config, log)
 
 

@@ -1,13 +1,16 @@
 """The `generank` command in a process forked from one that has imported it, which saves most of what such a process costs: its start.
 
 It does what the console script does, `main()` with these arguments in a folder and an environment of its own, and is signalled and waited for as `subprocess.Popen` is.
-That the script itself starts is seen in tests/test_cli.py and by the tiny run of tests/conftest.py."""
+That the script itself starts is seen in tests/test_cli.py and by the tiny run of tests/conftest.py. `Script` is a training, forked likewise."""
+import logging
 import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from multiprocessing import forkserver
 from pathlib import Path
 from unittest.mock import patch
@@ -87,3 +90,26 @@ def run(*arguments, timeout=300, **how):
         process.kill()
         raise
     return subprocess.CompletedProcess(["generank", *process.args], process.returncode, out, err)
+
+
+class Script:
+    "A Python script that trains, in a process forked from this one, which imports once what takes ten seconds; what it prints goes to a file beside `out`."
+    def __init__(self, script, out, *arguments, **environment):
+        import trl.trainer.grpo_trainer, generank.grpo
+        self.printed = out.parent/f"{out.name}.printed{environment.get('RANK', '')}"
+        self.pid = os.fork()
+        if self.pid: return
+        code = 1
+        try:
+            os.dup2(os.open(self.printed, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
+            sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1)
+            logging.getLogger().handlers.clear()   # pytest's own
+            sys.argv = [*map(str, (script, out, *arguments))]
+            os.environ.update(environment)
+            runpy.run_path(str(script), run_name="__main__")
+            code = 0
+        except BaseException: traceback.print_exc()
+        finally: os._exit(code)
+
+    def wait(self):   # exit code, negative where a signal ended it, and what it printed
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self.printed.read_text()

@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from forked import Script
 from generank.checkpoints import is_whole, newest_checkpoint, read_metrics
 
 SCRIPT = '''
@@ -48,7 +50,16 @@ generank.grpo.train(config, loci, out)
 '''
 
 
-TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+
+
+def train(script, out, groups, processes):
+    "Train to the end in so many processes, which meet as a launcher has them meet."
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    number = lambda i: {"RANK": str(i), "LOCAL_RANK": str(i), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), **meeting} if processes > 1 else {}
+    for code, said in [p.wait() for p in [Script(script, out, groups, TOKENIZERS_PARALLELISM="false", **number(i)) for i in range(processes)]]: assert code == 0, said[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +67,8 @@ def trained(tmp_path_factory):
     "The folders of one process with four groups a step, and of two with two groups each."
     folder = tmp_path_factory.mktemp("distributed")
     (folder/"train.py").write_text(SCRIPT)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    for name, command, groups in (("one", [sys.executable], 2), ("two", TWO, 1)):
-        done = subprocess.run([*command, folder/"train.py", folder/name, str(groups)], env=env, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
+    train(folder/"train.py", folder/"one", 2, 1)
+    train(folder/"train.py", folder/"two", 1, 2)
     return folder/"one", folder/"two"
 
 
@@ -88,7 +97,7 @@ def test_a_signal_saves_the_step_under_way_and_the_training_goes_on(trained):
     "As a scheduler ends a job: SIGTERM to the launcher, which passes it on."
     folder = trained[0].parent
     env, log = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}, folder/"stopped"/"metrics.jsonl"
-    command = [*TWO, folder/"train.py", folder/"stopped", "1"]
+    command = [*LAUNCHER, folder/"train.py", folder/"stopped", "1"]
     process = subprocess.Popen(command, env={**env, "SLOW": "1.5"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 200
     while not (log.exists() and log.read_text().count("\n")):
@@ -99,7 +108,6 @@ def test_a_signal_saves_the_step_under_way_and_the_training_goes_on(trained):
     assert process.returncode != 0 and not (folder/"stopped"/"training.json").exists()
     saved = newest_checkpoint(folder/"stopped"/"checkpoints")
     assert saved and is_whole(saved) and saved.name in ("checkpoint-1", "checkpoint-2")
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    train(folder/"train.py", folder/"stopped", 1, 2)
     weights = [(folder/name/"adapter_model.safetensors").read_bytes() for name in ("stopped", "two")]
     assert weights[0] == weights[1], "a training that was stopped ends with other weights"

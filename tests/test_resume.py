@@ -1,17 +1,13 @@
 """A GRPO training killed at five moments, and stopped by SIGTERM, ends with the very bytes of one that was left alone."""
 import json
-import logging
 import os
-import runpy
 import signal
-import sys
 import time
-import traceback
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from forked import Script
 from generank.checkpoints import is_whole, read_metrics
 
 SCRIPT = '''
@@ -73,28 +69,10 @@ def script(tmp_path_factory):
     return file
 
 
-class Forked:
-    "The script in a process forked from this one, which has imported once what takes ten seconds; what it prints goes to a file."
-    def __init__(self, script, out, moment="-", pass_by=0):
-        import trl.trainer.grpo_trainer, generank.grpo
-        self.printed, self.pid = out.parent/f"{out.name}.printed", os.fork()
-        if self.pid: return
-        code = 1
-        try:
-            os.dup2(os.open(self.printed, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
-            sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1)
-            logging.getLogger().handlers.clear()   # pytest's own
-            sys.argv = [str(script), str(out), moment, str(pass_by)]
-            runpy.run_path(str(script), run_name="__main__")
-            code = 0
-        except BaseException: traceback.print_exc()
-        finally: os._exit(code)
-
-    def wait(self):   # exit code, negative where a signal ended it, and what it printed
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self.printed.read_text()
+def start(script, out, moment="-", pass_by=0): return Script(script, out, moment, pass_by)
 
 
-def go(*arguments): return Forked(*arguments).wait()
+def go(*arguments): return start(*arguments).wait()
 
 
 def outcome(out):
@@ -132,7 +110,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(script, alone, tmp_path, m
 
 
 def test_sigterm_saves_before_leaving(script, alone, tmp_path):
-    process, end = Forked(script, tmp_path), time.monotonic() + 120
+    process, end = start(script, tmp_path), time.monotonic() + 120
     while not (rows := read_metrics(tmp_path/"grpo"/"metrics.jsonl")) or rows[-1]["step"] < 3:
         assert time.monotonic() < end and not os.waitpid(process.pid, os.WNOHANG)[0], process.printed.read_text()
         time.sleep(0.01)
