@@ -255,7 +255,16 @@ def gene_rows(
     texts = zip(("", "@0", "@1", "@2"), _texts(loci.trait, lists, places.reset_index()))
     for k, values in texts: rows[f"text_similarity{k}"] = values
     if embed and "MiniLM" not in available(loci)[1]: rows["embedding"] = np.concatenate(meaning_similarity(loci))
-    return rows
+    return _without_gaps(rows, places)
+
+def _without_gaps(rows:pd.DataFrame, places)->pd.DataFrame:
+    "A gene without a place is as far as the farthest of its locus; one that no table knows has the least of the rest."
+    def least(of): return of.groupby(rows.locus).transform("min")
+    lost, known = rows.distance.isna() & least(rows.distance).notna(), rows.gene.isin(places.index)
+    rows[["nearest", "in_gene"]] = rows[["nearest", "in_gene"]].mask(lost, False)
+    told = [c for c in rows if c.startswith(("gene_prior", "text_similarity", "embedding"))]
+    rows[told] = rows[told].where(known, least(rows[told].where(known)).fillna(0))
+    return rows.assign(near=rows.near.fillna(least(rows.near)), known=known)
 
 # %% ../nbs/52_baselines.ipynb #7c1d2e14
 def softmax_within(values, locus)->np.ndarray:

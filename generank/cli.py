@@ -391,9 +391,10 @@ def rank(
 @app.command("app", epilog="Example: generank app --model none --open")
 def web(
     adapter:Adapter=None, model:Annotated[str, option("As in `generank rank`.")]=None, profile:Profile=None,
-    param:Settings=[], port:Annotated[int, option("Port on 127.0.0.1.", min=1, max=65535)]=7860, open_it:OpenIt=False):
+    param:Settings=[], port:Annotated[int, option("Port on 127.0.0.1.", min=1, max=65535)]=7860, open_it:OpenIt=False,
+    yes:Annotated[bool, option("Let loci go to a server elsewhere, unasked.", "--yes")]=False):
     "Rank a locus on a web page that only this machine reaches (pip install 'generank\\[app]')."
-    lib.ranking.serve(*lib.ranking.choose_model(profile, adapter, model, param), port, open_it)
+    lib.ranking.serve(*lib.ranking.choose_model(profile, adapter, model, param), port, open_it, yes)
 
 # %% ../nbs/66_cli.ipynb #a4cb287e
 @app.command(epilog="Example: generank export runs/laptop/models/grpo-rank --to merged")

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['CALL', 'COMBINED', 'GENE_COLUMNS', 'STANDING', 'typed_locus', 'reading', 'asked_loci', 'who_answers', 'model_key',
            'measured_of', 'by_merit', 'merit_table', 'content_id', 'asked_of', 'add_answers', 'model_rows',
-           'trait_flags', 'locus_flags', 'training_near', 'assemble', 'gene_table', 'locus_table', 'result_files',
-           'default_out', 'Ranking', 'show', 'page_data', 'rank_loci', 'described', 'base_of', 'best_arm',
-           'choose_model', 'rank_into', 'told', 'consent', 'web_app', 'serve']
+           'locus_flags', 'training_near', 'assemble', 'gene_table', 'locus_table', 'result_files', 'default_out',
+           'Ranking', 'show', 'page_data', 'rank_loci', 'described', 'base_of', 'best_arm', 'choose_model', 'rank_into',
+           'told', 'consent', 'web_app', 'serve']
 
 # %% ../nbs/56_ranking.ipynb #5ab98676
 import html, json, os, re, sys, time, webbrowser
@@ -35,12 +35,13 @@ from .store import ResponseStore, adapter_hash, model_identity
 
 # %% ../nbs/56_ranking.ipynb #6647a720
 def typed_locus(trait:str, variant:str=None, genes:str=None)->pd.DataFrame:
-    "One locus in words: a trait, and a variant (`1:55039974`, `1_55039974_G_T`, `chr1:g.55039974G>T`, rsID) or genes."
+    "A trait with a variant (`1:55039974`, `1_55039974_G_T`, `chr1:g.55039974G>T`, rsID), genes or both, as a table."
     if not (trait or "").strip(): raise UserError('A locus needs its trait: give --trait, as in "LDL cholesterol".')
-    if genes: return pd.DataFrame({"trait": [trait], "candidates": ", ".join(re.findall(r"[^,;|/\s]+", genes))})
+    given = {"candidates": ", ".join(re.findall(r"[^,;|/\s]+", genes))} if genes else {}
     text = re.sub(r"\s+", ":", (variant or "").strip())
-    if variant_place(text) or text.lower() in known_variants(): return pd.DataFrame({"trait": [trait], "variant": text})
-    raise UserError(f"The place of the variant {text!r} is not known: write it as 1:55039974 or 1_55039974_G_T.")
+    if not (text or genes) or text and not (variant_place(text) or text.lower() in known_variants()):
+        raise UserError(f"The place of the variant {variant!r} is not known: write it as 1:55039974 or 1_55039974_G_T.")
+    return pd.DataFrame([{"trait": trait, **given, **({"variant": text} if text else {})}])
 
 def reading(config:dict=None, **given)->dict:   # trait, build, window, biotypes, scores, clump, p, strict
     "Options of `read_loci`: what a resolved profile's `data` says, and over it what is given."
@@ -79,8 +80,8 @@ def merit_table(measured:dict)->pd.DataFrame:
     "How often each method put the causal gene first, with 95 % intervals, on validation and on test loci."
     words = "{top_1:.0%} ({ci_low:.0%} to {ci_high:.0%}; n={n}; mean 1/rank {mrr:.2f})".format_map
     of = {m: measured["methods"][m] for m in by_merit(measured)}
-    rows = [{"method": m, **{s: words(f[s]) for s in ("validation", "test") if s in f}} for m, f in of.items()]
-    return pd.DataFrame(rows).fillna("not measured")
+    rows = [[m, *(words(f[s]) if s in f else "not measured" for s in ("validation", "test"))] for m, f in of.items()]
+    return pd.DataFrame(rows, columns=["method", "validation", "test"])
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e31
 def content_id(trait:str, genes, order:int=0)->str:
@@ -146,18 +147,14 @@ def model_rows(rows:pd.DataFrame, config:dict, adapter, store, samples:int=3)->t
     return add_answers(rows, answers, samples), bill
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e41
-def trait_flags(trait:str, known:set)->list[str]:
-    "What is odd about a trait, but that it is a code: several at once, or no word among the measured traits."
-    if CODE.fullmatch(trait.strip()): return []
-    several = ["several traits in one: rank them one by one"] if re.search(r",.* and |;|\|", trait) else []
-    return several + ["no measured trait shares a word with this one: check it"] * (not trait_words(trait) & known)
-
 def locus_flags(locus, training:list[str], most:int, known:set)->list[str]:
-    "The flags of one locus (a row of the loci), after what its reader said."
-    n = len(locus.candidates)
-    found = {f"{n} candidates: more than the {most} that were measured": n > most,
+    "The flags of one locus (a row of the loci), after what its reader said; `known`: words of the measured traits."
+    n, words = len(locus.candidates), not CODE.fullmatch(locus.trait.strip())
+    found = {"several traits in one: rank them one by one": words and re.search(r",.* and |;|\|", locus.trait),
+             "no measured trait shares a word with this one: check it": words and not trait_words(locus.trait) & known,
+             f"{n} candidates: more than the {most} that were measured": n > most,
              f"training loci here: {', '.join(training[:3])}": training}
-    return [*(locus.flags or []), *trait_flags(locus.trait, known), *(f for f, holds in found.items() if holds)]
+    return [*(locus.flags or []), *(f for f, holds in found.items() if holds)]
 
 def training_near(loci, training)->list[list[str]]:
     "For each locus the training loci that share a candidate gene with it, as `gene (trait)`."
@@ -190,17 +187,16 @@ def _ranked(part:pd.DataFrame, methods:dict, order:list[str], by:str=None)->pd.D
 
 def assemble(rows:pd.DataFrame, measured:dict, by:str=None)->pd.DataFrame:
     "Every gene with its probability and its rank in its locus, best first."
-    far = rows.distance.isna().groupby(rows.locus).transform("any")
-    order, parts = by_merit(measured), (part for part in (rows[~far], rows[far]) if len(part))
+    order, parts = by_merit(measured), (part for _, part in rows.groupby(rows.near.isna()))   # with a distance, without
     table = pd.concat([_ranked(part, measured["methods"], order, by) for part in parts])
-    table = table.assign(_p=-table.probability.round(9))
-    table = table.sort_values(["locus", "_p", "near", "gene"], ascending=[True, True, False, True], ignore_index=True)
+    table, ways = table.assign(_p=table.probability.round(9)), [True, False, False, False, True]
+    table = table.sort_values(["locus", "_p", "known", "near", "gene"], ascending=ways, ignore_index=True)
     return table.drop(columns="_p").assign(rank=table.groupby("locus").cumcount() + 1)
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e52
 GENE_COLUMNS = ["locus_id", "trait", "gene", "rank", "probability", "nearest", "distance", "in_gene", "gene_prior",
                 "text_similarity", "embedding", "model_rank", "model_first", "likelihood", "likelihood_ratio",
-                "combination", "order_by"]
+                "combination", "order_by", "chrom", "pos", "rsid"]
 
 def _own(loci:pd.DataFrame, beside:pd.DataFrame, at)->pd.DataFrame:
     "The user's own columns, renamed where ours have the name."
@@ -212,7 +208,7 @@ def _own(loci:pd.DataFrame, beside:pd.DataFrame, at)->pd.DataFrame:
 
 def gene_table(table:pd.DataFrame, loci:pd.DataFrame)->pd.DataFrame:
     "The long table: `GENE_COLUMNS` where they are known, the user's scores (L2G, PoPS), and the user's own columns."
-    table = table.assign(locus_id=table.locus.map(loci.locus_id))
+    table = table.assign(**{c: table.locus.map(loci[c]) for c in ("locus_id", "chrom", "pos", "rsid")})
     shown = table[[c for c in GENE_COLUMNS if c in table]].round(4)
     for name in dict.fromkeys(n for scores in loci.scores for n in scores or {}):
         values = [(loci.scores[i] or {}).get(name, {}).get(g) for i, g in zip(table.locus, table.gene)]
@@ -226,9 +222,10 @@ def locus_table(table:pd.DataFrame, loci:pd.DataFrame, flags:list[list[str]])->p
         said = list(flags[i])
         first, second, near = of.iloc[0], of.iloc[1], of[of.nearest.fillna(False)]
         row = {c: loci[c][i] for c in ("locus_id", "trait", "chrom", "pos", "rsid")} | {
-            "candidates": len(of), "call": first.gene if first.probability >= CALL else "no call", "gene": first.gene,
-            "probability": first.probability, "second": second.gene, "second_probability": second.probability,
+            "candidates": len(of), "call": "no call", "gene": first.gene, "probability": first.probability,
+            "second": second.gene, "second_probability": second.probability,
             "nearest": ", ".join(near.gene) or None, "distance": near.distance.min() if len(near) else None}
+        if first.probability >= CALL > second.probability: row["call"] = first.gene
         if "model_first" in of:
             best = of.sort_values(["model_first", "model_rank"], ascending=False, kind="stable").iloc[0]
             row |= {"model_gene": best.gene if best.model_rank else None, "orders_agree": best.model_first}
@@ -320,8 +317,9 @@ def page_data(r:Ranking)->dict:
     shown = cache(printable)   # the same texts come again and again
     def plain(v): return shown(v) if isinstance(v, str) else None if pd.isna(v) else getattr(v, "item", lambda: v)()
     def records(t): return [[plain(v) for v in row] for row in t.itertuples(index=False)]
-    tables = {i: records(t.drop(columns=["locus_id", "trait"])) for i, t in r.genes.groupby("locus_id", sort=False)}
-    return {"callFrom": CALL, "columns": [str(c) for c in r.genes if c not in ("locus_id", "trait")],
+    genes = r.genes.drop(columns=["trait", "chrom", "pos", "rsid"]).set_index("locus_id")   # told once, of the locus
+    tables = {i: records(t) for i, t in genes.groupby("locus_id", sort=False)}
+    return {"callFrom": CALL, "columns": [str(c) for c in genes],
             "genes": [tables[i] for i in r.loci.locus_id], "locusColumns": [str(c) for c in r.loci],
             "loci": records(r.loci), "notes": list(map(printable, r.notes)), "rejected": records(r.rejected),
             "places": {name: rest for name, *rest in records(r.places[["symbol", "chrom", "start", "end", "strand"]])},
@@ -337,38 +335,42 @@ def rank_loci(
     store=None,          # file that keeps the answers as they come, so that an interrupted call goes on
     model:bool=True,     # False: none is asked
     samples:int=3,       # orders of the candidates in which each locus is asked
-    by:str=None, **reading,   # what orders the genes, None: the best on validation loci; of `read_loci`: trait, scores
+    by:str=None,         # what orders the genes; None: the best on validation loci
+    yes:bool=False, **reading,   # True: loci may go to a server elsewhere; of `read_loci`: trait, build, scores
 )->Ranking:
     "Rank the candidate genes of loci whose causal gene is not known."
     config, run = config or resolve(), run_of(adapter)
     read = source if isinstance(source, Loci) else asked_loci(source, config, **reading)
     loci, table = read.loci.reset_index(drop=True), load_genes(config["data"]["genes"])
+    if model: consent(config, len(loci), yes)
     known = read_parquet(own) if run and (own := Path(run)/"data"/"loci.parquet").is_file() else bundled_loci()
     training, words = known[known.split == "train"], trait_words(" ".join([*known.trait, *OTHER_TRAITS]))
     rows, bill = gene_rows(loci, training, table, embed=model), {}
     measured = measured_of(model_key(config, adapter, samples) if model else "none", run)
     if model: rows, bill = model_rows(rows, config, adapter, store, samples)
     ranked = assemble(rows, of := measured or measured_of(), by)
-    most, near, used = max(map(len, training.candidates)), training_near(loci, training), ranked.order_by.mode()[0]
+    most, near = max(map(len, training.candidates)), training_near(loci, training)
     flags = [locus_flags(l, n, most, words) for l, n in zip(loci.itertuples(), near)]
-    about = described(config, adapter, model, of, read, used) | {"spent": bill, "samples": samples}
+    about = described(config, adapter, model, of, read, ranked) | {"spent": bill, "samples": samples}
     said = {"This model was not measured: what it says is uncalibrated, the order is made without it.": not measured,
             f"Stopped at {rows.locus.nunique()} of {len(loci)} loci; the same command goes on.": bill.get("stopped")}
-    notes = [read.understood, *read.notes, *(s for s, holds in said.items() if holds), about["rate"], STANDING]
+    notes = [read.understood, *read.notes, *(s for s, holds in said.items() if holds), *about["rates"], STANDING]
     return Ranking(gene_table(ranked, loci), locus_table(ranked, loci, flags), read.rejected, about, notes,
                    table[table.symbol.isin(ranked.gene)].drop_duplicates("symbol"))
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e74
-def described(config, adapter, model:bool, measured:dict, read:Loci, used:str)->dict:
+def described(config, adapter, model:bool, measured:dict, read:Loci, ranked:pd.DataFrame)->dict:
     "What ranked the loci, for the manifest and for the page's foot."
-    table = merit_table(measured)
-    own, name = table.set_index("method").loc[used], who_answers(config) if model else "none"
+    table, orders = merit_table(measured), ranked.groupby("locus").order_by.first().value_counts()
+    rates = [f"Order by {m} ({counted(orders[m], *LOCI)}): the causal gene was first in {own} of "
+             f"validation loci; test loci: {test}." for m, own, test in table.itertuples(index=False) if m in orders]
+    used, name = orders.index[0], who_answers(config) if model else "none"
     told = {"model": f"{name}{f', adapter {Path(adapter).name}' if adapter else ''}", "order": used,
             "build": f"{read.build} ({read.build_reason})", "generank": generank.__version__}
     return {"told": told, "methods": table.to_dict("records"), "reliability": measured["methods"][used]["reliability"],
-            "rate": f"Order by {used}: the causal gene was first in {own.validation} of validation loci.",
-            "adapter": adapter_hash(adapter), "gene_table": config["data"]["genes"] or "bundled: Ensembl 110, GRCh38",
-            "measured": measured["provenance"], "command": sys.argv, "written": time.strftime("%FT%TZ", time.gmtime())}
+            "gene_table": config["data"]["genes"] or "bundled: Ensembl 110, GRCh38",
+            "rates": rates, "adapter": adapter_hash(adapter), "measured": measured["provenance"],
+            "command": sys.argv, "written": time.strftime("%FT%TZ", time.gmtime())}
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e81
 def base_of(adapter)->str:
@@ -417,7 +419,7 @@ def rank_into(read:Loci, config, adapter, out, overwrite:bool, yes:bool, samples
     asked = f", {loci * (samples + 3)} questions; kept answers are not asked again" if model else ""
     print(f"{said} {counted(loci, *LOCI)}, {int(read.loci.candidates.map(len).sum())} genes{asked}.", file=sys.stderr)
     consent(config, loci, yes)
-    ranked = rank_loci(read, config, adapter, paths["answers"], model, samples, by)
+    ranked = rank_loci(read, config, adapter, paths["answers"], model, samples, by, yes=True)
     paths = ranked.save(out, overwrite)
     if n := len(ranked.rejected):
         print(f"{counted(n, 'row was', 'rows were')} left out: see {paths['rejected']}.", file=sys.stderr)
@@ -437,7 +439,7 @@ def consent(config:dict, loci:int, yes:bool=False, ask=input):
     server = config["inference"]["endpoint"]["base_url"] if config["inference"]["backend"] == "openai" else None
     if yes or not server or is_here(server): return
     what = f"The traits and genes of {counted(loci, *LOCI)} would be sent to {urlsplit(server).hostname}"
-    if not sys.stdin.isatty(): raise UserError(f"{what}: add --yes if they may leave this machine.")
+    if not sys.stdin.isatty(): raise UserError(f"{what}: add --yes (yes=True) if they may leave this machine.")
     if ask(f"{what}. Send them? [y/N] ").strip().lower()[:1] != "y": raise UserError(f"{what}: nothing was sent.")
 
 # %% ../nbs/56_ranking.ipynb #57a00010
@@ -455,7 +457,7 @@ def web_app(config:dict, adapter=None, said:str=""):
                                        "script-src 'unsafe-inline'; frame-ancestors 'none'"}
     def answer(asked:dict):
         text = {k: str(asked.get(k) or "")[:3000] for k in ("trait", "variant", "genes")}
-        with one: return rank_loci(typed_locus(**text), config, adapter, None, asks, build=asked.get("build"))
+        with one: return rank_loci(typed_locus(**text), config, adapter, None, asks, yes=True, build=asked.get("build"))
     async def home(_): return HTMLResponse(form, headers=only)
     async def rank(request):
         def no(why, code=400): return JSONResponse({"error": why}, code)
@@ -469,11 +471,11 @@ def web_app(config:dict, adapter=None, said:str=""):
     app = Starlette(routes=[Route("/", home), Route("/rank", rank, methods=["POST"])])
     return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost"])
 
-def serve(config:dict, adapter=None, said:str="", port:int=7860, open_it:bool=False):
+def serve(config:dict, adapter=None, said:str="", port:int=7860, open_it:bool=False, yes:bool=False):
     "Serve the web page on 127.0.0.1 until Ctrl-C."
     try: import starlette, uvicorn
     except ImportError: raise UserError("The web page needs two packages: pip install 'generank[app]'.") from None
-    consent(config, 1)
+    consent(config, 1, yes)
     print(f"{said} http://127.0.0.1:{port}", file=sys.stderr)
     if open_it: webbrowser.open(f"http://127.0.0.1:{port}")
     uvicorn.run(web_app(config, adapter, said), host="127.0.0.1", port=port, log_level="warning", access_log=False)

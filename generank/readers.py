@@ -151,6 +151,8 @@ def _place(cells:dict, rows:Rows, get, flags:list)->tuple:
         placed = plain, (sum(ends) + 1) // 2, told   # of one base in BED the end
         flags.append("placed in the middle of its start and end")
     if not placed and "pos" not in rows.names and rsid in known_variants(): placed = (*known_variants()[rsid], "GRCh38")
+    if re.search("(25|XY)(\\.0+)?$", chrom.upper()) and placed and 2_800_000 < placed[1] < 154_900_000:
+        raise Rejected(f"chromosome {chrom} is what X shares with Y, and {placed[1]:,} lies outside it", "is it on X?")
     if placed and placed[1] < 10_000 and placed[0] != "MT":
         raise Rejected(f"position {placed[1]} lies where no sequence is known", "is it in Mb or kb? give it in bp")
     return (*(placed or (None, None))[:2], rsid, placed and placed[2])
@@ -200,19 +202,24 @@ def settle_build(rows:Rows, found:list[dict], spans:dict, chain):
         at = {"GRCh38": (row["chrom"], row["pos"])}
         if not isinstance(over := lift_position(chain, row["chrom"], row["pos"]), str): at["GRCh37"] = over
         right = [known[row["rsid"]]] if row["rsid"] in known else there
-        votes.update(b for b, place in at.items() if place in right)
+        row["seen"] = {b for b, place in at.items() if place in right}
+        votes.update(row["seen"])
         gaps = {b: gap(spans.get(row["causal_gene"]), *place) for b, place in at.items()}
         if len(gaps) == 2 and None not in gaps.values() and abs(gaps["GRCh37"] - gaps["GRCh38"]) > 100_000:
             votes[min(gaps, key=gaps.get)] += 1
         if row["rsid"]: places.setdefault(row["rsid"], {}).setdefault(at["GRCh38"], []).append(row)
-    told, most = {r["build"] for r in found if r["pos"]}, max(votes, key=votes.get, default=None)
-    evidence = f"known variants or labelled genes lie where {most} has them ({votes[most]})"
+    told, most = {r["build"] for r in found if r["pos"]}, max(sorted(votes)[::-1], key=votes.get, default=None)
+    evidence = f"known variants or labelled genes lie where {most} has them ({votes[most]}"
+    evidence += f" of {votes.total()})" if len(votes) > 1 else ")"
     if rows.build is None:
         rows.build, rows.reason = "GRCh38", "assumed, nothing tells it: --build GRCh37 for the other"
-        if len(votes) == 1: rows.build, rows.reason = most, evidence
+        if len(votes) == 1 or most == "GRCh38": rows.build, rows.reason = most, evidence
         if len(told) == 1 and None not in told: rows.build, rows.reason = told.pop(), "names or known rsIDs tell it"
     if most and votes[most] > votes[rows.build]:
         rows.notes.append(f"The build is {rows.build} ({rows.reason}), but {evidence}: check --build.")
+    for row in found:
+        if row.get("seen") and (row["build"] or rows.build) not in row["seen"]:
+            row["flags"].append(f"a known variant lies at this place on {row['seen'].pop()}: check its build")
     for rsid, at in places.items():
         two = any(lift_position(chain, *place) in at for place in at)
         for row in sum(at.values(), []) if len(at) > 1 else []:

@@ -247,7 +247,7 @@ SHARED = {  # loci, lines left out, build of the file, places (or candidates, wh
           "rank/08-genes/genes_partly.csv": (2, [], "38", "1:55039974, 10:112998590"), "rank/08-genes/genes_sep_dash.csv": (1, [], "38", "BSND PCSK9 USP24"), "rank/08-genes/genes_sep_pipe.csv": (1, [], "38", "BSND PCSK9 USP24"),
           "rank/08-genes/genes_sep_semi.csv": (1, [], "38", "BSND PCSK9 USP24"), "rank/08-genes/genes_sep_slash.csv": (1, [], "38", "BSND PCSK9 USP24"), "rank/08-genes/genes_sep_space.csv": (1, [], "38", "BSND PCSK9 USP24"),
           "rank/08-genes/genes_wrongchr.csv": (1, [], "38", "1:55039974"), "rank/09-overwrite/studyA/loci.csv": (1, [], "38", "1:55039974"), "rank/09-overwrite/studyB/loci.csv": (1, [], "38", "10:112998590"),
-          "rank/10-did-you-mean/chrom_05_25.csv": (1, [], "38", "X:55039974"), "rank/10-did-you-mean/chrom_07_26.csv": (0, [2], "38", ""), "rank/10-did-you-mean/chrom_15_1p32_3.csv": (0, [2], "38", ""),
+          "rank/10-did-you-mean/chrom_05_25.csv": (0, [2], "38", ""), "rank/10-did-you-mean/chrom_07_26.csv": (0, [2], "38", ""), "rank/10-did-you-mean/chrom_15_1p32_3.csv": (0, [2], "38", ""),
           "rank/10-did-you-mean/chroms.csv": (1, [], "38", "1:55039974"), "rank/10-did-you-mean/header_case.csv": (1, [], "38", "1:55039974"), "rank/10-did-you-mean/notrait.csv": (1, [], "38", "1:55039974"),
           "rank/10-did-you-mean/pos_na.csv": (1, [3], "38", "1:55039974"), "rank/10-did-you-mean/semicolon.csv": (1, [], "38", "1:55039974"), "rank/10-did-you-mean/variant.csv": (1, [], "38", "1:55039447"),
           "rank/12-sumstats/sumstats5k.tsv.gz": (5000, [], "38", "1:50000000, 1:50000500, 1:50001000, 1:50001500"), "rank/13-conf/good.csv": (3, [], "38", "1:55039974, 10:112998590, 19:44908684")}
