@@ -684,6 +684,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'generank.ranking.merit_table': ('ranking.html#merit_table', 'generank/ranking.py'),
                                   'generank.ranking.model_key': ('ranking.html#model_key', 'generank/ranking.py'),
                                   'generank.ranking.model_rows': ('ranking.html#model_rows', 'generank/ranking.py'),
+                                  'generank.ranking.of_variant': ('ranking.html#of_variant', 'generank/ranking.py'),
                                   'generank.ranking.page_data': ('ranking.html#page_data', 'generank/ranking.py'),
                                   'generank.ranking.rank_into': ('ranking.html#rank_into', 'generank/ranking.py'),
                                   'generank.ranking.rank_loci': ('ranking.html#rank_loci', 'generank/ranking.py'),

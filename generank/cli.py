@@ -354,7 +354,8 @@ def rank(
     file:Annotated[str, typer.Argument(help="Your loci: a table of any common kind, or - for standard input.")]=None,
     loci:Annotated[str, option("The same as FILE.")]=None,
     trait:Annotated[str, option("Trait of a typed locus, or of a file without one.")]=None,
-    variant:Annotated[str, option("One locus: 1:55039974, 1_55039974_G_T, chr1:g.55039974G>T or an rsID.")]=None,
+    variant:Annotated[str, option("One locus: 1:55039974, 1_55039974_G_T, chr1:g.55039974G>T or an rsID. "
+                                  "With a FILE: those of its loci alone.")]=None,
     genes:Annotated[str, option("One locus: its candidate genes, as in PCSK9,USP24,BSND.")]=None,
     build:Annotated[str, option("Build of the positions: GRCh38 or GRCh37. Default: what the file says.")]=None,
     window:Annotated[str, option("Reach on each side of a variant, as in 500kb.")]=None,
@@ -373,15 +374,18 @@ def rank(
     """Rank the candidate genes of your own loci.
 
     Prints the table's path, on a terminal the first genes too. An interrupted ranking goes on."""
-    if bool(file or loci) == bool(variant or genes):
+    table = file or loci
+    if bool(table) == bool(genes or variant and not table):
         raise UserError("Give the loci in one way: a FILE, or --trait with --variant or --genes.")
-    source = file or loci or lib.ranking.typed_locus(trait, variant, genes)
+    if check and table and variant: raise UserError("--check reads the whole FILE: leave out --variant.")
+    source = table or lib.ranking.typed_locus(trait, variant, genes)
     config, adapter, said = lib.ranking.choose_model(profile, adapter, model, param)
     how = dict(trait=trait, build=build, window=_window(window), biotypes=biotype or None, clump=_window(clump), p=p,
                scores=scores, strict=strict)
     if check: raise typer.Exit(_checked(source, lib.ranking.reading(config, **how), as_json))
     read = lib.ranking.asked_loci(source, config, **how)
-    ranked, paths = lib.ranking.rank_into(read, config, adapter, out, overwrite, yes, samples, by, said, file or loci)
+    if table and variant: read = lib.ranking.of_variant(read, variant, table)
+    ranked, paths = lib.ranking.rank_into(read, config, adapter, out, overwrite, yes, samples, by, said, table)
     if sys.stdout.isatty() and not as_json: lib.ranking.show(ranked)
     for note in ranked.notes: typer.echo(note, err=True)
     show_json(lib.ranking.told(ranked, paths)) if as_json else typer.echo(paths["genes"])

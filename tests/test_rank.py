@@ -263,6 +263,18 @@ def test_ctrl_c_leaves_partial_results(tmp_path):
     assert FIXED <= set(pd.read_csv(tmp_path/"r.partial.csv")) and not (tmp_path/"r.csv").exists()
 
 
+def test_one_variant_of_a_file(tmp_path, capsys):
+    (tmp_path/"a.csv").write_text("trait,variant\nLDL cholesterol,rs11591147\nType 2 diabetes,10_112998590_C_T\n")
+    for name, (variant, gene) in enumerate({"RS11591147": "PCSK9", "10:112998590": "TCF7L2"}.items()):
+        (tmp_path/f"{name}.partial.csv").write_text("of an interrupted call")
+        assert command(tmp_path/"a.csv", "--model", "none", "--variant", variant, "--out", tmp_path/f"{name}.csv", capsys=capsys)[0] == 0
+        found = pd.read_csv(tmp_path/f"{name}.csv")
+        assert found.locus_id.nunique() == 1 and gene in set(found.gene) and not (tmp_path/f"{name}.partial.csv").exists()
+    for more, said in ((["--variant", "rs7"], "holds no locus of the variant 'rs7'"), (["--genes", "PCSK9,USP24"], "in one way"), (["--variant", "rs7", "--check"], "--check reads the whole FILE")):
+        code, _, err = command(tmp_path/"a.csv", "--model", "none", *more, "--out", tmp_path/"x.csv", capsys=capsys)
+        assert code == 2 and said in err, err
+
+
 def test_loci_stay_here_unless_agreed(tmp_path, capsys):
     (tmp_path/"a.csv").write_text(GOOD)
     code, _, err = command(tmp_path/"a.csv", "--model", "https://api.example.org/v1", "--out", tmp_path/"r.csv", capsys=capsys)
