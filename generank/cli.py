@@ -354,8 +354,7 @@ def rank(
     file:Annotated[str, typer.Argument(help="Your loci: a table of any common kind, or - for standard input.")]=None,
     loci:Annotated[str, option("The same as FILE.")]=None,
     trait:Annotated[str, option("Trait of a typed locus, or of a file without one.")]=None,
-    variant:Annotated[str, option("One locus: 1:55039974, 1_55039974_G_T, chr1:g.55039974G>T or an rsID. "
-                                  "With a FILE: those of its loci alone.")]=None,
+    variant:Annotated[str, option("One locus, of the FILE if one is given: 1:55039974, 1_55039974_G_T, an rsID.")]=None,
     genes:Annotated[str, option("One locus: its candidate genes, as in PCSK9,USP24,BSND.")]=None,
     build:Annotated[str, option("Build of the positions: GRCh38 or GRCh37. Default: what the file says.")]=None,
     window:Annotated[str, option("Reach on each side of a variant, as in 500kb.")]=None,
@@ -375,9 +374,8 @@ def rank(
 
     Prints the table's path, on a terminal the first genes too. An interrupted ranking goes on."""
     table = file or loci
-    if bool(table) == bool(genes or variant and not table):
-        raise UserError("Give the loci in one way: a FILE, or --trait with --variant or --genes.")
-    if check and table and variant: raise UserError("--check reads the whole FILE: leave out --variant.")
+    if bool(table) == bool(genes or variant and not table) or table and variant and check:
+        raise UserError("Give the loci in one way: a FILE (whole for --check), or --trait with --variant or --genes.")
     source = table or lib.ranking.typed_locus(trait, variant, genes)
     config, adapter, said = lib.ranking.choose_model(profile, adapter, model, param)
     how = dict(trait=trait, build=build, window=_window(window), biotypes=biotype or None, clump=_window(clump), p=p,

@@ -58,9 +58,10 @@ def asked_loci(source, config:dict=None, **given)->Loci:   # a file, `-` or a Da
 def of_variant(read:Loci, variant:str, source)->Loci:   # an rsID, or a place on GRCh38
     "Of the loci that were read those of one variant; a `UserError` where there is none."
     chrom, pos = (variant_place(variant) or (None, None))[:2]
-    there = (read.loci.rsid.str.lower() == variant.strip().lower()) | (read.loci.chrom == chrom) & (read.loci.pos == pos)
-    if there.any(): return replace(read, loci=read.loci[there].reset_index(drop=True))
-    raise UserError(f"{source} holds no locus of the variant {variant!r}: give an rsID of the file, or a place on GRCh38.")
+    loci, name = read.loci, variant.strip().lower()
+    there = (loci.rsid.str.lower() == name) | (loci.chrom == chrom) & (loci.pos == pos)
+    if there.any(): return replace(read, loci=loci[there].reset_index(drop=True))
+    raise UserError(f"{source} holds no locus of the variant {variant!r}: give an rsID of it, or a place on GRCh38.")
 
 # %% ../nbs/56_ranking.ipynb #7c1d2e24
 def who_answers(config:dict)->str:
@@ -286,7 +287,7 @@ class Ranking:
         write_text(paths["page"], self.page())
         if len(self.rejected): write_table(self.rejected, paths["rejected"])
         else: paths["rejected"].unlink(missing_ok=True)   # that of an earlier ranking, which is written over
-        for p in () if stopped else result_files(partial, True).values(): p.unlink(missing_ok=True)   # of an earlier stop
+        for p in () if stopped else result_files(partial, True).values(): p.unlink(missing_ok=True)
         made = {p.name: sha256_file(p) for k, p in paths.items() if k != "manifest" and p.exists()}
         write_json(paths["manifest"], {**self.about, "notes": self.notes, "sha256": made,
                                        "rejected": json.loads(self.rejected.to_json(orient="records"))})

@@ -270,7 +270,7 @@ def test_one_variant_of_a_file(tmp_path, capsys):
         assert command(tmp_path/"a.csv", "--model", "none", "--variant", variant, "--out", tmp_path/f"{name}.csv", capsys=capsys)[0] == 0
         found = pd.read_csv(tmp_path/f"{name}.csv")
         assert found.locus_id.nunique() == 1 and gene in set(found.gene) and not (tmp_path/f"{name}.partial.csv").exists()
-    for more, said in ((["--variant", "rs7"], "holds no locus of the variant 'rs7'"), (["--genes", "PCSK9,USP24"], "in one way"), (["--variant", "rs7", "--check"], "--check reads the whole FILE")):
+    for more, said in ((["--variant", "rs7"], "holds no locus of the variant 'rs7'"), (["--genes", "PCSK9,USP24"], "in one way"), (["--variant", "rs7", "--check"], "whole for --check")):
         code, _, err = command(tmp_path/"a.csv", "--model", "none", *more, "--out", tmp_path/"x.csv", capsys=capsys)
         assert code == 2 and said in err, err
 
