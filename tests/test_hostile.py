@@ -239,7 +239,7 @@ def test_a_gene_that_is_no_candidate_earns_nothing_and_is_not_ranked():
     answer = "<genes> [USP24, IL13, IL4] </genes>"
     assert parse_answer(answer, ["IL4", "IL13"]).problems == ("not_candidates",)
     assert rank_reward(completions=[[{"content": answer}]], answer=["IL13"], candidates=[["IL4", "IL13"]]) == [0.5]
-    loci = pd.DataFrame({"locus_id": ["a"], "trait": [INJECTION], "candidates": [["IL4", "IL13"]], "distances": [[10, 20]], "chrom": ["5"], "pos": [132680000], "scores": [None]})
+    loci = pd.DataFrame({"locus_id": ["a"], "trait": [INJECTION], "candidates": [["IL4", "IL13"]], "distances": [[10, 20]], "chrom": ["5"], "pos": [132680000], "rsid": [None], "scores": [None]})
     rows = gene_rows(loci)
     asked = pd.DataFrame([{"locus_id": i, "candidates": ["IL4", "IL13"], "completion": answer, "sample": 0} for i, _ in asked_of(rows, 3)])
     answered = add_answers(rows, asked)

@@ -234,7 +234,7 @@ def test_rows_left_out_are_kept_beside_and_scores_stand_beside(tmp_path, capsys)
 
 
 def test_standard_input(tmp_path):
-    code = f"import sys; from generank.cli import main; sys.exit(main(['rank', '-', '--model', 'none', '--out', {str(tmp_path/'r.csv')!r}]))"
+    code = f"import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from generank.cli import main; sys.exit(main(['rank', '-', '--model', 'none', '--out', {str(tmp_path/'r.csv')!r}]))"
     done = subprocess.run([sys.executable, "-c", code], input=GOOD, text=True, capture_output=True, timeout=200)
     assert done.returncode == 0 and len(pd.read_csv(tmp_path/"r.loci.csv")) == 3, done.stderr
 
