@@ -144,8 +144,9 @@ def model_rows(rows:pd.DataFrame, config:dict, adapter, store, samples:int=3)->t
             began = time.monotonic()
             ask(list(asked.values())[:len(asked_of(rows[rows.locus == rows.locus.iloc[0]], samples))])
             if (first := time.monotonic() - began) > 1:
-                print(f"The first locus took {first:.0f} s with the model's start: at most about "
-                      f"{first * others / 60:.0f} min for {counted(others, 'more', 'more')}.", file=sys.stderr)
+                minutes = max(1, round(first * others / 60))
+                print(f"The first locus took {first:.0f} s with the model's start: at most about {minutes} min "
+                      f"for {counted(others, 'more', 'more')}.", file=sys.stderr)
         answers, _, bill = ask(list(asked.values()))
     except KeyboardInterrupt:
         done = {r["locus_id"] for r in ResponseStore(store, writable=False).rows.values()} if store else set()
