@@ -11,13 +11,13 @@ import pandas as pd  # noqa: E402
 from generank import figures, report  # noqa: E402
 from generank.robustness import trait_discrimination  # noqa: E402
 
-MAIN, START, BESIDE = "grpo-rank", "warm-start", ("random order", "gene prior", "nearest gene")
+MAIN, START, BINARY, BESIDE = "grpo-rank", "warm-start", "grpo-binary", ("random order", "gene prior", "nearest gene")
 
 
 def pooled(profile:str)->dict:
     "Pooled comparisons of a profile's recorded runs by pair, the arm told other loci's traits included."
     runs = report.recorded_runs(report.Numbers(next((ROOT/"results"/profile).glob("seed-*"))))
-    pairs = [(MAIN, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
+    pairs = [(MAIN, START), (MAIN, BINARY), (BINARY, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
     there = {a["name"] for f in runs for a in report.Numbers(f)("config.arms")} | set(BESIDE)
     pairs = [p for p in pairs if set(p) <= there]
     return {**report.pooled_arms(runs, pairs=pairs), "traits": report.other_traits(runs, MAIN), "runs": runs}
@@ -62,9 +62,19 @@ def discrimination(runs:dict)->dict|None:
 def read_answers(file:Path)->pd.DataFrame: return pd.read_parquet(file, columns=["locus_id", "region_id", "causal_gene", "candidates", "completion"])
 
 
+def against_binary(found:dict)->str:
+    "The reward 1/rank beside the reward for the first gene alone."
+    m = over_seeds(found[MAIN, BINARY]["metrics"]["mrr_over_chance"])
+    seeds = "" if len(m["per_seed"]) == len(found[MAIN, START]["seeds"]) else f", {figures.counted(len(m['per_seed']), 'seed')}"
+    verdict = {"better": "The reward 1/rank was better than", "worse": "The reward 1/rank was worse than"}.get(report.verdict(m), "The reward 1/rank was not detectably different from")
+    return (f"{verdict} a binary one, 1 for the causal gene first and else 0, which reached {report.shown(m['b'], '+.3f')} "
+            f"(difference {report.shown(m['difference'], '+.3f')}, {report.interval(m['ci_low'], m['ci_high'], '.3f')}{seeds}).")
+
+
 def knowing(found:dict)->str:
     "The model that knows genes, and whether it reads the trait."
     said = (f"**Qwen2.5-Coder-1.5B** ({where(found)}): {effect(found)}. The nearest gene scores {base(found, 'nearest gene')}, a prior over genes {base(found, 'gene prior')}.")
+    if (MAIN, BINARY) in found: said = f"{said} {against_binary(found)}"
     if (p := discrimination(found["runs"])) is None: return said
     seeds = "" if len(p["seeds"]) == len(found[MAIN, START]["seeds"]) else f"; {figures.counted(len(p['seeds']), 'seed')}"
     return (f"{said} Asked one candidate list under two traits, it ranked the asked trait's gene above the other's in {100 * p['value']:.0f} % of {p['n_pairs']} pairs "
@@ -80,12 +90,12 @@ def knowing_nothing(found:dict)->str:
     cut = {str(n("config.seed")) for n in numbers if MAIN in {a["name"] for a in n("config.arms")} and report.cut_off(n, MAIN)}
     over = f"Seed {', '.join(sorted(cut))} ran into the token limit." if cut else ""
     return (f"**SmolLM2-135M**, which knows no genetics ({where(found)}, earlier split): {effect(found)}. Untrained {base(found, 'zero-shot')}, nearest gene "
-            f"{base(found, 'nearest gene')}. Supervised training {'gained as much' if as_much else 'differs'} (one seed). Other traits {'changed nothing' if same else 'are not shown to change nothing'}. "
+            f"{base(found, 'nearest gene')}. Supervised training {'gained as much' if as_much else 'differs'} (one seed). Naming other traits {'changed nothing' if same else 'is not shown to change nothing'}. "
             f"{over}")
 
 
 MEASURE = ("MRR is the mean reciprocal rank of the causal gene; genes that an answer leaves out follow in random order. MRR over chance subtracts what a wholly random order earns. "
-           "Each region has one vote. With three seeds, an interval covers loci and seeds. In some seeds the answers ran into the token limit: such a seed is no comparison by itself.")
+           "Each region has one vote. With three seeds, an interval includes the variation between loci and between seeds. In some seeds, answers were cut off at the token limit. Such a seed alone does not allow a fair comparison.")
 
 
 def chart(found:dict)->figures.Chart:
