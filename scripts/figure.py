@@ -65,10 +65,11 @@ def read_answers(file:Path)->pd.DataFrame: return pd.read_parquet(file, columns=
 def against_binary(found:dict)->str:
     "The reward 1/rank beside the reward for the first gene alone."
     m = over_seeds(found[MAIN, BINARY]["metrics"]["mrr_over_chance"])
-    seeds = "" if len(m["per_seed"]) == len(found[MAIN, START]["seeds"]) else f", {figures.counted(len(m['per_seed']), 'seed')}"
-    verdict = {"better": "The reward 1/rank was better than", "worse": "The reward 1/rank was worse than"}.get(report.verdict(m), "The reward 1/rank was not detectably different from")
-    return (f"{verdict} a binary one, 1 for the causal gene first and else 0, which reached {report.shown(m['b'], '+.3f')} "
-            f"(difference {report.shown(m['difference'], '+.3f')}, {report.interval(m['ci_low'], m['ci_high'], '.3f')}{seeds}).")
+    seeds = [report.shown(s["difference"], "+.3f") for s in m["per_seed"]]
+    told = f"{report.shown(m['difference'], '+.3f')}, {report.interval(m['ci_low'], m['ci_high'], '.3f')}"
+    if len(seeds) < 3: return f"Against a binary reward (1 for the causal gene first, else 0), 1/rank gained {' and '.join(seeds)} in the {figures.counted(len(seeds), 'seed')} trained so far, too few to decide."
+    verdict = {"better": "better than", "worse": "worse than"}.get(report.verdict(m), "not detectably different from")
+    return f"The reward 1/rank was {verdict} a binary one (1 for the causal gene first, else 0; difference {told})."
 
 
 def knowing(found:dict)->str:

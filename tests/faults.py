@@ -514,7 +514,7 @@ def whole(command, count, seed, folder, write, slowest, each=5, kinds=tuple(FAUL
 
 PROFILES = {
     "tiny": ([GENERANK, "run", "--profile", "tiny"], 60),
-    "laptop": ([GENERANK, "run", "--profile", "laptop", "-p", "data.limit={train: 8, validation: 2, test: 6}", "-p", "threads=1", "-p", "model.dtype=float32", "-p", "grpo.warm_start.steps=4",
+    "laptop": ([GENERANK, "run", "--profile", "laptop", "-p", "data.limit={train: 8, validation: 2, test: 6}", "-p", "threads=1", "-p", "model.dtype=float32", "-p", "grpo.warm_start.steps=4", "-p", "grpo.pilot={loci: 2, cut: 1.0, no_list: 1.0, alike: 1.0}",
                 "-p", "grpo.trl.max_steps=3", "-p", "grpo.trl.save_steps=1", "-p", "grpo.trl.num_generations=4", "-p", "grpo.trl.per_device_train_batch_size=4",
                 "-p", "grpo.trl.gradient_accumulation_steps=2", "-p", "evaluation.draws=1000"], 90)}
 
