@@ -207,7 +207,7 @@ def merge(base:dict, changes:dict)->dict:
 
 def flatten(value, prefix:str="")->dict:
     "Nested settings as one dictionary of dotted paths; arms by their names."
-    if isinstance(value, list) and value and all(isinstance(v, dict) and "name" in v for v in value):
+    if isinstance(value, list) and value and all(isinstance(v, dict) and isinstance(v.get("name"), str) for v in value):
         value = {v["name"]: v for v in value}
     if not isinstance(value, dict) or not value: return {prefix.rstrip("."): value}
     return {k: v for name, inner in value.items() for k, v in flatten(inner, f"{prefix}{name}.").items()}

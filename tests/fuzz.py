@@ -8,6 +8,7 @@ import functools
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -218,7 +219,7 @@ def readers(data):
     if way == "zip": content = packed("loci.csv", content)
     if way == "parquet":
         import pandas as pd
-        content = pd.DataFrame([line.encode("utf-8", "replace").decode().split(mark) for line in lines]).rename(columns=str).to_parquet()
+        content = pd.DataFrame(zip(*itertools.zip_longest(*(line.encode("utf-8", "replace").decode().split(mark) for line in lines)))).rename(columns=str).to_parquet()
     if way == "spoilt":
         at = data.draw(st.integers(0, len(content)))
         content = data.draw(st.sampled_from([content[:at], content[:at] + data.draw(st.binary(max_size=4)) + content[at:], gzip.compress(content)[:at], packed("a", content)[:at]]))

@@ -17,7 +17,8 @@ def test_what_breaks_a_target_is_found(monkeypatch):
     with pytest.raises(ZeroDivisionError): fuzz("parser", most=400)
 
 
-FOUND = [("models/grpo-rank/checkpoints/checkpoint-2/complete.json", b"null", None), ("models/grpo-rank/metrics.jsonl", b"{\x80}", None), ("models/grpo-rank/metrics.jsonl", b"3\n", None),
+FOUND = [("config.yaml", b"arms: [{name: []}]", "`arms.0.name` can't be []"),
+         ("models/grpo-rank/checkpoints/checkpoint-2/complete.json", b"null", None), ("models/grpo-rank/metrics.jsonl", b"{\x80}", None), ("models/grpo-rank/metrics.jsonl", b"3\n", None),
          ("models/grpo-rank/adapter_config.json", b"null", "adapter_config.json holds no settings of an adapter"), ("sweep.yaml", b"", "sweep.yaml is no plan of a sweep"),
          ("data/loci.parquet", b"PAR1", "loci.parquet can't be read as parquet"), ("responses/grpo-rank.parquet", b"", "grpo-rank.parquet can't be read as parquet"),
          ("manifest.json", b'{"stages": {}, "seconds": "long", "cost": {"machine": "much"}}', None), ("manifest.json", b'{"stages": null}', "manifest.json is no manifest of a run")]
