@@ -252,7 +252,7 @@ def test_a_deleted_row_costs_nothing_and_a_stop_keeps_what_is_done(tmp_path):
 def test_ctrl_c_leaves_partial_results(tmp_path):
     loci = "trait,chrom,pos\n" + "".join(f"LDL cholesterol levels,1,{p}\n" for p in range(20_000_000, 200_000_000, 3_000_000))
     (tmp_path/"many.csv").write_text(loci)
-    code = f"import sys; from generank.cli import main; sys.exit(main(['rank', {str(tmp_path/'many.csv')!r}, '--profile', 'tiny', '--out', {str(tmp_path/'r.csv')!r}]))"
+    code = f"import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from generank.cli import main; sys.exit(main(['rank', {str(tmp_path/'many.csv')!r}, '--profile', 'tiny', '--out', {str(tmp_path/'r.csv')!r}]))"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     answers = tmp_path/"r.answers.jsonl"
     until = time.time() + 240
