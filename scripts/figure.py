@@ -17,7 +17,7 @@ MAIN, START, BINARY, BESIDE = "grpo-rank", "warm-start", "grpo-binary", ("random
 def pooled(profile:str)->dict:
     "Pooled comparisons of a profile's recorded runs by pair, the arm told other loci's traits included."
     runs = report.recorded_runs(report.Numbers(next((ROOT/"results"/profile).glob("seed-*"))))
-    pairs = [(MAIN, START), (MAIN, BINARY), (BINARY, START), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
+    pairs = [(MAIN, START), (MAIN, BINARY), (MAIN, "zero-shot"), *((MAIN, b) for b in BESIDE), ("sft", START), (MAIN, "sft")]
     there = {a["name"] for f in runs for a in report.Numbers(f)("config.arms")} | set(BESIDE)
     pairs = [p for p in pairs if set(p) <= there]
     return {**report.pooled_arms(runs, pairs=pairs), "traits": report.other_traits(runs, MAIN), "runs": runs}
@@ -66,10 +66,9 @@ def against_binary(found:dict)->str:
     "The reward 1/rank beside the reward for the first gene alone."
     m = over_seeds(found[MAIN, BINARY]["metrics"]["mrr_over_chance"])
     seeds = [report.shown(s["difference"], "+.3f") for s in m["per_seed"]]
-    told = f"{report.shown(m['difference'], '+.3f')}, {report.interval(m['ci_low'], m['ci_high'], '.3f')}"
     if len(seeds) < 3: return f"Against a binary reward (1 for the causal gene first, else 0), 1/rank gained {' and '.join(seeds)} in the {figures.counted(len(seeds), 'seed')} trained so far, too few to decide."
     verdict = {"better": "better than", "worse": "worse than"}.get(report.verdict(m), "not detectably different from")
-    return f"The reward 1/rank was {verdict} a binary one (1 for the causal gene first, else 0; difference {told})."
+    return f"The reward 1/rank was {verdict} a binary one (1 for the causal gene first, else 0; difference {report.shown(m['difference'], '+.3f')}, {report.interval(m['ci_low'], m['ci_high'], '.3f')})."
 
 
 def knowing(found:dict)->str:
