@@ -1,8 +1,8 @@
 """Tokens a second of each backend, side by side: python benchmarks/inference.py [--loci 8] [--samples 4] [--tokens 24] [--model NAME] [--save]
 
 Every backend answers the same questions on the same machine in one run, in float32, with its model loaded and after a first request; only
-generating is timed. `shared prompt` is this library's sampler (the prompt's work once for all samples), `plain generate` and `continuous batching`
-are transformers' own, `vLLM` and `vLLM's server` run where vLLM is installed (`make vllm-env`). Tokens are those of the answers."""
+generating is timed. `shared prompt` is this library's sampler (the prompt's work once for all samples), `plain generate`
+is transformers' own, `vLLM` and `vLLM's server` run where vLLM is installed (`make vllm-env`). Tokens are those of the answers."""
 import argparse, os, platform, time
 from importlib.util import find_spec
 
@@ -12,7 +12,7 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 from _record import save
 from generank.core import stable_seed
 from generank.data import load_loci
-from generank.backends import answer_batch, continuous_batch, endpoint_answers, engine_answers, prompt_tokens, running_engine, serving, stop_engine
+from generank.backends import answer_batch, endpoint_answers, engine_answers, prompt_tokens, running_engine, serving, stop_engine
 from generank.inference import questions
 from generank.profile import Vllm
 
@@ -59,8 +59,6 @@ def main():
         with torch.inference_mode(): out = llm.generate(input_ids=ids, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=o.tokens, num_return_sequences=o.samples, pad_token_id=tokenizer.pad_token_id)
         return sum(map(written, out[:, ids.size(1):].tolist()))
 
-    def continuous(qs): return sum(count(continuous_batch(llm, tokenizer, qs, 1.0, o.tokens, len(qs) * o.samples)))
-
     print(f"{o.model}, float32, {o.loci} loci x {o.samples} samples of up to {o.tokens} tokens, temperature 1; {platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}")
     print(f"{'backend':36}{'tokens':>8}{'seconds':>10}{'tokens/s':>10}", flush=True)
 
@@ -72,7 +70,6 @@ def main():
 
     show("transformers, shared prompt", shared)
     show("transformers, plain generate", plain)
-    show("transformers, continuous batching", continuous)
     del llm
     if find_spec("vllm"):
         engine, _ = running_engine(model, None, ENGINE)

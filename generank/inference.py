@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .backends import (as_server, continuous_answers, endpoint_answers, local_answers, made_by, prompt_tokens,
-                               ready, served_name, vllm_answers)
+from .backends import as_server, endpoint_answers, local_answers, made_by, prompt_tokens, ready, served_name
+from .backends import vllm_answers
 from .core import Progress, UserError, atomic_path, read_parquet, sha256_json, stable_seed, torch, unknown_name
 from .data import trait_pairs
 from .groups import _positions, decoder_and_head, group_logps, left_pad
@@ -54,7 +54,7 @@ def generate(
     n:int=1, temperature:float=0.0,   # answers a locus; 0: greedy
     max_new_tokens:int=48, continue_cut:int=0,   # longest answer, and more for closing one that was cut off, in tokens
     max_prompt:int=None,            # longest prompt, in tokens; None: what the model and the answer leave
-    batch_size:int=16,              # loci at a time (transformers); answers under way (continuous, without a GPU)
+    batch_size:int=16,              # loci at a time (transformers)
     seed:int=1,                     # for sampling, and for what a perturbation draws
     method:str="sample",            # one of `METHODS`: answers are sampled, or candidates ranked by likelihood
     contrast:int=4, traits=(),      # so many of these traits `likelihood-ratio` holds a candidate's likelihood against
@@ -85,8 +85,7 @@ def _not_recorded(asked, **_):   # the backend `recorded`: what is missing stays
     raise UserError(f"{len(missing)} of {sum(len(q['keys']) for q in asked)} answers are not in the store, the first "
                     f"to {missing[0]}: the model was not asked so; choose another inference.backend to ask it.")
 
-BACKENDS = {"transformers": local_answers, "continuous": continuous_answers, "vllm": vllm_answers,
-            "openai": endpoint_answers, "recorded": _not_recorded}
+BACKENDS = {"transformers": local_answers, "vllm": vllm_answers, "openai": endpoint_answers, "recorded": _not_recorded}
 
 def inference_backend(name:str="auto")->str:
     "The backend that answers, for `auto` the one that fits this machine; an unknown name is a `UserError`."

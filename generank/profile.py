@@ -178,8 +178,8 @@ class Perturbation(Part):
 
 class Inference(Part):
     "Answers on held-out loci."
-    backend:Literal["auto", "transformers", "continuous", "vllm", "openai", "recorded"] = option("auto",
-        "what answers; `auto`: vLLM on a GPU, else transformers; `continuous`: its batching; `recorded` replays")
+    backend:Literal["auto", "transformers", "vllm", "openai", "recorded"] = option("auto",
+        "what answers; `auto`: vLLM on a GPU, else transformers; `recorded` replays")
     split:Split = option("test", "split to answer")
     styles:list[str] = option([], "further prompt styles to ask every arm in; each gives an arm NAME_STYLE")
     method:Literal["sample", "likelihood", "likelihood-ratio"] = option("sample",

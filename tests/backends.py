@@ -1,6 +1,6 @@
 """The backends held against each other: `make vllm-test`, in the environment of `make vllm-env`.
 
-32 loci, greedy decoding, float32, the same weights, with and without a LoRA adapter: transformers in static and in continuous batches, vLLM in this
+32 loci, greedy decoding, float32, the same weights, with and without a LoRA adapter: transformers, vLLM in this
 process, and vLLM's server on the loopback interface, asked like any OpenAI-compatible endpoint. Where two answers differ, both continuations of what
 they have in common are scored by transformers: a gap between the two tokens of less than `NEAR` is a near-tie, which sums in another order may tip over.
 The result goes to the file named in GENERANK_BACKENDS, where that is set."""
@@ -67,7 +67,7 @@ def test_the_backends_agree(with_adapter, adapter):
     loci = load_loci()["test"].to_list()[:LOCI]
     lora = adapter if with_adapter else None
     ask = lambda backend, **k: generate(loci, MODEL, lora, backend=backend, style="answer", descriptions=False, max_new_tokens=TOKENS, **k)["completion"].tolist()
-    said = {"transformers": ask("transformers"), "continuous": ask("continuous"), "vllm": ask("vllm", vllm=ENGINE)}
+    said = {"transformers": ask("transformers"), "vllm": ask("vllm", vllm=ENGINE)}
     with serving(MODEL, lora, ENGINE) as where: said["openai"] = ask("openai", endpoint={**where, "concurrency": 8})
     assert len(set(said["transformers"])) > LOCI // 2, "the answers hardly depend on the locus: nothing is shown"
     prompts = [q["prompt"] for q in questions(loci, "answer", False)]
