@@ -194,7 +194,6 @@ def _read(
     label_files:Annotated[list[str], option("Files of causal genes (column symbol), in the same order.")]=None,
     genes:Annotated[str, option("Gene table: GTF, GFF3 or parquet on GRCh38. Default: Ensembl 110.")]=None,
     assembly:Annotated[str, option("Of the positions: GRCh38 (the default) or GRCh37.", "--build", "--assembly")]=None,
-    chain:Annotated[str, option("Chain file from GRCh37 to GRCh38. Default: Ensembl's.")]=None,
     window:Annotated[int, option("Reach of a locus on each side of its variant, in bp. Default: 500000.", min=1)]=None,
     biotype:Biotypes=None,
     keep_symbols:Annotated[bool, option("Leave outdated gene symbols as they are.", "--keep-symbols")]=False,
@@ -206,7 +205,7 @@ def _read(
     "The source, the options of `to_frame` and those of `filter_loci`, as a command line gives them."
     pairs = [{"loci_files": loci_files or [], "label_files": label_files or []}] if loci_files or label_files else []
     sources = [*(source or []), *pairs]
-    reading = dict(genes=genes, assembly=assembly, chain=chain, window=window, biotypes=biotype or None,
+    reading = dict(genes=genes, assembly=assembly, window=window, biotypes=biotype or None,
                    symbols="keep" if keep_symbols else None)
     filters = dict(min_candidates=min_candidates, max_candidates=max_candidates, confidence=confidence or None,
                    evidence_class=evidence_class or None)
@@ -232,9 +231,9 @@ def check(
     A file without causal genes is read as `generank rank` does; rows left out go to <name>.rejected.tsv, here."""
     source, reading, filters = loci
     if lib.readers.is_unlabelled(source):
-        chain, symbols, build = (reading.pop(k) for k in ("chain", "symbols", "assembly"))
-        if chain or symbols or any(filters.values()):
-            raise UserError("--chain, --keep-symbols and the filters are for files with causal genes: leave them out.")
+        symbols, build = reading.pop("symbols"), reading.pop("assembly")
+        if symbols or any(filters.values()):
+            raise UserError("--keep-symbols and the filters are for files with causal genes: leave them out.")
         how = {k: v for k, v in {**reading, "clump": _window(clump), "p": p}.items() if v is not None}
         found = lib.readers.read_loci(source, trait, build, strict=strict, needed=False, **how)
         said = {"file": source, **lib.readers.check_json(found)}

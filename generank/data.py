@@ -52,7 +52,7 @@ def load_table(
     fold:int|None=None,     # cross-fitting: which of three parts of the regions is the test
     plant:bool=False,       # positive control: each trait names its causal gene
     confidence=None, evidence_class=None, min_candidates=None, max_candidates=None,   # see `filter_loci`
-    **reading,              # of `read_loci`, as in chain="hg19ToHg38.over.chain.gz"
+    **reading,              # of `read_loci`, as in assembly="GRCh37"
 )->pd.DataFrame:            # `LOCUS_COLUMNS`, `split`, and those of `MORE_COLUMNS` that the source has
     "Loci with a split as one table; `load_loci` gives the same as a DatasetDict."
     known = {*inspect.signature(load_table).parameters, *inspect.signature(read_loci).parameters}

@@ -6,12 +6,12 @@
 __all__ = ['BUNDLED', 'GENE_COLUMNS', 'CHROMOSOMES', 'NC_VERSIONS', 'CODES', 'GENE_FEATURES', 'DATES', 'MONTHS', 'DATE_FORMS',
            'DATE', 'ASSEMBLIES', 'CHAIN', 'load_genes', 'accession', 'chromosome', 'of_biotypes', 'overlaps',
            'candidate_genes', 'annotation_lines', 'attributes', 'sort_genes', 'read_annotation', 'load_synonyms',
-           'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name', 'read_chain',
-           'chromosome_lengths', 'lift_position', 'write_parquet', 'table_fingerprint']
+           'date_genes', 'Names', 'gene_list', 'todays_names', 'rename_row', 'assembly_name', 'chromosome_lengths',
+           'lift_position', 'write_parquet', 'table_fingerprint']
 
 # %% ../nbs/10_genes.ipynb #930ef024
 import gzip, re, zlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote
@@ -269,29 +269,22 @@ def assembly_name(name:str)->str:
     if plain not in ASSEMBLIES: raise unknown_name("assembly", name, ("GRCh38", "hg38", "GRCh37", "hg19"))
     return ASSEMBLIES[plain]
 
-def read_chain(path=CHAIN):
-    "The chains of a UCSC chain file, plain or .gz, for 1-based positions; a missing or broken one is a `UserError`."
-    from liftover import ChainFile
-    example = "as in hg19ToHg38.over.chain.gz from UCSC, or leave it out."
-    if not Path(path).is_file(): raise UserError(f"{path} does not exist: give a chain file, {example}")
-    try: return ChainFile(str(path), one_based=True)
-    except ValueError as e:
-        raise UserError(f"{path} is not a chain file ({str(e).strip()}): give one, {example}") from None
-
-@lru_cache(maxsize=1)
+@cache
 def chromosome_lengths()->dict[str, dict[str, int]]:
     "Length in bp of each chromosome on GRCh37 and on GRCh38, from the head lines of the bundled chains."
     with gzip.open(CHAIN, "rt") as f: heads = [line.split() for line in f if line.startswith("chain")]
     return {"GRCh37": {h[2]: int(h[3]) for h in heads}, "GRCh38": {h[7]: int(h[8]) for h in heads}}
 
 # %% ../nbs/10_genes.ipynb #a9b07357
-def lift_position(chain, chrom:str, pos:int)->tuple|str:
-    "Chromosome and position (1-based) on the new assembly by the chains of `read_chain`, or why there is none."
-    found = chain.convert_coordinate(f"chr{chrom}".replace("chrMT", "chrM"), pos)
-    if not found: return "not in the new assembly"
-    if len(found) > 1: return "in several places of the new assembly"
-    try: return chromosome(found[0][0]), int(found[0][1])
-    except UserError: return f"on {found[0][0]} in the new assembly"
+@cache
+def _chains():
+    from liftover import ChainFile
+    return ChainFile(str(CHAIN), one_based=True)
+
+def lift_position(chrom:str, pos:int)->tuple[str, int]|None:
+    "Chromosome and position (1-based) on GRCh38 of a position on GRCh37; None where GRCh38 has no such place."
+    found = _chains().convert_coordinate(f"chr{chrom}".replace("chrMT", "chrM"), pos)
+    return (chromosome(found[0][0]), int(found[0][1])) if found else None
 
 # %% ../nbs/10_genes.ipynb #65e48ea2
 def write_parquet(table:pd.DataFrame, path, types:pd.DataFrame=None):   # `types`: a table with the columns' types

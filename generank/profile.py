@@ -70,8 +70,7 @@ class Data(Part):
     biotypes:list[Literal["protein_coding", "other"]]|None = option(None,
         "kinds of candidates; null: protein-coding where looked up, all where given", min_length=1)
     symbols:Literal["update", "keep"]|None = option(None, "`update` or null renames outdated symbols")
-    assembly:str = option("GRCh38", "assembly of the source's positions: GRCh38, or GRCh37 with `chain`")
-    chain:str|None = option(None, "chain file that lifts GRCh37 to GRCh38")
+    assembly:str = option("GRCh38", "assembly of the source's positions: GRCh38, or GRCh37, which is lifted over")
 
 # %% ../nbs/02_profile.ipynb #3ae38822
 class Prompts(Part):
@@ -271,7 +270,8 @@ def read_profile(name:str, beside:Path=None, seen:tuple=())->dict:
     if not isinstance(content, dict): raise UserError(f"{path} is no profile: it must be a mapping such as `seed: 1`.")
     check_schema(content, path)
     if "probes" in content: content["perturbations"] = content.pop("probes")   # its earlier name
-    if (content.get("grpo") or {}).get("pass_rate", 0) is None: del content["grpo"]["pass_rate"]   # an earlier option
+    for part, name in (("grpo", "pass_rate"), ("data", "chain")):   # earlier options, which recorded runs leave at null
+        if (content.get(part) or {}).get(name, 0) is None: del content[part][name]
     base = content.pop("extends", None)
     return merge(read_profile(base, path.parent, (*seen, path.resolve())), content) if base else content
 

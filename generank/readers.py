@@ -20,7 +20,7 @@ import pandas as pd
 
 from .core import LOCI, UserError, counted, parse_yaml, sha256_json
 from .genes import BUNDLED, Names, accession, assembly_name, chromosome, chromosome_lengths
-from .genes import gene_list, lift_position, load_genes, of_biotypes, overlaps, read_chain, todays_names
+from .genes import gene_list, lift_position, load_genes, of_biotypes, overlaps, todays_names
 from .tables import KNOWN, Rejected, Rows, best_of_sets, columns_of, flat, meaning, numbers_of, one_gene_a_row
 from .tables import plain_name, read_rows, significance, text_of
 
@@ -195,12 +195,12 @@ def _row(cells:dict, strength:float, rows:Rows)->dict:
                 scores=scores, flags=flags, strength=strength)
 
 # %% ../nbs/11_readers.ipynb #ddb5e352
-def settle_build(rows:Rows, found:list[dict], spans:dict, chain):
+def settle_build(rows:Rows, found:list[dict], spans:dict):
     "Decide the file's assembly, note where its rows speak against it, and where one rsID stands at two places."
     votes, known, places, there = Counter(), known_variants(), {}, {*known_variants().values()}
     for row in (r for r in found if r["pos"] and not r["build"]):
         at = {"GRCh38": (row["chrom"], row["pos"])}
-        if not isinstance(over := lift_position(chain, row["chrom"], row["pos"]), str): at["GRCh37"] = over
+        if over := lift_position(row["chrom"], row["pos"]): at["GRCh37"] = over
         right = [known[row["rsid"]]] if row["rsid"] in known else there
         row["seen"] = {b for b, place in at.items() if place in right}
         votes.update(row["seen"])
@@ -221,16 +221,15 @@ def settle_build(rows:Rows, found:list[dict], spans:dict, chain):
         if row.get("seen") and (row["build"] or rows.build) not in row["seen"]:
             row["flags"].append(f"a known variant lies at this place on {row['seen'].pop()}: check its build")
     for rsid, at in places.items():
-        two = any(lift_position(chain, *place) in at for place in at)
+        two = any(lift_position(*place) in at for place in at)
         for row in sum(at.values(), []) if len(at) > 1 else []:
             row["flags"].append(f"{rsid} stands at {len(at)} places" + ", those of two assemblies" * two)
 
-def on_grch38(row:dict, build:str, chain)->dict:
+def on_grch38(row:dict, build:str)->dict:
     "A row with its position on GRCh38."
     if not (row["chrom"] and row["pos"]) or (row.get("build") or build) == "GRCh38": return row
-    found = lift_position(chain, row["chrom"], row["pos"])
-    if isinstance(found, str): raise Rejected(f"{row['chrom']}:{row['pos']} on GRCh37 is {found}", "give another place")
-    return {**row, "chrom": found[0], "pos": found[1]}
+    if found := lift_position(row["chrom"], row["pos"]): return {**row, "chrom": found[0], "pos": found[1]}
+    raise Rejected(f"{row['chrom']}:{row['pos']} on GRCh37 is not in the new assembly", "give another place")
 
 # %% ../nbs/11_readers.ipynb #29f46f61
 OUR_COLUMNS = ["locus_id", "trait", "chrom", "pos", "rsid", "candidates", "distances", "causal_gene", "scores", "flags"]
@@ -362,9 +361,8 @@ def read_loci(
     strength = np.nan_to_num(strength, nan=0).tolist() if strength is not None else [np.inf] * len(rows.table)
     cells = zip(rows.table.to_dict("records"), strength)
     found = _each(zip(rows.table.index, cells), lambda row: _row(*row, rows), bad)
-    chain, names = read_chain(), Names(table)
-    settle_build(rows, [row for _, row in found], spans, chain)
-    found = _each(found, lambda row: on_grch38(row, rows.build, chain), bad)
+    settle_build(rows, [row for _, row in found], spans)
+    found, names = _each(found, lambda row: on_grch38(row, rows.build), bad), Names(table)
     found = _with_candidates(found, names, table, spans, window, biotypes, bad)
     found = _merged([(line, _identified(row)) for line, row in found], rows, bad)
     add_scores([row for _, row in found], names, scores)

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, counted, download, first_line, sha256_file, sha256_json, unknown_name
-from .genes import BUNDLED, CHAIN, CHROMOSOMES, Names, assembly_name, chromosome
-from .genes import load_genes, load_synonyms, of_biotypes, read_chain, rename_row
+from .genes import BUNDLED, CHROMOSOMES, Names, assembly_name, chromosome
+from .genes import load_genes, load_synonyms, of_biotypes, rename_row
 from .readers import _each, near, on_grch38, parse_gene_string, parse_list, position, read_table
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ def read_loci(
     window:int|None=None,   # bp to either side of a variant, where candidates are looked up; 500,000 by default
     biotypes=None,          # of looked-up candidates, protein_coding by default; others are dropped from given lists
     assembly:str|None=None, # of the source's positions: GRCh38 (the default) or GRCh37
-    chain=None,             # chain file that lifts GRCh37 to GRCh38; the bundled one by default
     symbols:str|None=None,  # "update" (the default) renames old symbols and dates, "keep" leaves names as they are
     order:str="alphabetical",  # of the candidates; "source" keeps the given order, for audits
     **build,                # of `build_loci`, for the gold standards
@@ -46,7 +45,7 @@ def read_loci(
     table = genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     options = {k: v for k, v in (("window", window), ("biotypes", biotypes)) if v is not None}
     raw = raw_source(source, genes=table, **options, **build)
-    rows, lost = _lifted([*map(whole_row, raw.to_dict("records"))], assembly or "GRCh38", chain)
+    rows, lost = _lifted([*map(whole_row, raw.to_dict("records"))], assembly or "GRCh38")
     if window is not None and "_built" not in raw and all(row["candidates"] for row in rows):
         raise UserError("Every locus comes with its candidates, so window has no effect: "
                         "leave it out, or give chrom and pos without candidates.")
@@ -211,17 +210,14 @@ def fill_candidates(rows:list[dict], genes:pd.DataFrame, window:int):
         row.update(candidates=given.candidates, distances=given.distances)
 
 # %% ../nbs/12_sources.ipynb #12228027
-def _lifted(rows:list[dict], assembly:str, path)->tuple[list[dict], list[dict]]:   # a chain file
+def _lifted(rows:list[dict], assembly:str)->tuple[list[dict], list[dict]]:
     "Rows on GRCh38 (those without a place too), and what the lift-over lost; not all may be lost."
-    if assembly_name(assembly) == "GRCh38":
-        if path is None: return rows, []
-        raise UserError(f"{path} is given, but the positions are on GRCh38: add assembly GRCh37, or leave it out.")
-    chain, lost = read_chain(path := path or CHAIN), []
-    found = ((row["_where"], row) for row in rows)
-    kept = [row for _, row in _each(found, lambda row: on_grch38(row, "GRCh37", chain), lost)]
+    if assembly_name(assembly) == "GRCh38": return rows, []
+    found, lost = ((row["_where"], row) for row in rows), []
+    kept = [row for _, row in _each(found, lambda row: on_grch38(row, "GRCh37"), lost)]
     first = "(the first: {}, {})".format(*lost[0]) if lost else ""
     if lost and not any(row["chrom"] and row["pos"] for row in kept):
-        raise UserError(f"{path} lifts none of the {len(lost)} positions {first}; is it a chain from GRCh37 to GRCh38?")
+        raise UserError(f"None of the {len(lost)} positions has a place on GRCh38 {first}: are they on GRCh37?")
     if lost: _log.warning("%d of %d positions were lost on the way to GRCh38 %s", len(lost), len(rows), first)
     return kept, [{"where": where, "why": why} for where, why, _ in lost]
 

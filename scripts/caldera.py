@@ -12,7 +12,7 @@ import pandas as pd
 
 from generank.core import sha256_json, write_json
 from generank.data import loci_card
-from generank.genes import BUNDLED, lift_position, load_genes, of_biotypes, read_chain, write_parquet
+from generank.genes import BUNDLED, lift_position, load_genes, of_biotypes, write_parquet
 from generank.readers import near
 from generank.sources import LOCUS_COLUMNS, MORE_COLUMNS, download, read_loci, region_ids, trait_family
 
@@ -42,9 +42,8 @@ def main():
     rows[["chrom", "pos"]] = rows.filename.str.split("_", expand=True)[[0, 1]]
     rows["pos"] = rows.pos.astype("int64")
     variants = rows.drop_duplicates("filename")[["filename", "chrom", "pos"]].reset_index(drop=True)
-    chain = read_chain()
-    lifted = {f: lift_position(chain, c, p) for f, c, p in zip(variants.filename, variants.chrom, variants.pos)}
-    rows["lifted"] = rows.filename.map({f: place[1] for f, place in lifted.items() if not isinstance(place, str)})
+    lifted = {f: lift_position(c, p) for f, c, p in zip(variants.filename, variants.chrom, variants.pos)}
+    rows["lifted"] = rows.filename.map({f: place[1] for f, place in lifted.items() if place})
     genes = load_genes().drop_duplicates("ensembl_id").set_index("ensembl_id")
     build = {"as GRCh38": agreement(rows, genes[["start", "end"]], "pos"), "lifted from GRCh37": agreement(rows, genes[["start", "end"]], "lifted")}
     print(build)
