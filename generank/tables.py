@@ -89,11 +89,8 @@ def opened(path):
     return packed.open(inside[0])
 
 def decoded(data:bytes)->tuple[str, str]:
-    "The text of bytes in UTF-8, UTF-16 or Windows' Latin-1, and the name of the encoding."
-    zeros = [data[half:2000:2].count(0) for half in (0, 1)]
-    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE): encoding = "utf-16"
-    elif sum(zeros) > len(data[:2000]) / 4: encoding = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"   # no mark
-    else: encoding = "utf-8-sig"
+    "The text of bytes in UTF-8, marked UTF-16 or Windows' Latin-1, and the name of the encoding."
+    encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     try: return data.decode(encoding), encoding
     except UnicodeDecodeError as e:
         if encoding == "utf-8-sig" and (len(data) < MOST or e.end < MOST - 4): encoding = "cp1252"   # not merely cut
@@ -173,11 +170,8 @@ def read_objects(text:str)->Rows:
 
 def read_excel(stream, path)->Rows:
     "The rows of the first sheet whose header is understood, else of the first sheet."
-    import openpyxl
-    book, sheets = openpyxl.load_workbook(stream, read_only=True, data_only=True), {}
-    for sheet in book.worksheets:
-        cells = ([("" if c is None else str(c).strip()) for c in row] for row in sheet.iter_rows(values_only=True))
-        sheets[sheet.title] = list(zip(range(1, 2 * LIMIT), cells))
+    book = pd.read_excel(stream, sheet_name=None, header=None, dtype=str, na_filter=False, nrows=2 * LIMIT)
+    sheets = {name: [*enumerate(t.map(str.strip).values.tolist(), 1)] for name, t in book.items()}
     name = max(sheets, key=lambda s: header_at(sheets[s])[0], default=None)
     return tabled(sheets.get(name, []), path, format="Excel",
                   notes=[f"Of {len(sheets)} sheets {name!r} was read."] * (len(sheets) > 1))
