@@ -230,9 +230,8 @@ def differences(old:dict, new:dict)->list[str]:
 def source_fields(place:str)->set[str]:
     "Public fields of a dataclass, as in `peft.tuners.lora.config.LoraConfig`, without those of its base classes."
     package, *parts, name = place.split(".")
-    if (spec := importlib.util.find_spec(package)) is None:
-        raise UserError(f"The package {package} is not installed: run `make setup`.")
-    source = Path(spec.origin).parent.joinpath(*parts).with_suffix(".py").read_text(encoding="utf-8")
+    folder = Path(importlib.util.find_spec(package).origin).parent
+    source = folder.joinpath(*parts).with_suffix(".py").read_text(encoding="utf-8")
     body = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == name).body
     fields = [n for n in body if isinstance(n, ast.AnnAssign) and "ClassVar" not in ast.unparse(n.annotation)]
     return {n.target.id for n in fields if not n.target.id.startswith("_")}
@@ -303,16 +302,13 @@ def download(
     import tenacity, urllib.request
     path = Path(path)
     if path.exists() and sha256_file(path) == sha256: return path
-    def passing(e):   # network failures and a server's own (5xx, 429); a 404 or a missing file won't pass
-        if hasattr(e, "code"): return e.code >= 500 or e.code == 429
-        return isinstance(e, OSError) and not isinstance(getattr(e, "reason", None), FileNotFoundError)
+    passing = lambda e: isinstance(e, OSError) and getattr(e, "code", 500) in (429, *range(500, 600))   # unlike a 404
     retry = tenacity.Retrying(stop=tenacity.stop_after_attempt(4), wait=tenacity.wait_exponential(multiplier=wait),
                               retry=tenacity.retry_if_exception(passing), reraise=True)
     try: content = retry(lambda: urllib.request.urlopen(url, timeout=60).read())
     except OSError as e:
         raise UserError(f"{url} can't be read ({e}): check the network, or give the path of a copy.") from None
-    with atomic_path(path) as p: p.write_bytes(content)
-    if sha256_file(path) != sha256:
-        path.unlink()
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{url} is not the pinned file (its sha256 is not {sha256}): nothing was kept.")
+    with atomic_path(path) as p: p.write_bytes(content)
     return path
