@@ -190,7 +190,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'generank.core.write_yaml': ('core.html#write_yaml', 'generank/core.py')},
             'generank.data': { 'generank.data._check_split': ('data.html#_check_split', 'generank/data.py'),
                                'generank.data._several': ('data.html#_several', 'generank/data.py'),
-                               'generank.data.balance_checks': ('data.html#balance_checks', 'generank/data.py'),
                                'generank.data.build_bundled': ('data.html#build_bundled', 'generank/data.py'),
                                'generank.data.check_loci': ('data.html#check_loci', 'generank/data.py'),
                                'generank.data.clustered_z': ('data.html#clustered_z', 'generank/data.py'),

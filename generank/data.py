@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['SPLIT_SEED', 'SPLIT_MODES', 'LIMIT_SEED', 'HELD_OUT', 'FOLDS', 'MHC', 'load_loci', 'load_table', 'own_split',
            'merged', 'filter_loci', 'limit_loci', 'split_loci', 'held_out_split', 'faithful_split', 'transfer_split',
-           'fold_split', 'clustered_z', 'order_bias', 'trait_pairs', 'faults', 'notes', 'order_checks',
-           'balance_checks', 'to_frame', 'check_loci', 'loci_card', 'build_bundled', 'simple_baselines',
-           'describe_loci', 'run_stage', 'run_card']
+           'fold_split', 'clustered_z', 'order_bias', 'trait_pairs', 'faults', 'notes', 'order_checks', 'to_frame',
+           'check_loci', 'loci_card', 'build_bundled', 'simple_baselines', 'describe_loci', 'run_stage', 'run_card']
 
 # %% ../nbs/13_data.ipynb #7bcf3dc9
 import inspect, itertools, tempfile
@@ -265,12 +264,10 @@ def _several(loci, key, value):   # values of `key` that stand with several valu
 def faults(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
     "What should not be there: (check, found, of)."
     n, pairs = loci.candidates.map(len), loci[["candidates", "split"]].explode("candidates").dropna()
-    question = loci[["trait", "causal_gene"]].assign(candidates=loci.candidates.map(sorted).map(tuple))
     outside = [g not in c for g, c in zip(loci.causal_gene, loci.candidates)]
     symbols, ids = set(loci.candidates.explode().dropna()), lambda where: loci.locus_id[where].tolist()
     return [
         ("same trait and causal gene twice", ids(loci.duplicated(["trait", "causal_gene"])), len(loci)),
-        ("same trait, candidates and causal gene twice", ids(question.duplicated()), len(loci)),
         ("causal gene in two splits", _several(loci, "causal_gene", "split"), loci.causal_gene.nunique()),
         ("region in two splits", _several(loci, "region_id", "split"), loci.region_id.nunique()),
         ("candidate gene in two splits", _several(pairs, "candidates", "split"), pairs.candidates.nunique()),
@@ -283,7 +280,7 @@ def notes(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
     "What a reader should know: (check, found, of)."
     questions, named = loci.assign(_q=loci.trait.astype(str) + " in " + loci.region_id.astype(str)), leaks(loci, genes)
     in_mhc = (loci.chrom == MHC[0]) & pd.to_numeric(loci.pos).fillna(0).between(*MHC[1:])
-    kind, often = loci.evidence_class.astype(object), loci.causal_gene.value_counts().loc[lambda n: n > 5]
+    often = loci.causal_gene.value_counts().loc[lambda n: n > 5]
     families = loci.assign(_f=loci.trait.map(trait_family)).groupby(["causal_gene", "_f"]).trait.nunique()
     in_both = set(loci.trait[loci.split == "train"]) & set(loci.trait[loci.split == "test"])
     return [
@@ -292,8 +289,6 @@ def notes(loci:pd.DataFrame, genes:pd.DataFrame)->list[tuple]:
          questions["_q"].nunique()),
         ("trait names the causal gene", [f"{t} ({g})" for t, g in zip(named.trait, named.causal_gene)], len(loci)),
         ("locus in the MHC (chr6:25-34 Mb)", loci.locus_id[in_mhc].tolist(), len(loci)),
-        ("evidence from drugs", loci.locus_id[kind == "drug"].tolist(), len(loci)),
-        ("evidence curated by experts", loci.locus_id[kind == "expert curated"].tolist(), len(loci)),
         ("causal gene of more than 5 loci", often.index.tolist(), loci.causal_gene.nunique()),
         ("causal gene under near-duplicate traits", families[families > 1].index.get_level_values(0).unique().tolist(),
          loci.causal_gene.nunique())]
@@ -309,15 +304,6 @@ def order_checks(loci:pd.DataFrame, given)->list[tuple]:
          f"place {source['usual']} in {source['usual_share']:.0%} of lists"),
         ("causal gene alphabetically early or late", "note", abs(alphabet["z_place"]) > 3,   # of names, not of the data
          f"mean place {alphabet['place']:.3f} of 0 to 1 (z {alphabet['z_place']:+.1f}), {first(alphabet)}")]]
-
-def balance_checks(loci:pd.DataFrame)->list[tuple]:
-    "Evidence classes whose share differs by more than 10 points between train and test."
-    kind = loci.evidence_class.astype(object).fillna("unknown")
-    shares = pd.crosstab(kind, loci.split.astype(object).fillna("none"), normalize="columns")
-    if not {"train", "test"} <= set(shares): return []
-    gap = (shares.train - shares.test).abs().sort_values(ascending=False)
-    widest = f"{gap.index[0]}: {shares.train[gap.index[0]]:.2f} and {shares.test[gap.index[0]]:.2f}"
-    return [("evidence class out of balance between train and test", "note", int((gap > 0.1).sum()), len(gap), widest)]
 
 # %% ../nbs/13_data.ipynb #468b2c35
 def to_frame(source, **reading)->pd.DataFrame:
@@ -340,7 +326,7 @@ def check_loci(
     genes = genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     rows = [(check, kind, len(found), of, ", ".join(map(str, found[:3])))
             for kind, checks in (("fault", faults), ("note", notes)) for check, found, of in checks(table, genes)]
-    rows += [*order_checks(table, given.candidates), *balance_checks(table)]
+    rows += order_checks(table, given.candidates)
     renamed = table.attrs.get("renamed", [])
     rows.append(("gene name renamed or dropped on reading", "note", len(renamed), len(renamed),
                  ", ".join(f"{r['given']} > {r['became']}" for r in renamed[:3])))
