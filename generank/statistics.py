@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BATCHES', 'FEW', 'cluster_se', 'wilson_interval', 'cluster_interval', 'cluster_sums', 'means_by_cluster',
            'without_each', 'batched', 'bootstrap_means', 'percentile_interval', 'sign_flip_p', 'mcnemar_p', 'holm',
-           'two_level_means', 'two_level_interval', 'two_way_interval', 'training_slope', 'power', 'detectable', 'tost',
-           'tost_power', 'sensitivity', 'shown', 'interval', 'p_value', 'p_of', 'verdict', 'extent']
+           'two_level_means', 'two_level_interval', 'training_slope', 'power', 'detectable', 'tost', 'tost_power',
+           'sensitivity', 'shown', 'interval', 'p_value', 'p_of', 'verdict', 'extent']
 
 # %% ../nbs/50_statistics.ipynb #4a51d249
 import math
@@ -148,18 +148,6 @@ def two_level_interval(values, clusters, draws:int=10_000, seed:int=1)->tuple[fl
     df = (of_loci + of_seeds)**2 / (of_loci**2 / (n - 1) + of_seeds**2 / (n_seeds - 1))
     half = float(special.stdtrit(df, 0.975)) * math.sqrt(of_loci + of_seeds)
     return (low, high) if high - low >= 2 * half else (mean - half, mean + half)
-
-# %% ../nbs/50_statistics.ipynb #784ecc47
-def two_way_interval(values, one, two, draws:int=10_000, seed:int=1)->tuple[float, float]:
-    "95 % interval of a mean, the clusters `one` and the clusters `two` of the loci both drawn with replacement."
-    (of_one, names_one), (of_two, names_two) = (pd.factorize(np.asarray(of)) for of in (one, two))
-    if min(len(names_one), len(names_two)) < 2: return math.nan, math.nan
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(0, draws, 500):   # draws at a time, to bound memory
-        weights = _counts(len(names_one), 500, rng)[:, of_one] * _counts(len(names_two), 500, rng)[:, of_two]
-        with np.errstate(invalid="ignore"): found.append(weights @ np.asarray(values, dtype=float) / weights.sum(1))
-    low, high = np.nanquantile(np.concatenate(found)[:draws], [0.025, 0.975])
-    return float(low), float(high)
 
 # %% ../nbs/50_statistics.ipynb #74dd4cfd
 def training_slope(rows:list[dict], column:str="reward")->dict:   # rows of `metrics.jsonl`, the warm start's left out
