@@ -139,15 +139,7 @@ def model_rows(rows:pd.DataFrame, config:dict, adapter, store, samples:int=3)->t
              for _, of in rows.groupby("locus", sort=False) for i, t in asked_of(of, samples)}
     def ask(which, **how):
         return ask_as_configured({**config, "inference": {**config["inference"], **own, **how}}, which, adapter, store)
-    try:
-        if store and (others := rows.locus.nunique() - 1):
-            began = time.monotonic()
-            ask(list(asked.values())[:len(asked_of(rows[rows.locus == rows.locus.iloc[0]], samples))])
-            if (first := time.monotonic() - began) > 1:
-                minutes = max(1, round(first * others / 60))
-                print(f"The first locus took {first:.0f} s with the model's start: at most about {minutes} min "
-                      f"for {counted(others, 'more', 'more')}.", file=sys.stderr)
-        answers, _, bill = ask(list(asked.values()))
+    try: answers, _, bill = ask(list(asked.values()))
     except KeyboardInterrupt:
         done = {r["locus_id"] for r in ResponseStore(store, writable=False).rows.values()} if store else set()
         if not (kept := [q for i, q in asked.items() if i in done]): raise
