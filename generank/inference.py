@@ -369,11 +369,6 @@ def _trained_folder(run_dir:Path, arm:dict)->Path|None:
         raise UserError(f"Arm {trained_as!r} is not trained yet: run the training stage first.")
     return folder
 
-def _training_traits(table:pd.DataFrame, config:dict)->list[str]:
-    "The traits that likelihoods are held against; none where the method holds them against nothing."
-    if config["inference"]["method"] != "likelihood-ratio": return []
-    return sorted(set(table.loc[table["split"] == "train", "trait"]))
-
 # %% ../nbs/42_inference.ipynb #8d7e9da0
 def pair_questions(pairs:pd.DataFrame)->pd.DataFrame:   # candidates, trait_a, trait_b, gene_a, gene_b, region_id
     "The two questions of each pair of genes: the same candidates, another trait."
@@ -403,7 +398,7 @@ def ask_probes(run_dir:Path, config:dict, arm:dict):
         own = {"n": probe["samples"], "temperature": probe["temperature"], "vote": None}
         store = run_dir/"responses"/"store"/f"{name}.{probe['name']}.jsonl"
         answers, *_ = ask_as_configured({**config, "inference": {**settings, **own}}, loci, adapter, store, arm,
-                                        f"{name}, {probe['name']}", kind, _training_traits(table, config))
+                                        f"{name}, {probe['name']}", kind, table.trait[table["split"] == "train"])
         save_answers(answers, folder/f"{probe['name']}.parquet")
     if settings.get("representations"):
         prompts = asked_as(config, arm)
@@ -417,7 +412,7 @@ def run_stage(run_dir, config:dict, arms)->pd.DataFrame:   # for each arm its an
     "Ask the named arms of a run about its held-out loci, into responses/<arm>.parquet, and their perturbations."
     run_dir, by_name, bills = Path(run_dir), {a["name"]: a for a in config["arms"]}, {}
     table, split = read_parquet(run_dir/"data"/"loci.parquet"), config["inference"]["split"]
-    responses, traits = run_dir/"responses", _training_traits(table, config)
+    responses, traits = run_dir/"responses", table.trait[table["split"] == "train"]
     if not (loci := table[table["split"] == split].to_dict("records")):
         raise UserError(f"{run_dir.name}/data/loci.parquet has no loci of split {split!r}: correct inference.split.")
     for name in arms:
