@@ -22,12 +22,9 @@ from .statistics import bootstrap_means, cluster_interval, cluster_se, holm, mcn
 from .statistics import percentile_interval, sensitivity, sign_flip_p, two_level_interval, wilson_interval, without_each
 
 # %% ../nbs/51_scoring.ipynb #bab55ef0
-def place(
-    genes,             # the symbols that an answer lists, in order
-    causal_gene:str,
-    candidates=None,   # symbols of the locus; None where the file carries none
-)->tuple:              # (raw rank or 0, symbols listed, candidates listed, completed rank at best, at worst)
-    "Where the causal gene stands in a list, as it is and with the list completed."
+def place(genes, causal_gene:str, candidates=None)->tuple:   # candidates: None where the file carries none
+    """Where the causal gene stands in a list of symbols, as it is and with the list completed:
+    raw rank or 0, symbols listed, candidates listed, completed rank at best, at worst."""
     rank = genes.index(causal_gene) + 1 if causal_gene in genes else 0
     if candidates is None: return rank, len(genes), len(genes), 0, 0
     known = set(candidates)
@@ -251,9 +248,6 @@ def answer_rates(scores:pd.DataFrame, draws:int=10_000, seed:int=1)->dict:   # s
         found["non_candidate_rate"] = strange.sum() / scores.listed.sum(), ends
     out = {"n_answers": float(scores.samples.sum())}
     for name in RATES: out |= _entry(name, *found.get(name, (None, None)))
-    if scores.format_error.isin((0, 1)).all():
-        ends = wilson_interval(scores.format_error.mean(), len(scores))
-        out["format_error_rate_ci_iid_low"], out["format_error_rate_ci_iid_high"] = ends
     return out
 
 # %% ../nbs/51_scoring.ipynb #6d41e10e
