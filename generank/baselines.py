@@ -37,8 +37,6 @@ def nearest_gene(loci, **kwargs)->list:
 def gene_length(loci, genes=None, **kwargs)->list:
     "The longer the gene's body (bp) the better, by a table with `symbol`, `start` and `end` (None: the bundled genes)."
     table = load_genes() if genes is None else genes
-    lacks = {"symbol", "start", "end"} - set(table)
-    if lacks: raise UserError(f"The baseline 'gene length' needs a gene table with {' and '.join(sorted(lacks))}.")
     length = (table.end - table.start + 1).groupby(table.symbol).max()
     return [length.reindex(list(c)).fillna(0).to_numpy(float) for c in loci.candidates]
 
@@ -117,7 +115,6 @@ def meaning_similarity(loci, genes=None, **kwargs)->list:
 def gene_prior(loci, training=None, genes=None, **kwargs)->list:
     "Logistic regression on symbol and description (TF-IDF, balanced classes) of the training loci; blind to the trait."
     if training is None or not len(training): raise UserError("The baseline 'gene prior' needs training loci.")
-    genes = load_genes() if genes is None else genes
     shown = [(g, g == causal) for c, causal in zip(training.candidates, training.causal_gene) for g in c]
     model = _fitted_prior(tuple(_about([g for g, _ in shown], genes)), tuple(causal for _, causal in shown))
     names = sorted({g for c in loci.candidates for g in c})

@@ -23,7 +23,7 @@ from .figures import (METRIC_NAMES, distance_table, evidence_classes, interval_t
 
 from .parsing import _check_pairing, _named, read_responses
 from .profile import Evaluation as Settings
-from .robustness import calibration_chart, layer_chart, layer_summary, robustness, trait_discrimination, votes_chart
+from .robustness import calibration_chart, layer_chart, layer_summary, robustness, votes_chart
 from .scoring import (ESTIMANDS, OVER_CHANCE, Resampled, adjust, answer_rates, comparison, decompose,
                               decompose_shares, levels, metric_names, pooled_difference, score_responses, summarise)
 from .statistics import means_by_cluster, training_slope
@@ -106,7 +106,7 @@ def locus_strata(loci:pd.DataFrame)->dict:   # name -> the label of each locus
 # %% ../nbs/55_evaluation.ipynb #025d4bdc
 def gather(
     responses,                       # as in `evaluate`
-    k=(1, 3, 5, 7), cluster_by:str=None, scoring:str=None, loci=None, baselines=(), genes=None,
+    k=(1, 3, 5, 7), cluster_by:str=None, scoring:str=None, loci=None, baselines=(),
     draws:int=10_000, seed:int=1, training=None, controls=None, combinations=(),
 )->tuple:                            # (Resampled of all runs, score tables of the responses, locus table)
     "Read, check, pair and score; baselines become further runs."
@@ -124,10 +124,9 @@ def gather(
     table = _locus_table(order, loci)
     if (baselines or combinations) and "candidates" not in table:
         raise UserError("Baselines need the candidates, which files of the first run's layout don't carry.")
-    given = {"genes": genes, "training": training}
     runs = {n: s[metric_names(k)] for n, s in scores.items()}
-    runs |= {b: baseline_scores(b, table, k, **given) for b in baselines}
-    runs |= {" + ".join(pair): combined_scores(pair, table, named, k, **given) for pair in combinations}
+    runs |= {b: baseline_scores(b, table, k, training=training) for b in baselines}
+    runs |= {" + ".join(pair): combined_scores(pair, table, named, k, training=training) for pair in combinations}
     return Resampled(pd.concat(runs, axis=1), order.cluster.to_numpy(), draws, seed), scores, table
 
 def _locus_table(scores:pd.DataFrame, loci)->pd.DataFrame:
@@ -155,7 +154,7 @@ def evaluate(
     family=None,               # pairs over which Holm adjusts; None: all pairs
     loci:pd.DataFrame=None,    # loci table: adds parts of the results, and distances
     baselines=(),              # names in `BASELINES`, scored on the same loci
-    genes=None, training=None,   # tables of gene descriptions (None: the bundled ones) and of training loci for these
+    training=None,             # table of training loci for these
     margin:float=None,         # equivalence margin, declared beforehand; None: no test of equivalence
     controls:dict=None,        # "a, condition" -> responses of the same loci under a condition, held against `a`
     combinations=(),           # pairs of names (runs or baselines) whose rankings are fused, held against either
@@ -168,7 +167,7 @@ def evaluate(
     if seed < 0: raise UserError(f"The seed is {seed}: give a whole number from 0.")
     if margin is not None and not margin > 0:
         raise UserError(f"The equivalence margin is {margin}: give a difference above 0 that would not matter.")
-    given, controls = (cluster_by, scoring, loci, baselines, genes, draws, seed, training), controls or {}
+    given, controls = (cluster_by, scoring, loci, baselines, draws, seed, training), controls or {}
     resampled, scores, table = gather(responses, k, *given, controls, combinations)
     arms = [n for n in scores if n not in controls]
     pairs = _checked_pairs(arms, pairs, family)
@@ -299,15 +298,14 @@ def _answer_file(folder, config, name:str)->Path:
 
 def check_parts(folders):
     "Raise a `UserError` unless recorded runs have one seed, and gave the same answers where they asked the same arm."
-    seeds, answers = set(), {}
+    answers, columns = {}, ["locus_id", "sample", "completion"]
     for folder in map(Path, folders):
-        seeds.add((read_yaml(folder/"config.yaml") or {}).get("seed"))
         for file in sorted((folder/"responses").glob("*.parquet")):
-            table = read_parquet(file, columns=["locus_id", "sample", "completion"])
-            table = table.sort_values(["locus_id", "sample"], ignore_index=True)
+            table = read_parquet(file, columns=columns).sort_values(columns[:2], ignore_index=True)
             first, known = answers.setdefault(file.name, (folder, table))
             if not known.equals(table):
                 raise UserError(f"{first} and {folder} hold different answers of {file.stem}: give parts of one run.")
+    seeds = {(read_yaml(Path(folder)/"config.yaml") or {}).get("seed") for folder in folders}
     if len(seeds) > 1: raise UserError(f"{' and '.join(map(str, folders))} have different seeds: give parts of one.")
 
 # %% ../nbs/55_evaluation.ipynb #979eb9b4
@@ -332,9 +330,7 @@ def run_stage(
     slopes = {arm: _plain(training_slope(rows)) for arm, rows in curves.items()
               if sum(r.get("reward") is not None for r in rows) >= 8}
     s["estimand"] = s["estimand"] or default_estimand(s["primary"])
-    for p, answers in (a for a in asked if a[0]["perturbation"] == "both-traits"):
-        run = next(r for r in result["runs"] if r["name"] == p["arm"])
-        run["trait_discrimination"] = _plain(trait_discrimination(answers, s["draws"], s["seed"]))
+
     metrics = {**{c: s[c] for c in ("primary", "estimand", "split", "cluster_by", "draws", "seed", "k", "margin")},
                "n_loci": result["runs"][0]["n"], "n_clusters": result["runs"][0]["n_clusters"], "runs": result["runs"],
                "training": slopes, "baselines_not_run": missing}
@@ -405,12 +401,7 @@ def run_figures(metrics:dict, comparisons:dict, curves:dict)->list:   # as in th
     note = "MRR over chance completes every list in random order, so that form and length of the lists don't count."
     size = metrics["n_loci"], metrics["n_clusters"]
     if pairs: charts.append(paired_differences(pairs, *size, xlabel=name, note=note))
-    if told := [r for r in runs if r.get("trait_discrimination")]:
-        charts.append(main_comparison(told, ["trait_discrimination"], "trait_discrimination"))
-        pairs = told[0]["trait_discrimination"]
-        charts[-1].caption = (f"How often the asked trait's gene ranks above another trait's gene in the same list "
-                              f"({pairs['n_pairs']} pairs of genes, {pairs['n_regions']} regions). One half is blind "
-                              "to the trait. Bars are 95 % intervals, whole regions resampled.")
+
     if any(r.get("by_evidence_class") for r in runs): charts.append(evidence_classes(runs))
     return charts + training_charts(curves, metrics["training"])
 
@@ -434,7 +425,7 @@ def perturbation_results(run_dir, config:dict, s:dict, files:dict, asked:list)->
     for p in config.get("perturbations") or []:
         known = {"arm": p["arm"], "perturbation": p["perturbation"], "not_said": "these loci don't allow it (see log)"}
         found["perturbations"].setdefault(p["name"], known)
-    if not found["perturbations"] and not layers and not any(found["reasoning"].values()): return {}, votes
+    if not found["perturbations"] and not layers: return {}, votes
     calibrated = {n: r for n, r in found["perturbations"].items() if "raw" in r.get("calibration", {})}
     charts = [calibration_chart(r["calibration"], r["arm"], f"calibration_{n}") for n, r in calibrated.items()]
     return found, charts + ([layer_chart(found["layers"])] if layers else []) + votes

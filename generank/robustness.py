@@ -5,12 +5,10 @@
 # %% auto #0
 __all__ = ['VOTES', 'smoothed_shares', 'sharpened', 'fit_slope', 'brier', 'bins_of', 'reliability', 'coverage_curve',
            'calibration_error', 'calibration_test', 'calibrate', 'calibration_chart', 'votes_chart', 'first_choices',
-           'vote_shares', 'Means', 'agreement', 'same_first', 'confidence', 'own_and_others', 'mentions', 'elsewhere',
-           'reasoning_check', 'perturbation_result', 'robustness', 'trait_discrimination', 'layer_summary',
-           'layer_chart']
+           'vote_shares', 'Means', 'agreement', 'same_first', 'confidence', 'own_and_others', 'elsewhere',
+           'perturbation_result', 'robustness', 'trait_discrimination', 'layer_summary', 'layer_chart']
 
 # %% ../nbs/54_robustness.ipynb #e0368792
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,18 +164,16 @@ def votes_chart(curve:pd.DataFrame, arm:str, name:str)->Chart:   # of `sample_cu
 
 # %% ../nbs/54_robustness.ipynb #7f625c07
 def first_choices(answers:pd.DataFrame)->pd.DataFrame:
-    "Parse responses: the same table with `first` (None where none is listed), `genes`, `reasoning` and `problems`."
+    "Parse responses: the same table with `first` (None where none is listed), `genes` and `problems`."
     parsed = [parse_answer(text, list(c)) for text, c in zip(answers.completion, answers.candidates)]
     first = [next((g for g in a.genes if g in set(c)), None) for a, c in zip(parsed, answers.candidates)]
-    told = {part: [getattr(a, part) for a in parsed] for part in ("genes", "reasoning", "problems")}
-    return answers.assign(first=pd.Series(first, index=answers.index, dtype=object), **told)
+    return answers.assign(first=pd.Series(first, index=answers.index, dtype=object), genes=[a.genes for a in parsed],
+                          problems=[a.problems for a in parsed])
 
 def vote_shares(choices:pd.DataFrame)->pd.DataFrame:
     "Locus x gene: share of the locus's answers that put the gene first; an answer without a candidate votes for none."
-    named = choices.assign(one=choices["first"].notna().astype(float))
-    votes = named.pivot_table(index="locus_id", columns="first", values="one", aggfunc="sum", observed=True)
     n = choices.groupby("locus_id").size()
-    return votes.reindex(n.index).fillna(0.0).div(n, axis=0)
+    return pd.crosstab(choices.locus_id, choices["first"]).reindex(n.index, fill_value=0).div(n, axis=0)
 
 @dataclass
 class Means:
@@ -206,25 +202,18 @@ def agreement(choices:pd.DataFrame)->pd.Series:
 
 def same_first(one:pd.DataFrame, two:pd.DataFrame)->pd.Series:
     "For each locus the chance that an answer of one agrees with an answer of the other (of the same loci)."
-    a, b = vote_shares(one), vote_shares(two)
-    genes = sorted(set(a) | set(b))
-    return (a.reindex(columns=genes).fillna(0.0) * b.reindex(columns=genes).fillna(0.0)).sum(axis=1)
+    return vote_shares(one).mul(vote_shares(two), fill_value=0).sum(axis=1)
 
 def confidence(choices:pd.DataFrame)->pd.Series:
     "For each locus the share of answers behind the gene with most votes."
     return vote_shares(choices).max(axis=1).fillna(0.0)
 
-def own_and_others(rows:pd.DataFrame, column:str, names)->tuple[pd.Series, pd.Series]:
-    "For each locus how often an answer `names` the gene in a column, and the locus's other candidates on average."
-    def share(row, genes): return float(np.mean([names(row, g) for g in genes] or [0.0]))
-    named = [(share(row, [row[column]]), share(row, [g for g in row["candidates"] if g != row[column]]))
-             for row in rows.to_dict("records")]
-    by_locus = pd.DataFrame(named, rows.locus_id, ["own", "others"]).groupby(level=0).mean()
+def own_and_others(choices:pd.DataFrame)->tuple[pd.Series, pd.Series]:
+    "For each locus how often an answer names the causal gene, and the locus's other candidates on average."
+    answers = zip(choices.genes, choices.candidates, choices.causal_gene)
+    named = [(gene in genes, np.mean([g in genes for g in c if g != gene] or [0])) for genes, c, gene in answers]
+    by_locus = pd.DataFrame(named, choices.locus_id, ["own", "others"], dtype=float).groupby(level=0).mean()
     return by_locus.own, by_locus.others
-
-def mentions(text:str, gene:str)->bool:
-    "Whether a text names a gene, as a word of its own, in any case."
-    return re.search(rf"(?<![\w-]){re.escape(gene)}(?![\w-])", text, re.I) is not None
 
 # %% ../nbs/54_robustness.ipynb #8e195da4
 def elsewhere(there:pd.DataFrame, here:pd.DataFrame, draws:int, seed:int)->dict:
@@ -234,18 +223,9 @@ def elsewhere(there:pd.DataFrame, here:pd.DataFrame, draws:int, seed:int)->dict:
         over = pd.Series(over_chance(scores.mrr_completed, scores.candidates.map(len).to_numpy()), scores.index)
         parts.append(Means(scores.cluster, draws, seed)(over))
         means.append(bootstrap_means(over.to_numpy(), scores.cluster.to_numpy(), draws, seed + i)[:, 0])
-    n = min(p["n_clusters"] for p in parts)
-    ends = None if n < 2 else percentile_interval(means[0] - means[1], n)
+    ends = percentile_interval(means[0] - means[1], min(p["n_clusters"] for p in parts))
     difference = _entry("value", parts[0]["value"] - parts[1]["value"], ends, "")
     return {"there": parts[0], "here": parts[1], "difference": difference}
-
-def reasoning_check(choices:pd.DataFrame, mean:Means)->dict|None:
-    "Does the reasoning name the first gene (share of answers), and the other candidates? None without any reasoning."
-    rows = choices[choices["first"].notna() & choices.reasoning.str.strip().ne("") & (choices.candidates.map(len) > 1)]
-    if rows.empty: return None
-    a, b = own_and_others(rows, "first", lambda row, gene: mentions(row["reasoning"], gene))
-    found = {"first": mean(a, True), "others": mean(b, True), "difference": mean(a - b)}
-    return {"answers": len(rows), "of": len(choices), **found}
 
 # %% ../nbs/54_robustness.ipynb #edacf7f1
 def perturbation_result(
@@ -259,7 +239,7 @@ def perturbation_result(
     out["n"] = choices.locus_id.nunique()
     if kind == "both-traits": return out | {kind: trait_discrimination(choices, mean.draws, mean.seed)}
     if kind == "no-candidates":
-        causal, rest = own_and_others(choices, "causal_gene", lambda row, gene: gene in row["genes"])
+        causal, rest = own_and_others(choices)
         return out | {"named": mean(causal, True), "others_named": mean(rest, True), "difference": mean(causal - rest)}
     if probe["split"] != held_out:
         if kind != "none" or probe["samples"] > 1: return out
@@ -304,22 +284,19 @@ def robustness(
     scores,                      # function of answers: `generank.scoring.score_responses` with the run's settings
     held_out:str,                # the split of the arms' own answers
     cluster_by:str="region_id", draws:int=10_000, seed:int=1,
-)->dict:                         # "perturbations": name -> result; "reasoning": arm -> result, null without reasoning
-    "What the probes and the reasoning say: `evaluation/robustness.json`."
+)->dict:                         # held_out, and "perturbations": name -> result
+    "What the probes say: `evaluation/robustness.json`."
     own = {arm: first_choices(a) for arm, a in answers.items()}
     read = [({**p, "split": p["split"] or held_out}, first_choices(a)) for p, a in probes]
     once = pd.concat([*(a for _, a in probes), *answers.values()]).drop_duplicates("locus_id").set_index("locus_id")
     mean = Means(once[cluster_by], draws, seed)
     found = {p["name"]: perturbation_result(p, c, own[p["arm"]], read, scores, held_out, mean) for p, c in read}
-    reasoning = {arm: reasoning_check(c, mean) for arm, c in own.items()}
-    return {"held_out": held_out, "perturbations": found, "reasoning": reasoning}
+    return {"held_out": held_out, "perturbations": found}
 
 # %% ../nbs/54_robustness.ipynb #be30aed3
-def trait_discrimination(
-    answers:pd.DataFrame,   # to `generank.inference.pair_questions`; by the column `scores` where there is one
-    draws:int=10_000, seed:int=1,
-)->dict:                    # value, ci_low, ci_high, n_pairs, n_regions
-    "How often the asked trait's gene ranks above the other trait's gene, pairs weighted equally, clustered by region."
+def trait_discrimination(answers:pd.DataFrame, draws:int=10_000, seed:int=1)->dict:
+    """How often the asked trait's gene ranks above the other trait's gene (by `scores` where the answers have them), in
+    answers to `generank.inference.pair_questions`; pairs weigh alike. value, ci_low, ci_high, n_pairs, n_regions."""
     pair = answers.locus_id.str.rpartition(" ")[0]
     genes = answers.assign(pair=pair).groupby("pair").causal_gene.agg(lambda g: list(dict.fromkeys(g)))
     if not genes.map(len).eq(2).all(): raise UserError("A pair lacks one of its two questions: repeat the inference.")

@@ -92,11 +92,9 @@ def bootstrap_means(values, clusters, draws:int=10_000, seed:int=1)->np.ndarray:
 # %% ../nbs/50_statistics.ipynb #a3558790
 FEW = 10   # clusters; of fewer, percentiles of the draws can't reach far enough
 
-def percentile_interval(
-    draws, n_clusters:int,            # bootstrap means, one row a draw
-    bounds=(-math.inf, math.inf),     # of the quantity itself; t knows none
-)->np.ndarray:                        # lower and upper end, for each column; NaN with fewer than two clusters
-    "95 % bootstrap interval, levels expanded to Student's t with clusters - 1 degrees of freedom; that t below `FEW`."
+def percentile_interval(draws, n_clusters:int, bounds=(-math.inf, math.inf))->np.ndarray:
+    """95 % bootstrap interval, levels expanded to Student's t with clusters - 1 degrees of freedom; that t below `FEW`,
+    within `bounds`. `draws`: means, a row a draw; lower and upper end of each column, NaN with less than 2 clusters."""
     draws = np.asarray(draws)
     if n_clusters < 2: return np.full((2, *draws.shape[1:]), np.nan)
     t = special.stdtrit(n_clusters - 1, 0.975) * math.sqrt(n_clusters / (n_clusters - 1))
@@ -186,11 +184,8 @@ def detectable(se:float, df:float)->float:   # of a paired difference, with regi
     return se * _multiple(df) if df >= 1 and not math.isnan(se) else math.nan
 
 # %% ../nbs/50_statistics.ipynb #cef88ca4
-def tost(
-    mean:float, se:float, df:float,    # the measured difference, its standard error, degrees of freedom
-    margin:float,                      # declared before the run
-)->tuple[float, float]:                # p, and the power for a true difference of 0
-    "Equivalence within +-margin by two one-sided t-tests at level 0.05."
+def tost(mean:float, se:float, df:float, margin:float)->tuple[float, float]:   # p; power for a true difference of 0
+    "Equivalence of a measured difference within +-margin (declared before the run): two one-sided t-tests at 0.05."
     if se < 1e-12: return float(abs(mean) >= margin), tost_power(0, df, margin)  # the same answers everywhere
     p = max(special.stdtr(df, (mean - margin) / se), special.stdtr(df, -(mean + margin) / se))
     return float(p), tost_power(se, df, margin)
