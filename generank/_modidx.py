@@ -459,7 +459,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'generank.machines._room_check': ('machines.html#_room_check', 'generank/machines.py'),
                                    'generank.machines._took': ('machines.html#_took', 'generank/machines.py'),
                                    'generank.machines._version': ('machines.html#_version', 'generank/machines.py'),
-                                   'generank.machines.card_gb': ('machines.html#card_gb', 'generank/machines.py'),
                                    'generank.machines.checks': ('machines.html#checks', 'generank/machines.py'),
                                    'generank.machines.disk_line': ('machines.html#disk_line', 'generank/machines.py'),
                                    'generank.machines.examine': ('machines.html#examine', 'generank/machines.py'),
