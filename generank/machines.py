@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'BYTES', 'GATED', 'KEYS', 'OPTIONAL', 'LEAST', 'weights_gb', 'measured_gb', 'needs', 'machine', 'obstacles',
-           'needs_lines', 'forecast', 'forecast_lines', 'disk_line', 'checks', 'examine', 'main_profile', 'prepare']
+           'needs_lines', 'forecast', 'forecast_lines', 'checks', 'examine', 'main_profile', 'prepare']
 
 # %% ../nbs/64_machines.ipynb #7a59b602
 import logging, os, platform, re, shutil, statistics, sys, time
@@ -14,8 +14,7 @@ from pathlib import Path
 
 from .core import UserError, read_json, torch
 from .execution import REPOSITORY, _output, duration, find_notebooks, hardware, read_manifest
-from .models import (PACKAGED, SHAPES, cache_folder, choose_dtype, install_command, load_tokenizer,
-                             packaged_parts, prompt_end)
+from .models import PACKAGED, cache_folder, choose_dtype, install_command, packaged_parts
 from .pipeline import Run, plan, settings_of
 from .profile import profile_names, resolve
 
@@ -148,12 +147,8 @@ def needs_lines(config:dict)->list[str]:
     wanted, said = needs(config), obstacles(config, machine())
     parts = [f"the weights alone take {wanted['weights_gb']} GiB"] if wanted["weights_gb"] is not None else []
     if wanted["measured_gb"]: parts.append(f"training took {wanted['measured_gb']:.1f} GiB when it was recorded")
-    lines = [f"memory: {', '.join(parts) or 'unknown'}; this machine has {hardware()['memory_gb']} GiB"]
-    if said: lines.append(f"this will not run here: {'; '.join(said)}")
-    name = config["model"]["name"]
-    made = any(cache_folder().glob(f"{Path(name).name}-*/config.json"))
-    if not (name in SHAPES or Path(name).is_dir() or made): return lines   # nothing is fetched for a plan
-    return lines + [f"prompts end with {prompt_end(load_tokenizer(name, None, config['model']['thinking']))!r}"]
+    memory = f"memory: {', '.join(parts) or 'unknown'}; this machine has {hardware()['memory_gb']} GiB"
+    return [memory] + [f"this will not run here: {'; '.join(said)}"] * bool(said)
 
 # %% ../nbs/64_machines.ipynb #42abb277
 def _label(h:dict)->str: return ", ".join([h["cpu"], f"{h['cores']} core{'s' * (h['cores'] != 1)}", *h["gpus"]])
@@ -194,17 +189,6 @@ def forecast_lines(found:dict)->list[str]:
     other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items()]
     return [f"expected: {time} ({found['hardware']})", *other, f"cost: {cost}"]
 
-# %% ../nbs/64_machines.ipynb #4fac67f8
-def disk_line(run:Run)->str:
-    "Free room where a run will lie, and what runs of its profile beside it take, as a line of the plan."
-    free, taken = _room(run.dir)["free_gb"], []
-    for folder in (m.parent for m in run.dir.resolve().parent.glob("*/manifest.json")):
-        with suppress(UserError, OSError):
-            if read_manifest(folder).get("profile") != run.config["profile"]: continue
-            taken.append(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**30)
-    known = f"runs of this profile take {max(taken):.2f} GiB" if taken else "what this profile takes is not known"
-    return f"disk: {free:.1f} GiB free; {known}." + " This is too little." * (bool(taken) and max(taken) > free)
-
 # %% ../nbs/64_machines.ipynb #661228c2
 def _requirements()->tuple[str, str]:
     "Whether the packages that the library requires are here, in versions that it takes."
@@ -226,12 +210,6 @@ def _card_check(here:dict)->tuple[str, str]:
     why = ("torch can't use it: look at the driver's version and CUDA_VISIBLE_DEVICES" if here["torch_cuda"]
            else "this torch is a CPU build: install torch's CUDA build")
     return "absent", f"the driver shows {here['gpus'][0]}, but {why}"
-
-def _large_model()->str:
-    "Whether the packaged 1.5B model trains here, and what is missing."
-    name = "qwen2.5-coder-1.5b-instruct"
-    if choose_dtype() != "bfloat16": return f"no bfloat16 instructions: {name} is too slow to train here"
-    return f"{name} trains here" + ("" if packaged_parts(name) else f", once installed: {install_command(name)}")
 
 # %% ../nbs/64_machines.ipynb #86ca5367
 def _room_check(place:str, room:dict, least:float)->tuple[str, str]:
@@ -257,7 +235,8 @@ def checks(here:dict)->dict[str, tuple[str, str]]:
         "quarto": there(here["quarto"], "not installed; the report is made by nbconvert instead"),
         "notebooks": notebooks,
         "processor": ("ok", f"{here['cpu']}, {here['cores']} core{'s' * (here['cores'] != 1)}"),
-        "bfloat16": ("ok" if choose_dtype() == "bfloat16" else "absent", _large_model()),
+        "bfloat16": there("instructions are here" if choose_dtype() == "bfloat16" else None,
+                          "no instructions for it: the packaged 1.5B model is too slow to train here"),
         "memory": ("ok", f"{here['memory_gb']} GiB"), "disk": _room_check("runs/", here["runs"], 0.5),
         "cache": _room_check("the model cache", here["cache"], 0.0 if any(cache_folder().glob("smollm2*")) else 1.0),
         "hub": there("the Hub answers" if here["hub"] else None, "the Hub can't be reached, or HF_HUB_OFFLINE is 1: "
