@@ -78,7 +78,6 @@ def run(
     resume:Annotated[bool, option("Continue what the folder holds; what is unchanged is skipped.", "--resume")]=False,
     clean:Annotated[bool, option("Empty the folder first.", "--clean")]=False,
     dry_run:Annotated[bool, option("Print the plan and stop.", "--dry-run")]=False,
-    no_warm_start:Annotated[bool, option("Short for -p grpo.warm_start=null.", "--no-warm-start")]=False,
     cell_timeout:Annotated[int, option("Seconds that one notebook cell may take. Default: no limit.", min=1)]=None,
     reuse:Annotated[Path, option("A folder of runs: what they made from the same inputs is copied.")]=None,
     sweep:Annotated[list[str], option("Run every combination; repeatable.", metavar="STAGE.PARAM=VALUE,VALUE")]=[],
@@ -88,7 +87,6 @@ def run(
     """Run an experiment: data, training, inference, evaluation, report.
 
     Prints the report's path, a sweep its table of results; with --json the plan, the run's summary or the table."""
-    if no_warm_start: param = [*param, "grpo.warm_start=null"]
     if accept: os.environ["GENERANK_ACCEPT"] = "versions"
     if sweep:
         if reuse: raise UserError("The runs of a sweep copy from each other by themselves: leave --reuse out.")

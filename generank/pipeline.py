@@ -23,8 +23,8 @@ from .checkpoints import MARK
 from .core import UserError, atomic_path, check_schema, differences, first_line, flatten, read_json, read_yaml
 from .core import printable, project_root, sha256_file, sha256_json, unknown_name, write_json, write_text, write_yaml
 from .execution import PACKAGE, REPOSITORY, STAGES, STOPPED, Display, Interrupted, RunFailed, Stop
-from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks, gpu_joules
-from .execution import kwh_since, log, now, read_manifest, scrub, watching, write_manifest
+from .execution import code_parts, duration, execute, file_hashes, file_problem, find_notebooks
+from .execution import log, now, read_manifest, scrub, watching, write_manifest
 from .models import trained_weights
 from .profile import read_overrides, resolve
 
@@ -301,22 +301,21 @@ def begin(run:Run, unit:Unit):
     record, parts = run.record(unit), parts_of(run, unit)
     continues = bool(record) and record["status"] != "done" and not changed_parts(record["made_from"], parts)
     if not continues: _remove(run, unit)
-    spent = {k: record.get(k) if continues else 0 for k in ("seconds", "gpu_kwh")}
     run.manifest["stages"][str(unit)] = {"status": "interrupted", "key": sha256_json(parts), "made_from": parts,
-                                         "started": now(), "artefacts": {}, **spent}
+                                         "started": now(), "artefacts": {},
+                                         "seconds": record["seconds"] if continues else 0}
 
 def notebook_name(group:list[Unit])->str:
     "File name of an execution's notebook: 34_grpo.warm-start.ipynb."
     stage = STAGES[group[0].stage]
     return f"{stage.notebook}.{group[0].arm}.ipynb" if stage.arms == "each" else f"{stage.notebook}.ipynb"
 
-def end(run:Run, group:list[Unit], status:str, seconds:float, kwh:float|None=None):
+def end(run:Run, group:list[Unit], status:str, seconds:float):
     "Note in the manifest how an execution ended, what it made and what it took."
     for unit in group:
         record, made = run.record(unit), file_hashes(run.dir, patterns(run, unit, "makes"))
         took = round(record["seconds"] + seconds / len(group), 2)
         record.update(status=status, seconds=took, ended=now(), artefacts=made)
-        record["gpu_kwh"] = None if None in (kwh, record["gpu_kwh"]) else round(record["gpu_kwh"] + kwh / len(group), 6)
         if (run.dir/"notebooks"/notebook_name(group)).exists(): record["notebook"] = f"notebooks/{notebook_name(group)}"
         if status == "done" and not made:
             raise RunFailed(f"{unit} ended without an error but made no {', '.join(patterns(run, unit, 'makes'))}.")
@@ -329,7 +328,7 @@ def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=N
     "Do one execution and keep its record."
     for unit in group: begin(run, unit)
     write_manifest(run.dir, run.manifest, run.config)
-    start, joules, status, name = time.monotonic(), gpu_joules(), "interrupted", STAGES[group[0].stage].notebook
+    start, status, name = time.monotonic(), "interrupted", STAGES[group[0].stage].notebook
     parameters = {"profile": run.profile, "run_dir": os.path.relpath(run.dir, project_root()),
                   "arms": [u.arm for u in group if u.arm], "overrides": run.overrides}
     try:
@@ -343,7 +342,7 @@ def do(run:Run, group:list[Unit], display:Display, stop:Stop, cell_timeout:int=N
         status = "interrupted" if isinstance(e, Interrupted) else "failed"
         if group[0].stage != "report" or isinstance(e, (RunFailed, UserError, OSError)): raise
         raise RunFailed(f"The report failed: {type(e).__name__}: {first_line(e)[:300]}") from e
-    finally: end(run, group, status, time.monotonic() - start, kwh_since(joules))
+    finally: end(run, group, status, time.monotonic() - start)
 
 # %% ../nbs/63_pipeline.ipynb #5fc6e685
 def adopt(run:Run, unit:Unit)->str|None:
@@ -460,15 +459,15 @@ def headline_text(found:dict)->str:
 # %% ../nbs/63_pipeline.ipynb #a4095cf3
 def summary(run_dir)->dict:
     "A run in one row, with its `headline`."
-    names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "gpu_kwh", "created")
+    names = ("profile", "seed", "state", "headline", "seconds", "cost", "currency", "created")
     row = {"run": Path(run_dir).as_posix(), **dict.fromkeys(names), "headline": {}}
     try:
         config, manifest = check_schema(read_yaml(f := Path(run_dir)/"config.yaml"), f), read_manifest(run_dir)
         bill = manifest.get("cost") or {}
         paid = [bill[k] for k in ("machine", "server") if bill.get(k) is not None]
-        found = row | {"profile": config["profile"], "seed": config["seed"], "gpu_kwh": bill.get("gpu_kwh"),
+        found = row | {"profile": config["profile"], "seed": config["seed"], "headline": headline(run_dir),
                        **({"cost": sum(paid), "currency": bill.get("currency")} if paid else {}),
-                       "state": state(run_dir, config, manifest), "headline": headline(run_dir),
+                       "state": state(run_dir, config, manifest),
                        "seconds": manifest.get("seconds"), "created": manifest.get("created")}
         runs_table([found])   # what can't be shown can't be read
         return found
@@ -481,5 +480,4 @@ def runs_table(rows:list[dict])->"pd.DataFrame":
     shown["headline"] = [headline_text(r["headline"]) for r in rows]
     shown["duration"] = [None if r["seconds"] is None else duration(r["seconds"]) for r in rows]
     shown["cost"] = [None if r["cost"] is None else f"{r['cost']:.2f} {r['currency']}" for r in rows]
-    shown["kWh"] = [r["gpu_kwh"] for r in rows]
-    return shown.drop(columns=[c for c in ("cost", "kWh") if shown[c].isna().all()])
+    return shown.drop(columns=["cost"] if shown["cost"].isna().all() else [])
