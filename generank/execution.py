@@ -227,15 +227,13 @@ def duration(seconds:float)->str:
     minutes, s = divmod(int(round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{s:02}" if minutes >= 60 else f"{minutes}:{s:02}"
 
-def describe(state:dict, since:float=0, cost:dict=None)->str:
-    "What `Progress` reported `since` seconds ago, in words; with the cost of what is left where it has a price."
-    done, total, elapsed, price = state["done"], state["total"], state["elapsed"], (cost or {}).get("price_per_hour")
+def describe(state:dict, since:float=0)->str:
+    "What `Progress` reported `since` seconds ago, in words."
+    done, total, elapsed = state["done"], state["total"], state["elapsed"]
     said = f"{state['description'] or 'step'} {done:g}" + (f"/{total:g}" if total else "")
     said += f", {duration(elapsed + since)} elapsed"
     if not total or not (new := done - state.get("initial", 0)): return said
-    rest = max(0, elapsed / new * (total - done) - since)
-    said += f", {duration(rest)} left"
-    return said if price is None else f"{said} ({rest / 3600 * price:.2f} {cost['currency']})"
+    return f"{said}, {duration(max(0, elapsed / new * (total - done) - since))} left"
 
 # %% ../nbs/60_execution.ipynb #d8bb3dfa
 class Display:
@@ -243,7 +241,6 @@ class Display:
     def __init__(self, console=None, every:float=30.0):  # a rich Console; seconds between lines without a terminal
         from rich.console import Console
         self.console, self.every = console or Console(stderr=True, highlight=False), every
-        self.cost = None   # of the run shown, for what the rest will cost
 
     def say(self, text:str):
         "Print a line and log it."
@@ -262,7 +259,7 @@ class Display:
 
     def update(self, state:dict):
         "Show a progress report."
-        text = describe(state, max(0, time.time() - state["time"]), self.cost)
+        text = describe(state, max(0, time.time() - state["time"]))
         self.live.update(self.task, completed=state["done"], total=state["total"], description=text)
         if not self.console.is_terminal and time.monotonic() - self.told >= self.every:
             self.told = time.monotonic()
@@ -388,9 +385,7 @@ def read_manifest(run_dir)->dict:
     if all(isinstance(p, dict) for p in parts): return found
     raise UserError(f"{path} is no manifest of a run: restore it, or start over with --clean.")
 
-def now()->str:
-    "The time in UTC, to the second."
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def now()->str: return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 def dataset_identity(run_dir)->dict|None:
     "The run's loci: their file's sha256 and what the data card says of their origin; None before they are written."

@@ -385,7 +385,6 @@ def _execute_group(run:Run, group:list[Unit], at:str, display:Display, stop:Stop
 def execute_run(run:Run, clean:bool=False, display:Display=None, **kwargs)->Path:
     "Do everything in a run that is not done yet; further arguments (`cell_timeout`, `render`) go to `do`."
     display, groups = display or Display(), units(run.config)
-    display.cost = run.config["cost"]
     with locked(run.dir), Stop() as stop:
         if clean: empty(run.dir)
         with logged(run.dir):
