@@ -94,8 +94,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'generank.checkpoints.check_finite': ('checkpoints.html#check_finite', 'generank/checkpoints.py'),
                                       'generank.checkpoints.check_versions': ('checkpoints.html#check_versions', 'generank/checkpoints.py'),
                                       'generank.checkpoints.checkpoint_now': ('checkpoints.html#checkpoint_now', 'generank/checkpoints.py'),
-                                      'generank.checkpoints.completions_page': ( 'checkpoints.html#completions_page',
-                                                                                 'generank/checkpoints.py'),
                                       'generank.checkpoints.end_step': ('checkpoints.html#end_step', 'generank/checkpoints.py'),
                                       'generank.checkpoints.file_hashes': ('checkpoints.html#file_hashes', 'generank/checkpoints.py'),
                                       'generank.checkpoints.finished': ('checkpoints.html#finished', 'generank/checkpoints.py'),

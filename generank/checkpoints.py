@@ -6,7 +6,7 @@
 __all__ = ['log', 'MARK', 'seal', 'is_whole', 'newest_checkpoint', 'remove_old', 'versions', 'check_versions', 'grpo_state',
            'restore_grpo_state', 'rng_state', 'restore_rng_state', 'checkpoint_now', 'save_sealed', 'save_boundary',
            'check_finite', 'end_step', 'Resumable', 'read_metrics', 'file_hashes', 'finished', 'metrics_callback',
-           'template', 'completions_page', 'arm_card']
+           'template', 'arm_card']
 
 # %% ../nbs/32_checkpoints.ipynb #01998a62
 import json, logging, os, random, shutil, time
@@ -256,24 +256,11 @@ def metrics_callback(path:Path, phase:str, label:str):   # made on call: transfo
         def on_train_end(self, args, state, control, **kwargs): self.bar.close()
     return MetricsFile()
 
-# %% ../nbs/32_checkpoints.ipynb #bb6e93e6
+# %% ../nbs/32_checkpoints.ipynb #74831712
 def template(name:str)->str:
     "The text of a template, as in `arm/card.md`."
     return (files("generank")/"templates"/name).read_text(encoding="utf-8")
 
-def completions_page(table, step:int, most:int=16)->str:   # prompt and completion (messages), rewards, advantage
-    "An HTML page of the answers of one step, best first, at most so many."
-    import html, pandas as pd
-    text = lambda messages: html.escape("\n".join(m["content"] for m in messages))
-    pre = lambda messages: f"<pre>{text(messages)}</pre>"
-    folded = lambda prompt: f"<details><summary>{text(prompt[-1:])[:80]}…</summary>{pre(prompt)}</details>"
-    shown = table.sort_values("advantage", ascending=False, kind="stable").head(most).drop(columns="step")
-    shown = shown.assign(prompt=shown["prompt"].map(folded), completion=shown["completion"].map(pre))
-    with pd.option_context("display.max_colwidth", None, "display.float_format", "{:.3f}".format):
-        rows = shown.rename(columns=html.escape).to_html(escape=False, index=False, border=0)
-    return template("arm/answers.html").format(step=step, shown=len(shown), all=len(table), table=rows)
-
-# %% ../nbs/32_checkpoints.ipynb #74831712
 def arm_card(config:dict, summary:dict, data:str)->str:
     "README.md of an arm's folder, from training.json and the loci's fingerprint; `generank.export` writes the Hub's."
     name, training = config["model"]["name"], summary["training"]

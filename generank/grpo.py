@@ -35,7 +35,7 @@ SET_BY = {name: by for by, names in {   # settings of trl that other parts of a 
     "`model`: its name, revision, dtype and quantization": "model_init_kwargs bf16 fp16",
     "`model.thinking`": "chat_template_kwargs",
     "this library: models load without remote code": "trust_remote_code",
-    "this library: answers go into completions/, all of them, as tables and as pages":
+    "this library: answers go into completions/, all of them, as tables":
         "num_completions_to_print log_unique_prompts log_completions_hub_repo",
     "the arm's reward: write the weights there, as in reward: {rank: 1.0, format: 0.2}": "reward_weights",
     "the folder: a training goes on from its newest whole checkpoint": "resume_from_checkpoint",

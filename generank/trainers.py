@@ -18,8 +18,8 @@ from statistics import fmean
 
 import torch
 
-from .checkpoints import Resumable, completions_page, restore_rng_state, rng_state
-from .core import Progress, UserError, atomic_path, flatten, most_memory, stable_seed, write_text
+from .checkpoints import Resumable, restore_rng_state, rng_state
+from .core import Progress, UserError, atomic_path, flatten, most_memory, stable_seed
 from .groups import group_logps, sample_groups
 from .models import launched, zero3
 from .parsing import answer_texts, parse_answer
@@ -178,16 +178,14 @@ def batch_mean(values:list[float], sizes:list[int])->list[float]:
     return [sum(v * n for v, n in known) / sum(n for _, n in known)] if known else values
 
 # %% ../nbs/33_trainers.ipynb #b0f6b045
-def keep_answers(trainer, every:int):
-    "Write the answers sampled since the last table as parquet, and every so many steps as a page, into completions/."
+def keep_answers(trainer):
+    "Write the answers sampled since the last table into completions/."
     import pandas as pd
-    step, folder, logs = trainer.state.global_step, Path(trainer.args.output_dir).parent/"completions", trainer._logs
-    before = max((s for f in folder.glob("step_*.parquet") if (s := int(f.stem.split("_")[1])) < step), default=None)
+    step, logs = trainer.state.global_step, trainer._logs
     table = pd.DataFrame({"step": step, "prompt": list(logs["prompt"]), "completion": list(logs["completion"]),
                           **{k: list(v) for k, v in logs["rewards"].items()}, "advantage": list(logs["advantages"])})
-    with atomic_path(folder/f"step_{step:05d}.parquet") as f: table.to_parquet(f, index=False)
-    if before is None or before // every < step // every:
-        write_text(folder/f"step_{step:05d}.html", completions_page(table, step))
+    file = Path(trainer.args.output_dir).parent/"completions"/f"step_{step:05d}.parquet"
+    with atomic_path(file) as f: table.to_parquet(f, index=False)
 
 class Logged:
     "Put before a GRPOTrainer: logs phases in training, means over all answers in validation, and writes the answers."
@@ -211,7 +209,7 @@ class Logged:
         super().log(logs, start_time)
         self.log_completions = wanted
         training = wanted and not self.validating and len(self._logs["prompt"])
-        if training and self.accelerator.is_main_process: keep_answers(self, 10)
+        if training and self.accelerator.is_main_process: keep_answers(self)
         for column in self._logs.values(): column.clear()   # each answer stands in one table, none of a validation
 
 # %% ../nbs/33_trainers.ipynb #81f60562

@@ -110,9 +110,8 @@ def test_a_hostile_run_can_not_act_on_the_page(hostile_run, listener, tmp_path):
 
 
 @pytest.mark.slow
-def test_hostile_loci_and_answers_can_not_act_on_the_pages_of_rank_and_training(listener, tmp_path):
-    "Also without the pages' content policies, and with every part of the page unfolded."
-    from generank.checkpoints import completions_page
+def test_hostile_loci_and_answers_can_not_act_on_the_page_of_rank(listener, tmp_path):
+    "Also without the page's content policy, and with every part of the page unfolded."
     from generank.ranking import rank_loci
     address, asked = listener
     texts = hostile(address)
@@ -120,10 +119,7 @@ def test_hostile_loci_and_answers_can_not_act_on_the_pages_of_rank_and_training(
     files = rank_loci(loci, model=False).save(tmp_path/"r.csv")
     text = files["page"].read_text(encoding="utf-8")
     (tmp_path/"r.bare.html").write_text(re.sub("<meta[^>]*Content-Security-Policy[^>]*>", "", text) + "<script>document.querySelectorAll('details').forEach(d => d.open = true)</script>", encoding="utf-8")
-    said = [[{"role": "user", "content": t}] for t in texts]
-    table = pd.DataFrame({"prompt": said, "completion": said, texts[0]: 0.5, "advantage": 0.5, "step": 1})
-    (tmp_path/"answers.html").write_text(completions_page(table, 1), encoding="utf-8")
-    for name in ("r.html", "r.bare.html", "answers.html"): assert MARK in opened(tmp_path/name, tmp_path), name
+    for name in ("r.html", "r.bare.html"): assert MARK in opened(tmp_path/name, tmp_path), name
     assert asked == []
 
 
