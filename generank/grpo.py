@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'SET_BY', 'UNSHARED', 'CHOICES', 'BACKENDS', 'check_shape', 'trackers', 'tensorboard', 'training_backend',
-           'recomputes', 'one_card', 'check_sharding', 'train', 'run_stage']
+           'one_card', 'check_sharding', 'train', 'run_stage']
 
 # %% ../nbs/34_grpo.ipynb #0a8d4da0
 import json, logging, os, signal, tempfile, threading
@@ -45,7 +45,8 @@ SET_BY = {name: by for by, names in {   # settings of trl that other parts of a 
 }.items() for name in names.split()}
 UNSHARED = {   # what the backend shared does without
     "top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0, "generation_kwargs": None,
-    "cache_implementation": None, "entropy_coef": 0.0, "use_adaptive_entropy": False}
+    "cache_implementation": None, "entropy_coef": 0.0, "use_adaptive_entropy": False,
+    "gradient_checkpointing": False}   # which drops the prompt's cache
 CHOICES = {   # trl looks at them after sampling only
     "loss_type": "bnpo cispo dapo dr_grpo grpo luspo sapo vespo", "importance_sampling_level": "sequence token",
     "scale_rewards": "batch group none", "multi_objective_aggregation": "normalize_then_sum sum_then_normalize"}
@@ -107,11 +108,6 @@ def training_backend(config:dict)->tuple[str, str]:
         raise UserError(f"`grpo.backend: {name}` needs the package {name}: `pip install 'generank[gpu]'`, or auto.")
     return name, "the profile asks for it"
 
-def recomputes(backend:str, asked:bool|None, cuda:bool)->bool:
-    "Whether activations are computed anew for the gradient: as `grpo.trl.gradient_checkpointing` asks, else on a card."
-    if backend != "shared": return cuda if asked is None else asked
-    if not asked: return False
-    raise UserError("Take `grpo.trl.gradient_checkpointing` out: it drops the prompt's cache, which shared needs.")
 
 # %% ../nbs/34_grpo.ipynb #4355ae49
 def one_card(arguments):
@@ -151,14 +147,13 @@ def _grpo_arguments(config, out_dir):   # trl's `GRPOConfig` of a profile, with 
     for name in settings:
         if name in SET_BY: raise UserError(f"`grpo.trl.{name}` is set by {SET_BY[name]}.")
     backend, select = training_backend(config)[0], grpo.get("select")
-    memory, cuda = settings.get("gradient_checkpointing"), torch.cuda.is_available()
-    ours = {"gradient_checkpointing": recomputes(backend, memory, cuda), "use_vllm": backend == "vllm",
-            "use_transformers_continuous_batching": backend == "continuous"}
+    ours = {"use_vllm": backend == "vllm", "use_transformers_continuous_batching": backend == "continuous"}
     if select:
         ours |= dict(eval_strategy="steps", eval_steps=select["every"], save_steps=select["every"],
                      num_generations_eval=select["answers"], per_device_eval_batch_size=select["answers"] * 8,
                      metric_for_best_model="eval_rewards/rank_reward/mean", load_best_model_at_end=True)
-    defaults = dict(shuffle_dataset=False, restore_callback_states_from_checkpoint=True)
+    defaults = dict(shuffle_dataset=False, restore_callback_states_from_checkpoint=True,
+                    gradient_checkpointing=backend != "shared" and torch.cuda.is_available())
     try: made = GRPOConfig(**{**_common_arguments(config, out_dir), **defaults, **settings, **ours})
     except ValueError as e: raise UserError(f"`grpo.trl` can't be used: {str(e).splitlines()[0]}") from None
     check_shape(made, backend)
