@@ -178,7 +178,8 @@ def open_run(profile=None, out=None, overrides=(), resume=False, clean=False, no
                             "choose another --out, or add --clean instead of --resume.")
         run.changed, run.manifest = differences({"schema_version": 1, **old}, config), read_manifest(run.dir)
         check_trainings(run)
-    rewards.try_own(a["reward"] for a in config["arms"] if a["reward"] and (clean or why(run, Unit("grpo", a["name"]))))
+    for a in config["arms"]:   # a reward of the user's own is tried first
+        if ":" in str(a["reward"]) and (clean or why(run, Unit("grpo", a["name"]))): rewards.try_rewards(a["reward"])
     return run
 
 # %% ../nbs/63_pipeline.ipynb #ac2af7ed

@@ -7,8 +7,8 @@ __all__ = ['log', 'REWARDS', 'WINDOW', 'THRESHOLDS', 'rank_reward', 'binary_rewa
            'format_reward', 'no_extra_text_reward', 'only_candidates_reward', 'complete_list_reward', 'length_reward',
            'random_reward', 'format_only_reward', 'shuffled_label', 'shuffled_labels_reward', 'get_reward',
            'own_sources', 'checked_scores', 'Reward', 'reward_parts', 'check_rewards', 'reward_functions',
-           'check_batches', 'known_answers', 'check_gold', 'try_rewards', 'try_own', 'answer_signs', 'monitor_reward',
-           'crossed', 'window_of', 'Watch', 'watched', 'monitor_callback']
+           'check_batches', 'known_answers', 'check_gold', 'try_rewards', 'answer_signs', 'monitor_reward', 'crossed',
+           'window_of', 'Watch', 'watched', 'monitor_callback']
 
 # %% ../nbs/22_rewards.ipynb #13f7662e
 import importlib, inspect, logging, math, os, random, sys
@@ -285,11 +285,6 @@ def try_rewards(spec)->dict[str, list[float]]:
             told = "Reward %r gives all known answers, right and wrong ones, %g: it teaches nothing."
             log.warning(told, function.name, scores[0])
     return tried
-
-def try_own(specs):   # what arms have under `reward`
-    "Try the rewards that hold a function of the user's own."
-    for spec in specs:
-        if ":" in str(spec): try_rewards(spec)
 
 # %% ../nbs/22_rewards.ipynb #c2d31494
 def _in_order(genes, order)->bool:   # whether a list of three genes or more follows `order`
