@@ -6,8 +6,8 @@
 __all__ = ['Split', 'NAME', 'PILOT', 'FOREIGN', 'PROFILES', 'CHECKS', 'Part', 'option', 'Model', 'Limit', 'Data', 'Prompts',
            'Arm', 'WarmStart', 'Sft', 'Select', 'Unsloth', 'Grpo', 'Server', 'Vllm', 'Perturbation', 'Inference',
            'Evaluation', 'Cost', 'Profile', 'foreign_fields', 'profile_names', 'find_profile', 'read_profile',
-           'override', 'read_overrides', 'checked', 'checks_profile', 'check_profile', 'cross_styles',
-           'without_warm_start', 'asked_perturbations', 'resolve', 'open_settings']
+           'override', 'read_overrides', 'checked', 'checks_profile', 'check_profile', 'asked_perturbations', 'resolve',
+           'open_settings']
 
 # %% ../nbs/02_profile.ipynb #93d9bfb4
 import importlib.util, os, re, sys, typing
@@ -119,7 +119,7 @@ class Unsloth(Part):
 
 class Grpo(Part):
     "Training."
-    warm_start:WarmStart|None = option(WarmStart(), "settings of arms with `training: format`; null leaves them out")
+    warm_start:WarmStart = option(WarmStart(), "settings of arms with `training: format`")
     genes_per_prompt:int|None = option(None, "candidates shown in a training prompt; null shows all", ge=2)
     weights:Literal["gene"]|None = option(None, "`gene` trains on each causal gene equally often; null on each locus")
     sft:Sft = option(Sft(), "settings of arms with `training: sft`")
@@ -180,7 +180,6 @@ class Inference(Part):
     backend:Literal["auto", "transformers", "vllm", "openai", "recorded"] = option("auto",
         "what answers; `auto`: vLLM on a GPU, else transformers; `recorded` replays")
     split:Split = option("test", "split to answer")
-    styles:list[str] = option([], "further prompt styles to ask every arm in; each gives an arm NAME_STYLE")
     method:Literal["sample", "likelihood", "likelihood-ratio"] = option("sample",
         "answers are sampled, or candidates ranked by likelihood, or by its ratio to that under other traits")
     contrast:int = option(4, "training traits that `likelihood-ratio` holds against the locus's own", ge=1)
@@ -270,8 +269,8 @@ def read_profile(name:str, beside:Path=None, seen:tuple=())->dict:
     if not isinstance(content, dict): raise UserError(f"{path} is no profile: it must be a mapping such as `seed: 1`.")
     check_schema(content, path)
     if "probes" in content: content["perturbations"] = content.pop("probes")   # its earlier name
-    for part, name in (("grpo", "pass_rate"), ("data", "chain")):   # earlier options, which recorded runs leave at null
-        if (content.get(part) or {}).get(name, 0) is None: del content[part][name]
+    for part, name in (("grpo", "pass_rate"), ("data", "chain"), ("inference", "styles")):   # earlier options, not used
+        if isinstance(of := content.get(part), dict) and of.get(name, 0) in (None, []): del of[name]
     base = content.pop("extends", None)
     return merge(read_profile(base, path.parent, (*seen, path.resolve())), content) if base else content
 
@@ -349,12 +348,11 @@ def _check_arms(profile:Profile):   # arms that contradict themselves or start f
 # %% ../nbs/02_profile.ipynb #6363320d
 def _check_choices(profile:Profile):
     "Settings of inference and evaluation that must agree with each other and with the arms."
-    e, i, names, style = profile.evaluation, profile.inference, [a.name for a in profile.arms], profile.prompts.style
+    e, i, names = profile.evaluation, profile.inference, [a.name for a in profile.arms]
     metrics = ["mrr_over_chance", "likelihood_over_chance", "mrr", "mrr_completed", *(f"top_{k}" for k in e.k)]
     for name in (n for pair in e.family for n in pair):
         if name not in names: raise unknown_name("arm in `evaluation.family`", name, names)
     if e.primary not in metrics: raise unknown_name("metric in `evaluation.primary`", e.primary, metrics)
-    if style in i.styles: raise UserError(f"`inference.styles` repeats {style!r}, every arm's style: leave it out.")
     if i.n > 1 and i.temperature == 0:
         raise UserError(f"`inference.n` is {i.n}, but answers at temperature 0 are one: give `inference.temperature`.")
     if i.backend == "openai" and not i.endpoint.base_url:
@@ -391,28 +389,6 @@ def check_profile(content:dict)->Profile:
     return profile
 
 # %% ../nbs/02_profile.ipynb #aa0be946
-def cross_styles(config:dict)->list[dict]:
-    "Arms and, for each further style, one more of each that has no style of its own."
-    arms, names = list(config["arms"]), {a["name"] for a in config["arms"]}
-    for style in config["inference"]["styles"]:
-        for arm in [a for a in config["arms"] if not a["style"] and f"{a['name']}_{style}" not in names]:
-            weights = arm["name"] if arm["training"] != "none" else arm["adapter_of"]
-            arms.append({**arm, "name": f"{arm['name']}_{style}", "training": "none", "reward": None,
-                         "start_from": None, "style": style, "adapter_of": weights})
-    return arms
-
-def without_warm_start(config:dict)->dict:
-    "Leave the warm start out: what started from it starts from the model, and is held against the first untrained arm."
-    dropped = {a["name"]: a["start_from"] for a in config["arms"] if a["training"] == "format"}
-    def heir(name): return heir(dropped[name]) if name in dropped else name
-    left = [a for a in config["arms"] if not {a["name"], a["adapter_of"]} & set(dropped)]
-    arms = [{**a, "start_from": heir(a["start_from"])} for a in left]
-    names, plain = {a["name"] for a in arms}, next((a["name"] for a in arms if a["training"] == "none"), None)
-    pairs = dict.fromkeys(tuple(plain if n in dropped else n for n in pair) for pair in config["evaluation"]["family"])
-    family = [list(p) for p in pairs if p[0] != p[1] and set(p) <= names]
-    asked = [p for p in config["perturbations"] if p["arm"] in names]
-    return {**config, "arms": arms, "evaluation": {**config["evaluation"], "family": family}, "perturbations": asked}
-
 def asked_perturbations(config:dict)->list[dict]:
     "Perturbations, each with its arm; those that no arm can answer are left out."
     trained = next((a["name"] for a in config["arms"] if a["training"] == "grpo"), None)
@@ -423,9 +399,7 @@ def resolve(profile:str="laptop", overrides=(), beside:Path=None)->dict:
     content = {"profile": Path(profile).stem, **read_profile(profile, beside)}
     for path, value in read_overrides(overrides).items(): override(content, path, value)
     config = check_profile(content).model_dump(mode="json")
-    config["perturbations"] = asked_perturbations(config)
-    if config["grpo"]["warm_start"] is None: config = without_warm_start(config)
-    return check_profile({**config, "arms": cross_styles(config)}).model_dump(mode="json")
+    return check_profile({**config, "perturbations": asked_perturbations(config)}).model_dump(mode="json")
 
 # %% ../nbs/02_profile.ipynb #982b2693
 def open_settings(

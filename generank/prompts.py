@@ -179,7 +179,7 @@ def perturb(
 def check_styles(profile):
     "Raise a `UserError` for an unknown prompt style, or a perturbation that leaves out reasoning where there is none."
     known = STYLES | make_styles(profile.styles)
-    for style in [profile.prompts.style, *profile.inference.styles, *(a.style for a in profile.arms if a.style)]:
+    for style in [profile.prompts.style, *(a.style for a in profile.arms if a.style)]:
         if style not in known: raise unknown_name("prompt style", style, known)
     config, asked = profile.model_dump(mode="json"), {a.name: a.model_dump(mode="json") for a in profile.arms}
     for p in profile.perturbations:
