@@ -257,12 +257,14 @@ LEAST = {"tflops": 0.5, "memory_gb": 13.0, "free_gb": 8.0}   # what the 1.5B mod
 
 def main_profile(seconds:float=5)->tuple[str, str]:
     "The profile of `make report` on this machine, `desktop-short` or `laptop`, and the reason in a sentence."
-    square, fastest, end = torch.randn(2048, 2048, dtype=torch.bfloat16), float("inf"), time.monotonic() + seconds
+    side, rate, end = 128, 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
-        start = time.perf_counter()
+        square, start = torch.ones(side, side, dtype=torch.bfloat16), time.perf_counter()
         square @ square
-        fastest = min(fastest, time.perf_counter() - start)
-    here = {"tflops": round(2 * 2048**3 / fastest / 1e12, 2), "memory_gb": hardware()["memory_gb"],
+        took = time.perf_counter() - start
+        rate = max(rate, 2 * side**3 / took)
+        if took < seconds / 100: side = min(2 * side, 2048)   # without bf16 instructions the largest takes minutes
+    here = {"tflops": float(f"{rate / 1e12:.2g}"), "memory_gb": hardware()["memory_gb"],
             "free_gb": _room(cache_folder())["free_gb"]}
     units = {"tflops": "bfloat16 TFLOP/s", "memory_gb": "GiB of memory", "free_gb": "GiB free in the model cache"}
     lacks = [f"{here[k]:g} {units[k]}, {least:g} needed" for k, least in LEAST.items() if here[k] < least]

@@ -15,7 +15,9 @@ from multiprocessing import forkserver
 from pathlib import Path
 from unittest.mock import patch
 
-IMPORTED = ("generank.pipeline", "generank.machines", "generank.report", "generank.cli", "jupyter_client.manager", "nbconvert", "papermill", "papermill.clientwrap", "rich.console", "rich.progress", "torch")
+IMPORTED = ("generank.pipeline", "generank.machines", "generank.report", "generank.cli", "generank.grpo", "jupyter_client.manager", "nbconvert", "nbdev.test", "papermill", "papermill.clientwrap", "rich.console",
+            "rich.progress", "scipy.stats", "sklearn.linear_model", "statsmodels.api", "torch", "trl.trainer.grpo_trainer")
+LAUNCH = "jupyter_client.provisioning.local_provisioner.launch_kernel"
 OF_TRANSFORMERS = ("AutoModelForCausalLM", "AutoTokenizer", "GenerationConfig", "LlamaForCausalLM", "PreTrainedTokenizerFast")
 
 
@@ -30,7 +32,7 @@ def _main(arguments, folder, environment, files, first):
     if first: first()
     from generank.cli import main
     sys.argv = ["generank", *arguments]
-    sys.exit(main())
+    with patch(LAUNCH, Kernel): sys.exit(main())
 
 
 def _warm():
@@ -90,6 +92,78 @@ def run(*arguments, timeout=300, **how):
         process.kill()
         raise
     return subprocess.CompletedProcess(["generank", *process.args], process.returncode, out, err)
+
+
+def _kernel(command, env, cwd, files):
+    "What a kernel's process does: what `python -m ipykernel_launcher` does in a process of its own, without the imports of others' packages."
+    import asyncio
+    from IPython.core.interactiveshell import InteractiveShell
+    from ipykernel.kernelapp import IPKernelApp
+    for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    for number, file in enumerate(files):
+        if file is not None: os.dup2(file if isinstance(file, int) else file.fileno(), number)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(os.dup(number), mode, buffering=1) for number, mode in enumerate("rww"))
+    os.environ.clear()
+    os.environ.update(env)
+    if cwd: os.chdir(cwd)
+    for name in [m for m in sys.modules if m.partition(".")[0] == "generank"]: del sys.modules[name]   # it looks at the environment as it is imported
+    for single in (InteractiveShell._instance, IPKernelApp._instance):
+        if single: type(single).clear_instance()
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    logging.getLogger().handlers.clear()
+    sys.argv = command[2:]
+    IPKernelApp.launch_instance([*command[3:], f"--IPKernelApp.parent_handle={os.getppid()}"])   # it ends when the process that started it has
+
+
+class Kernel:
+    "A kernel forked from this process in place of one that is started: the part of `subprocess.Popen` that jupyter_client uses."
+    stdin = stdout = stderr = returncode = None
+
+    def __init__(self, command, stdin=None, stdout=None, stderr=None, env=None, independent=False, cwd=None, **_):
+        ready, tell = os.pipe()
+        self.args, self.pid = command, os.fork()
+        if self.pid:
+            os.close(tell)
+            os.read(ready, 1)   # its process group is asked for next
+            os.close(ready)
+            return
+        try:
+            os.setsid()
+            os.close(tell)
+            _kernel(command, os.environ if env is None else env, cwd, (os.open(os.devnull, os.O_RDONLY), stdout, stderr))
+        except SystemExit: pass
+        except BaseException: traceback.print_exc()
+        finally: os._exit(0)
+
+    def poll(self, how=os.WNOHANG):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, how)
+            if pid: self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=None): return self.poll(0)
+    def send_signal(self, number):
+        if self.poll() is None: os.kill(self.pid, number)
+    def kill(self): self.send_signal(signal.SIGKILL)
+    def terminate(self): self.send_signal(signal.SIGTERM)
+
+
+def _notebook(path, environment, file):
+    "What the child does for a notebook: its cells in an IPython shell of its own, as `nbdev_test` runs them."
+    os.environ.clear()
+    os.environ.update(environment)
+    for number in (1, 2): os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), number)
+    from nbdev.test import test_nb
+    with patch(LAUNCH, Kernel): sys.exit(not test_nb(path)[0])
+
+
+def notebook(path):
+    "Run a notebook where it lies, in a process of its own; what it printed where a cell fails, else None."
+    file = tempfile.mkstemp(prefix="generank-said-")[1]
+    process = _context().Process(target=_notebook, args=(Path(path), dict(os.environ), file))
+    process.start()
+    process.join()
+    return Path(file).read_text(encoding="utf-8")[-5000:] if process.exitcode else None
 
 
 class Script:

@@ -1,4 +1,4 @@
-"""Every notebook of nbs/ runs from top to bottom in a fresh kernel, as a reader would run it; the five stages, by stock papermill, make the run that `generank run` makes."""
+"""Every notebook of nbs/ runs from top to bottom, as `nbdev_test` runs it, in a process of its own; the five stages, by stock papermill, make the run that `generank run` makes."""
 import os
 import re
 import subprocess
@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 
+import forked
 from test_killed import differing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,14 +25,10 @@ def untouched():
 
 
 @pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem not in (*STAGES, "00_tour")], ids=lambda p: p.stem)
-def test_notebook_runs(path, untouched, tmp_path, monkeypatch):
+def test_notebook_runs(path, untouched, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    nb = nbformat.read(path, as_version=4)   # without the cells that nbdev's own test command leaves out
-    nb.cells = [c for c in nb.cells if not (c.cell_type == "code" and re.search(r"^#\|\s*eval:\s*false", c.source, re.M))]
-    source, executed = tmp_path/path.name, tmp_path/f"executed-{path.name}"
-    nbformat.write(nb, source)
-    papermill.execute_notebook(str(source), str(executed), cwd=str(path.parent), kernel_name="python3", language="python", progress_bar=False, execution_timeout=300)
-    assert all(c.execution_count for c in nbformat.read(executed, as_version=4).cells if c.cell_type == "code" and c.source.strip())
+    failed = forked.notebook(path)
+    assert failed is None, failed
 
 
 def test_the_stages_run_by_stock_papermill_as_in_a_run(tiny_run, untouched, tmp_path):
