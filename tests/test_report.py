@@ -190,7 +190,7 @@ def test_what_is_broken_is_seen(tmp_path):
 def test_a_report_ends_at_once_when_it_is_stopped(tiny, tmp_path):
     "Ctrl-C in a terminal while the notebook is executed: its kernel goes too."
     process = Forked(["report", tiny, "--engine", "nbconvert"], cwd=tmp_path)
-    kernels = lambda: [p for p in psutil.Process(process.pid).children() if "ipykernel_launcher" in " ".join(p.cmdline())]
+    kernels = lambda: [p for p in psutil.Process(process.pid).children() if os.getsid(p.pid) == p.pid]   # a kernel leads a session of its own
     wait_for(lambda: len(kernels()) == 1, process)
     time.sleep(1)   # it is at work
     running = kernels()
