@@ -11,7 +11,7 @@ __all__ = ['log', 'PLAIN', 'SHAPES', 'PACKAGED', 'ELEMENTWISE', 'load_model', 's
            'check_effect', 'adapter_settings', 'hub_name', 'is_llama', 'licence_of']
 
 # %% ../nbs/30_models.ipynb #033ed47c
-import importlib, logging, os, re, shlex, socket, sys, tempfile
+import importlib, itertools, json, logging, math, os, re, shlex, socket, struct, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -216,35 +216,51 @@ def _read_once():   # have transformers read a GGUF's metadata once
             stack.enter_context(patch.object(module, "load_gguf_checkpoint", read))
         yield gguf.GGUFReader
 
+def _safetensors_header(tensors:list[tuple], dtype:str)->tuple[bytes, list[int]]:
+    "The header of a safetensors file for tensors (name, shape), and where each one's bytes begin."
+    width, code = {"float32": (4, "F32"), "bfloat16": (2, "BF16")}[dtype]
+    ends = list(itertools.accumulate(width * math.prod(shape) for _, shape in tensors))
+    starts, table = [0, *ends[:-1]], {"__metadata__": {"format": "pt"}}
+    for (name, shape), *span in zip(tensors, starts, ends):
+        table[name] = {"dtype": code, "shape": list(shape), "data_offsets": span}
+    text = json.dumps(table).encode()
+    head = struct.pack("<Q", len(text) + -len(text) % 8) + text + b" " * (-len(text) % 8)
+    return head, [len(head) + s for s in starts]
+
 # %% ../nbs/30_models.ipynb #b7ddb0ed
-def _tensors(pool, reader, config, dtype:str)->dict:
-    "A GGUF's tensors under transformers' names, each dequantized by the pool."
+def _write_tensors(pool, reader, config, file, dtype:str):
+    "Have a GGUF's tensors written, under transformers' names, as one safetensors file; an iterator that waits for it."
     from gguf import dequantize
     from transformers import AutoModelForCausalLM
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
     shape_of = TENSOR_PROCESSORS.get(config.model_type, TensorProcessor)(config=config.to_dict())
-    with torch.device("meta"): names = get_gguf_hf_weights_map(AutoModelForCausalLM.from_config(config), shape_of)
-    def read(tensor):
-        plain = type(shape_of) is TensorProcessor or tensor.name in ("token_embd.weight", "output.weight")
-        step = 512 if plain else len(tensor.data)   # so that what is under way fits into the processor's cache
-        parts = (dequantize(tensor.data[i:i + step], tensor.tensor_type) for i in range(0, len(tensor.data), step))
-        parts = (shape_of.process(part, tensor.name).weights for part in parts)
-        return torch.cat([torch.tensor(part).to(getattr(torch, dtype)) for part in parts])
-    return {names[t.name]: pool.submit(read, t) for t in reader.tensors if t.name in names}
+    with torch.device("meta"): model = AutoModelForCausalLM.from_config(config)
+    names, state = get_gguf_hf_weights_map(model, shape_of), model.state_dict()
+    tensors = [t for t in reader.tensors if t.name in names]
+    head, starts = _safetensors_header([(n := names[t.name], state[n].shape) for t in tensors], dtype)
+    def write(tensor, start):
+        with open(file, "r+b") as f:
+            f.seek(start)
+            plain = type(shape_of) is TensorProcessor or tensor.name in ("token_embd.weight", "output.weight")
+            step = 512 if plain else len(tensor.data)   # so that what is under way fits into the processor's cache
+            for i in range(0, len(tensor.data), step):
+                rows = shape_of.process(dequantize(tensor.data[i:i + step], tensor.tensor_type), tensor.name).weights
+                f.write(torch.tensor(rows).to(getattr(torch, dtype)).view(torch.uint8).numpy())
+    Path(file).write_bytes(head)
+    return pool.map(write, tensors, starts)
 
 def convert_gguf(file, folder, dtype="float32"):
     "Write a GGUF model with its tokenizer as safetensors that transformers loads, saves and trains."
-    from safetensors.torch import save_file
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
     source = dict(pretrained_model_name_or_path=Path(file).parent, gguf_file=Path(file).name)
     Path(folder).mkdir(parents=True, exist_ok=True)
     with _read_once() as reader, ThreadPoolExecutor(os.cpu_count()) as pool:
         config = AutoConfig.from_pretrained(**source)
         config.dtype = dtype
-        tensors = _tensors(pool, reader(str(file)), config, dtype)
+        written = _write_tensors(pool, reader(str(file)), config, Path(folder)/"model.safetensors", dtype)
         tokenizer = AutoTokenizer.from_pretrained(**source)
         tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"   # ends an answer of each of `PACKAGED`
-        save_file({k: t.result() for k, t in tensors.items()}, Path(folder)/"model.safetensors", {"format": "pt"})
+        list(written)
     for part in (GenerationConfig.from_model_config(config), tokenizer, config): part.save_pretrained(folder)
 
 # %% ../nbs/30_models.ipynb #5b1e6d08
