@@ -96,7 +96,8 @@ def run(
         raise UserError("--jobs, --executor and --slurm are for the runs of a sweep: add --sweep, or leave them out.")
     machines, opened = lib.machines, lib.pipeline.open_run(profile, out, param, resume, clean, reuse=reuse)
     if dry_run: return _show_plan(opened, clean, as_json)
-    for line in machines.forecast_lines(machines.forecast(opened)): typer.echo(line, err=True)
+    for line in [*machines.forecast_lines(machines.forecast(opened)), machines.disk_line(opened)]:
+        typer.echo(line, err=True)
     done = lib.pipeline.execute_run(opened, clean=clean, cell_timeout=cell_timeout)
     page = done/"site"/"index.html"
     show_json({**lib.pipeline.summary(done), "report": page}) if as_json else typer.echo(page)
@@ -129,7 +130,8 @@ def _show_plan(run, clean:bool, as_json:bool):
     typer.echo(f"{run.dir}: profile {config['profile']}, seed {config['seed']}, model {config['model']['name']}")
     for change in run.changed: typer.echo(printable(f"changed since the last run: {change}"))
     for unit, todo in steps: typer.echo(f"{str(unit):28} {todo}")
-    for line in machines.forecast_lines(machines.forecast(run)) + machines.needs_lines(config): typer.echo(line)
+    expected = [*machines.forecast_lines(machines.forecast(run)), machines.disk_line(run)]
+    for line in expected + machines.needs_lines(config): typer.echo(line)
 
 # %% ../nbs/66_cli.ipynb #229fd069
 @app.command(epilog="Example: generank runs; generank runs runs/laptop runs/seed-2")

@@ -11,7 +11,7 @@ __all__ = ['LOCI', 'WRITERS', 'SCHEMA', 'lazy', 'redact', 'printable', 'counted'
            'Told', 'download']
 
 # %% ../nbs/01_core.ipynb #790ca331
-import ast, hashlib, importlib.util, ipaddress, json, logging, os, re, resource, sys, threading, time
+import ast, hashlib, importlib.util, ipaddress, json, logging, os, re, sys, threading, time
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
@@ -27,7 +27,7 @@ class lazy:
     def __init__(self, package:str): self._package = package
     def __getattr__(self, attribute): return getattr(importlib.import_module(self._package), attribute)
 (torch := lazy("torch"))   # for all modules; `:=` keeps it out of `__all__`
-_psutil = lazy("psutil")
+_psutil, _resource = lazy("psutil"), lazy("resource")   # the second is not there on Windows
 
 # %% ../nbs/01_core.ipynb #2a3051b8
 _NAMED = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_ID)?$", re.I)   # environment variables
@@ -252,7 +252,12 @@ def most_memory()->float:
     "The most memory that this process has held, in GB."
     if sys.platform == "linux":   # `ru_maxrss` counts what the process that started this one held
         return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
+    if sys.platform == "win32": return _psutil.Process().memory_info().peak_wset / 1e9
+    return _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss / 1e9
+
+@cache
+def _warn_busy():   # once in a process
+    logging.getLogger(__name__).warning("Other processes keep processor cores busy, so training takes longer.")
 
 def thread_settings(threads:int=None)->dict[str, str]:   # None: as many as this process may use
     "Environment for torch and numpy: how many threads, and that they wait without spinning where cores are shared."
@@ -261,6 +266,7 @@ def thread_settings(threads:int=None)->dict[str, str]:   # None: as many as this
     wanted = limited or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count())
     chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ)
     if wanted == 1 or chosen or busy_cores() + wanted < os.cpu_count() + 0.4: return found
+    _warn_busy()
     return found | {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 # %% ../nbs/01_core.ipynb #1d90c6aa

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['SPLIT_SEED', 'SPLIT_MODES', 'LIMIT_SEED', 'HELD_OUT', 'FOLDS', 'MHC', 'load_loci', 'load_table', 'own_split',
            'merged', 'filter_loci', 'limit_loci', 'split_loci', 'held_out_split', 'faithful_split', 'transfer_split',
-           'fold_split', 'clustered_z', 'order_bias', 'trait_pairs', 'faults', 'notes', 'order_checks', 'to_frame',
-           'check_loci', 'loci_card', 'build_bundled', 'simple_baselines', 'describe_loci', 'run_stage', 'run_card']
+           'fold_split', 'clustered_z', 'order_bias', 'trait_pairs', 'faults', 'notes', 'order_checks',
+           'balance_checks', 'to_frame', 'check_loci', 'loci_card', 'build_bundled', 'simple_baselines',
+           'describe_loci', 'run_stage', 'run_card']
 
 # %% ../nbs/13_data.ipynb #7bcf3dc9
 import inspect, itertools, tempfile
@@ -305,6 +306,15 @@ def order_checks(loci:pd.DataFrame, given)->list[tuple]:
         ("causal gene alphabetically early or late", "note", abs(alphabet["z_place"]) > 3,   # of names, not of the data
          f"mean place {alphabet['place']:.3f} of 0 to 1 (z {alphabet['z_place']:+.1f}), {first(alphabet)}")]]
 
+def balance_checks(loci:pd.DataFrame)->list[tuple]:
+    "Evidence classes whose share differs by more than 10 points between train and test."
+    kind = loci.evidence_class.astype(object).fillna("unknown")
+    shares = pd.crosstab(kind, loci.split.astype(object).fillna("none"), normalize="columns")
+    if not {"train", "test"} <= set(shares): return []
+    gap = (shares.train - shares.test).abs().sort_values(ascending=False)
+    widest = f"{gap.index[0]}: {shares.train[gap.index[0]]:.2f} and {shares.test[gap.index[0]]:.2f}"
+    return [("evidence class out of balance between train and test", "note", int((gap > 0.1).sum()), len(gap), widest)]
+
 # %% ../nbs/13_data.ipynb #468b2c35
 def to_frame(source, **reading)->pd.DataFrame:
     "A table as it is; a DatasetDict, or anything that `read_loci` reads, as one table with `split`."
@@ -326,7 +336,7 @@ def check_loci(
     genes = genes if isinstance(genes, pd.DataFrame) else load_genes(genes)
     rows = [(check, kind, len(found), of, ", ".join(map(str, found[:3])))
             for kind, checks in (("fault", faults), ("note", notes)) for check, found, of in checks(table, genes)]
-    rows += order_checks(table, given.candidates)
+    rows += [*order_checks(table, given.candidates), *balance_checks(table)]
     renamed = table.attrs.get("renamed", [])
     rows.append(("gene name renamed or dropped on reading", "note", len(renamed), len(renamed),
                  ", ".join(f"{r['given']} > {r['became']}" for r in renamed[:3])))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'BYTES', 'GATED', 'KEYS', 'OPTIONAL', 'LEAST', 'weights_gb', 'measured_gb', 'needs', 'machine', 'obstacles',
-           'needs_lines', 'forecast', 'forecast_lines', 'checks', 'examine', 'main_profile', 'prepare']
+           'needs_lines', 'forecast', 'forecast_lines', 'disk_line', 'checks', 'examine', 'main_profile', 'prepare']
 
 # %% ../nbs/64_machines.ipynb #7a59b602
 import logging, os, platform, re, shutil, statistics, sys, time
@@ -188,6 +188,17 @@ def forecast_lines(found:dict)->list[str]:
     time = f"unknown, {unknown} of {found['pending']} steps have not run {this}"
     other = [f"  on {label}: {duration(s)}" for label, s in found["elsewhere"].items()]
     return [f"expected: {time} ({found['hardware']})", *other, f"cost: {cost}"]
+
+# %% ../nbs/64_machines.ipynb #4fac67f8
+def disk_line(run:Run)->str:
+    "Free room where a run will lie, and what runs of its profile beside it take, as a line of the plan."
+    free, taken = _room(run.dir)["free_gb"], []
+    for folder in (m.parent for m in run.dir.resolve().parent.glob("*/manifest.json")):
+        with suppress(UserError, OSError):
+            if read_manifest(folder).get("profile") != run.config["profile"]: continue
+            taken.append(sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**30)
+    known = f"runs of this profile take {max(taken):.2f} GiB" if taken else "what this profile takes is not known"
+    return f"disk: {free:.1f} GiB free; {known}." + " This is too little." * (bool(taken) and max(taken) > free)
 
 # %% ../nbs/64_machines.ipynb #661228c2
 def _requirements()->tuple[str, str]:
