@@ -862,7 +862,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'generank.scoring.summarise': ('scoring.html#summarise', 'generank/scoring.py'),
                                   'generank.scoring.tied_ranks': ('scoring.html#tied_ranks', 'generank/scoring.py')},
             'generank.sources': { 'generank.sources._columns': ('sources.html#_columns', 'generank/sources.py'),
-                                  'generank.sources._families': ('sources.html#_families', 'generank/sources.py'),
                                   'generank.sources._finished': ('sources.html#_finished', 'generank/sources.py'),
                                   'generank.sources._gold_lines': ('sources.html#_gold_lines', 'generank/sources.py'),
                                   'generank.sources._lifted': ('sources.html#_lifted', 'generank/sources.py'),

@@ -11,8 +11,7 @@ __all__ = ['log', 'MARK', 'seal', 'is_whole', 'newest_checkpoint', 'remove_old',
 # %% ../nbs/32_checkpoints.ipynb #01998a62
 import json, logging, os, random, shutil, time
 from collections import deque
-from importlib import metadata
-from importlib.resources import files
+from importlib import metadata, resources
 from pathlib import Path
 
 import numpy as np
@@ -111,15 +110,14 @@ def restore_grpo_state(trainer, state:dict):
 # %% ../nbs/32_checkpoints.ipynb #1f7a155d
 def rng_state():
     "The state of Python's, NumPy's and torch's random number generators."
-    cards = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
-    return random.getstate(), np.random.get_state(), torch.random.get_rng_state(), cards
+    return random.getstate(), np.random.get_state(), torch.random.get_rng_state(), torch.cuda.get_rng_state_all()
 
 def restore_rng_state(state):
     "Bring the generators back to `state`."
     random.setstate(state[0])
     np.random.set_state(state[1])
     torch.random.set_rng_state(state[2])
-    if state[3] is not None: torch.cuda.set_rng_state_all(state[3])
+    torch.cuda.set_rng_state_all(state[3])
 
 # %% ../nbs/32_checkpoints.ipynb #b08d1812
 def checkpoint_now(trainer)->Path:
@@ -243,7 +241,6 @@ def metrics_callback(path:Path, phase:str, label:str):   # made on call: transfo
             before = [r for r in read_metrics(kept if kept.exists() else path) if r["step"] <= state.global_step]
             write_text(path, "".join(json.dumps(r) + "\n" for r in before))
 
-        def on_step_end(self, args, state, control, **kwargs): self.bar.update(1)
 
         def on_log(self, args, state, control, logs=None, **kwargs):
             if not logs or "train_runtime" in logs or not state.is_world_process_zero: return
@@ -253,13 +250,14 @@ def metrics_callback(path:Path, phase:str, label:str):   # made on call: transfo
             with open(path, "a", encoding="utf-8") as f: f.write(json.dumps(row) + "\n")
             if "reward" in logs: self.bar.set_postfix_str(f"reward {float(logs['reward']):.3f}")
 
+        def on_step_end(self, args, state, control, **kwargs): self.bar.update(1)
         def on_train_end(self, args, state, control, **kwargs): self.bar.close()
     return MetricsFile()
 
 # %% ../nbs/32_checkpoints.ipynb #74831712
 def template(name:str)->str:
     "The text of a template, as in `arm/card.md`."
-    return (files("generank")/"templates"/name).read_text(encoding="utf-8")
+    return (resources.files("generank")/"templates"/name).read_text(encoding="utf-8")
 
 def arm_card(config:dict, summary:dict, data:str)->str:
     "README.md of an arm's folder, from training.json and the loci's fingerprint; `generank.export` writes the Hub's."

@@ -104,7 +104,6 @@ def run(
 
 # %% ../nbs/66_cli.ipynb #3e705866
 def _sweep(profile, grid, out, param, dry_run, as_json, **how):
-    "Run a sweep, or print its runs."
     if dry_run:
         points = sweeps.checked_points(profile, grid, param)
         if as_json: return show_json({"runs": [{"name": p.name, "settings": p.values} for p in points]})
@@ -117,7 +116,6 @@ def _sweep(profile, grid, out, param, dry_run, as_json, **how):
     typer.echo(table, err=True)
 
 def _show_plan(run, clean:bool, as_json:bool):
-    "Print what a run would do."
     if clean: run.manifest = {"stages": {}}
     config, steps, machines = run.config, lib.pipeline.plan(run), lib.machines
     if as_json:

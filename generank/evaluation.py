@@ -20,7 +20,6 @@ from .core import UserError, read_parquet, read_yaml, unknown_name, write_json
 from .data import MHC
 from .figures import (METRIC_NAMES, distance_table, evidence_classes, interval_text, main_comparison, monitor_signs,
                               paired_differences, reward_curve, save_chart, top_k_lines, trait_class)
-
 from .parsing import _check_pairing, _named, read_responses
 from .profile import Evaluation as Settings
 from .robustness import calibration_chart, layer_chart, layer_summary, robustness, votes_chart
@@ -40,9 +39,8 @@ class Evaluation(dict):
                                  (r, "mrr_completed", "MRR, lists completed")):
                 row[label] = _shown(of[m], of[f"{m}_ci_low"], of[f"{m}_ci_high"])
             row |= {f"top-{k}": _shown(t["accuracy"], t["ci_low"], t["ci_high"]) for k, t in r["top_k"].items()}
-            form = {"format errors": "format_error_rate", "list length": "mean_list_length"}
-            row |= {label: _shown(r.get(m)) for label, m in form.items()}
-            rows.append(row)
+            form = {"format errors": r.get("format_error_rate"), "list length": r.get("mean_list_length")}
+            rows.append(row | {label: _shown(v) for label, v in form.items()})
         return pd.DataFrame(rows)
 
     def paired(self)->pd.DataFrame:
@@ -100,7 +98,6 @@ def locus_strata(loci:pd.DataFrame)->dict:   # name -> the label of each locus
     if known("distances"):
         rank = distance_table(loci.assign(locus_id=loci.index))["rank"].to_numpy()   # ties take their mean rank
         strata["distance_rank"] = cut(rank, (1, 3), ("nearest", "up to third", "farther"))
-
     return strata
 
 # %% ../nbs/55_evaluation.ipynb #025d4bdc
@@ -330,7 +327,6 @@ def run_stage(
     slopes = {arm: _plain(training_slope(rows)) for arm, rows in curves.items()
               if sum(r.get("reward") is not None for r in rows) >= 8}
     s["estimand"] = s["estimand"] or default_estimand(s["primary"])
-
     metrics = {**{c: s[c] for c in ("primary", "estimand", "split", "cluster_by", "draws", "seed", "k", "margin")},
                "n_loci": result["runs"][0]["n"], "n_clusters": result["runs"][0]["n_clusters"], "runs": result["runs"],
                "training": slopes, "baselines_not_run": missing}
@@ -369,8 +365,7 @@ def _baselines(s, loci, training)->tuple[list, dict]:   # the baselines to score
 def _pairs(arms:list[str], family)->list[tuple]:
     "All pairs of arms, a family's in its own direction and first, the others as later minus earlier."
     family = [tuple(p) for p in family]
-    rest = [(b, a) for a, b in itertools.combinations(arms, 2)]
-    return family + [p for p in rest if p not in family and p[::-1] not in family]
+    return family + [(b, a) for a, b in itertools.combinations(arms, 2) if not {(a, b), (b, a)} & set(family)]
 
 def _combinations(arms:list[dict], baselines)->list[tuple]:
     "What is fused with the nearest gene: arms trained by GRPO (where there is none, the last arm), and the gene prior."
@@ -399,9 +394,7 @@ def run_figures(metrics:dict, comparisons:dict, curves:dict)->list:   # as in th
     pairs = list({(r["a"], r["b"], r["metric"]): r for r in declared}.values())
     name = f"Difference in {METRIC_NAMES.get(primary, primary)}"
     note = "MRR over chance completes every list in random order, so that form and length of the lists don't count."
-    size = metrics["n_loci"], metrics["n_clusters"]
-    if pairs: charts.append(paired_differences(pairs, *size, xlabel=name, note=note))
-
+    if pairs: charts.append(paired_differences(pairs, metrics["n_loci"], metrics["n_clusters"], xlabel=name, note=note))
     if any(r.get("by_evidence_class") for r in runs): charts.append(evidence_classes(runs))
     return charts + training_charts(curves, metrics["training"])
 

@@ -108,7 +108,6 @@ METRIC_NAMES = {"mrr_over_chance": "MRR over chance", "likelihood_over_chance": 
                 "mrr": "MRR", "mrr_completed": "MRR, lists completed",
                 "ndcg": "NDCG", "ndcg_completed": "NDCG, lists completed", "rank_completed": "Expected rank",
                 **{f"top_{k}": f"Top-{k} accuracy" for k in (1, 3, 5, 7)}}
-
 _INTERVALS = "Bars are cluster-robust 95 % intervals"   # how they are computed: `generank.statistics`
 
 def metric_table(runs:list[dict], metrics=("mrr", "mrr_completed", "top_1"))->pd.DataFrame:
@@ -162,8 +161,7 @@ def top_k_lines(runs:list[dict], name:str="top_k")->Chart:
     for i, run in enumerate(runs):
         rows, arm = table[table.run == run["name"]], run.get("kind", "arm") == "arm"
         draw_points(axis, rows.k + 0.09 * (i - (len(runs) - 1) / 2), rows.value, rows.ci_low, rows.ci_high,
-                    look[run["name"]], True, label=run["name"], **(dict(linestyle="-", linewidth=1.6) if arm else
-                                                                   dict(linestyle=":", linewidth=1)))
+                    look[run["name"]], True, label=run["name"], linestyle="-" if arm else ":", linewidth=1 + 0.6 * arm)
     axis.set(xticks=ks, xlabel="k", ylabel="Top-k accuracy", ylim=(-0.02, 1))   # a mark at 0 is drawn whole
     axis.grid(axis="x", visible=False)
     figure.legend(loc="outside upper left", ncols=2)
@@ -214,15 +212,14 @@ def evidence_classes(runs:list[dict])->Chart:   # `runs` of `metrics.json`, with
     parts = [metric_table([{**part, "name": r["name"], "kind": r.get("kind", "arm")}], ["mrr"]).assign(evidence_class=c)
              for r in runs for c, part in r["by_evidence_class"].items()]
     table = pd.concat(parts, ignore_index=True)
-    sizes = table.groupby("evidence_class")[["n", "n_clusters"]].first()
-    sizes = sizes.sort_values("n", ascending=False, kind="stable")
-    classes = list(sizes.index)
+    size = table.groupby("evidence_class")[["n", "n_clusters"]].first().sort_values("n", ascending=False, kind="stable")
+    classes = list(size.index)
     figure, axis = canvas(6.8, (0.17 * len(runs) + 0.3) * len(classes) + 0.9 + 0.1 * len(runs))
     for i, run in enumerate(runs):
         rows = table[table.run == run["name"]]
         y = [classes.index(c) + 0.75 * ((i + 0.5) / len(runs) - 0.5) for c in rows.evidence_class]
         draw_points(axis, rows.value, y, rows.ci_low, rows.ci_high, look[run["name"]], label=run["name"])
-    labels = [f"{c}\n({counted(n, 'locus', 'loci')}, {counted(of, 'cluster')})" for c, n, of in sizes.itertuples()]
+    labels = [f"{c}\n({counted(n, 'locus', 'loci')}, {counted(of, 'cluster')})" for c, n, of in size.itertuples()]
     _name_rows(axis, labels, xlim=(-0.02, 1.02), xlabel="MRR")
     figure.legend(loc="outside upper left", ncols=2)
     said = "; ".join(f"{r.evidence_class}, {r.run}: {interval_text(r.value, r.ci_low, r.ci_high, 2)}"
@@ -299,13 +296,11 @@ def monitor_signs(rows:list[dict], arm:str="", name:str="monitor")->Chart:
     for axis, (labels, title) in zip(axes[:, 0], panels):
         for i, label in enumerate(labels):
             part = table[table.label == label]
-            look = dict(color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], markersize=4)
-            axis.plot(part.step, part.smoothed, **look, linestyle="-" if i < len(COLOURS) else "--",
-                      markevery=max(1, len(part) // 8), label=label)
+            axis.plot(part.step, part.smoothed, "-" if i < len(COLOURS) else "--", color=COLOURS[i % len(COLOURS)],
+                      marker=MARKERS[i % len(MARKERS)], markersize=4, markevery=max(1, len(part) // 8), label=label)
         axis.set(ylabel=title, ylim=(0 if title != "Share" else -0.1, None))
     flagged = sorted({r["step"] for r in watched(rows) if r.get("monitor/flags")})
-    look = dict(linestyle="none", marker="|", color=GREY, label="a threshold is crossed")
-    if flagged: axis.plot(flagged, [-0.06] * len(flagged), **look)
+    if flagged: axis.plot(flagged, [-0.06] * len(flagged), "|", color=GREY, label="a threshold is crossed")
     axis.set(xlabel="Optimiser step")
     axis.locator_params(axis="x", integer=True)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower left", ncols=2)

@@ -218,8 +218,7 @@ def for_readers(notebook):
     "Keep of an executed notebook the title and what follows the parameters, without code that shows nothing."
     tags = [set(c.metadata.get("tags", [])) for c in notebook.cells]
     last = max((i for i, t in enumerate(tags) if t & {"parameters", "injected-parameters"}), default=0)
-    kept = [c for c in notebook.cells[last + 1:] if c.cell_type == "markdown" or c.outputs]
-    notebook.cells = notebook.cells[:1] + kept
+    notebook.cells[1:] = [c for c in notebook.cells[last + 1:] if c.cell_type == "markdown" or c.outputs]
     notebook.metadata.pop("papermill", None)
     for c in notebook.cells: c.metadata = {}
     return notebook
@@ -354,10 +353,9 @@ def adopt(run:Run, unit:Unit)->str|None:
         try: record = read_manifest(donor)["stages"].get(str(unit), {})
         except UserError: continue   # another's run, and a broken one
         if donor.resolve() == run.dir.resolve() or (record.get("status"), record.get("key")) != ("done", key): continue
-        files = record["artefacts"]
-        if file_hashes(donor, patterns(run, unit, "makes")) != files: continue   # whole, and none of another place
+        if file_hashes(donor, patterns(run, unit, "makes")) != record["artefacts"]: continue   # torn, or of elsewhere
         _remove(run, unit)
-        for file in files:
+        for file in record["artefacts"]:
             with atomic_path(run.dir/file) as copy: shutil.copyfile(donor/file, copy)
         record.pop("notebook", None)
         run.manifest["stages"][str(unit)] = {**record, "copied_from": donor.name}
@@ -467,8 +465,8 @@ def summary(run_dir)->dict:
         paid = [bill[k] for k in ("machine", "server") if bill.get(k) is not None]
         found = row | {"profile": config["profile"], "seed": config["seed"], "headline": headline(run_dir),
                        **({"cost": sum(paid), "currency": bill.get("currency")} if paid else {}),
-                       "state": state(run_dir, config, manifest),
-                       "seconds": manifest.get("seconds"), "created": manifest.get("created")}
+                       "state": state(run_dir, config, manifest), "seconds": manifest.get("seconds"),
+                       "created": manifest.get("created")}
         runs_table([found])   # what can't be shown can't be read
         return found
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as e:   # among them `UserError`

@@ -13,7 +13,6 @@ __all__ = ['CALL', 'COMBINED', 'GENE_COLUMNS', 'STANDING', 'typed_locus', 'readi
 import html, json, os, re, sys, time, webbrowser
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from threading import Lock
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ import pandas as pd
 import generank
 from .backends import served_models
 from .baselines import OTHER_TRAITS, bundled_loci, choice_probability, gene_rows, other_traits, trait_words
+from .checkpoints import template
 from .core import LOCI, UserError, WRITERS, counted, first_line, is_here, printable, read_json, read_parquet
 from .core import read_yaml, sha256_file, sha256_json, unknown_name, write_json, write_table, write_text
 from .genes import BUNDLED, load_genes
@@ -73,8 +73,7 @@ def who_answers(config:dict)->str:
 def model_key(config:dict, adapter, samples:int=3)->str:
     "What names a model, and the way it is asked, among what was measured."
     named = who_answers(config) if config["inference"]["backend"] == "openai" else model_identity(config["model"])
-    way = {"model": named, "adapter": adapter_hash(adapter), "samples": samples}
-    return sha256_json({**way, **config["prompts"]})[:12]
+    return sha256_json({"model": named, "adapter": adapter_hash(adapter), "samples": samples, **config["prompts"]})[:12]
 
 def measured_of(key:str="none", run:Path=None)->dict|None:
     "What was measured for a model (its `model_key`; none: without a model); None where nothing was."
@@ -288,9 +287,8 @@ class Ranking:
 
     def page(self)->str:
         "The ranking as one HTML page that needs nothing else."
-        template = (files("generank")/"templates"/"rank"/"page.html").read_text(encoding="utf-8")
         data = json.dumps(page_data(self), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-        return template.replace("/*DATA*/null", data, 1)
+        return template("rank/page.html").replace("/*DATA*/null", data, 1)
 
     def _repr_html_(self):
         return (f'<iframe srcdoc="{html.escape(self.page())}" sandbox="allow-scripts" title="Ranked genes" '
@@ -299,14 +297,12 @@ class Ranking:
 # %% ../nbs/56_ranking.ipynb #7c1d2e65
 def show(r:Ranking, console=None, genes:int=5, loci:int=10):
     "Print the first genes of the first loci, with bars."
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-    console, plain = console or Console(), lambda v: Text(printable(v))
+    from rich import get_console, table, text
+    console, plain = console or get_console(), lambda v: text.Text(printable(v))
     for l in r.loci.head(loci).itertuples():
         place = "" if pd.isna(l.pos) else f", {l.chrom}:{l.pos:,}"
         console.print(plain(f"{l.trait}{place}: {l.call}"), style="bold")
-        grid = Table("gene", "probability", "", "distance", box=None, pad_edge=False)
+        grid = table.Table("gene", "probability", "", "distance", box=None, pad_edge=False)
         for g in r.genes[r.genes.locus_id == l.locus_id].head(genes).itertuples():
             far = "" if pd.isna(g.distance) else f"{g.distance:,} bp{', nearest' if g.nearest is True else ''}"
             grid.add_row(plain(g.gene), f"{g.probability:.2f}", "█" * round(20 * g.probability), far)
@@ -389,7 +385,6 @@ def best_arm(runs="runs")->Path|None:
         config = read_yaml(run/"config.yaml") if (run/"config.yaml").is_file() else {}
         if trained and config and config["model"]["name"] != "random-llama":
             return run/"models"/max(trained, key=lambda r: r["mrr"])["name"]
-    return None
 
 def choose_model(profile=None, adapter=None, model=None, param=(), runs="runs")->tuple[dict, Path|None, str]:
     "Resolved configuration, adapter, and a sentence that says what answers and why."
@@ -447,31 +442,28 @@ def consent(config:dict, loci:int, yes:bool=False, ask=input):
 # %% ../nbs/56_ranking.ipynb #57a00010
 def web_app(config:dict, adapter=None, said:str=""):
     "The web page as an ASGI application: a form, and for what it asks the page of a `Ranking`."
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
+    from starlette import applications, concurrency, responses, routing
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import HTMLResponse, JSONResponse
-    from starlette.routing import Route
-    form = (files("generank")/"templates"/"rank"/"app.html").read_text(encoding="utf-8")
-    asks = config["model"]["name"] != "none"
-    form, one = form.replace('/*WHO*/""', json.dumps(said).replace("<", "\\u003c")), Lock()
+    form = template("rank/app.html").replace('/*WHO*/""', json.dumps(said).replace("<", "\\u003c"))
+    asks, one = config["model"]["name"] != "none", Lock()
     only = {"content-security-policy": "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
                                        "script-src 'unsafe-inline'; frame-ancestors 'none'"}
     def answer(asked:dict):
         text = {k: str(asked.get(k) or "")[:3000] for k in ("trait", "variant", "genes")}
         with one: return rank_loci(typed_locus(**text), config, adapter, None, asks, yes=True, build=asked.get("build"))
-    async def home(_): return HTMLResponse(form, headers=only)
+    async def home(_): return responses.HTMLResponse(form, headers=only)
     async def rank(request):
-        def no(why, code=400): return JSONResponse({"error": why}, code)
+        def no(why, code=400): return responses.JSONResponse({"error": why}, code)
         if request.headers.get("content-type") != "application/json": return no("Send JSON.", 415)
         body = b""
         async for part in request.stream():
             if len(body := body + part) > 10_000: return no("The question is longer than 10,000 bytes.", 413)
-        try: found = await run_in_threadpool(answer, dict(json.loads(body)))
+        try: found = await concurrency.run_in_threadpool(answer, dict(json.loads(body)))
         except (UserError, TypeError, ValueError) as e: return no(first_line(e))
-        return JSONResponse({"page": found.page(), "said": f"First: {found.loci.gene[0]}. Call: {found.loci.call[0]}."})
-    app = Starlette(routes=[Route("/", home), Route("/rank", rank, methods=["POST"])])
-    return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost"])
+        said = f"First: {found.loci.gene[0]}. Call: {found.loci.call[0]}."
+        return responses.JSONResponse({"page": found.page(), "said": said})
+    routes = [routing.Route("/", home), routing.Route("/rank", rank, methods=["POST"])]
+    return TrustedHostMiddleware(applications.Starlette(routes=routes), allowed_hosts=["127.0.0.1", "localhost"])
 
 def serve(config:dict, adapter=None, said:str="", port:int=7860, open_it:bool=False, yes:bool=False):
     "Serve the web page on 127.0.0.1 until Ctrl-C."

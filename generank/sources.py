@@ -11,7 +11,6 @@ __all__ = ['SPLITS', 'LOCUS_COLUMNS', 'MORE_COLUMNS', 'TABLES', 'SOURCES', 'GOLD
 
 # %% ../nbs/12_sources.ipynb #32b8315c
 import json, logging, re, tempfile, unicodedata
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -91,8 +90,7 @@ GOLD_COLUMNS = {  # source column -> ours
     "gold_standard_info.evidence.class": "evidence_class", "gold_standard_info.highest_confidence": "confidence",
     "gold_standard_info.evidence.source": "source", "metadata.set_label": "set_label",
     "association_info.pubmed_id": "pmid", "association_info.neg_log_pval": "neg_log_pval",
-    "trait_info.ontology": "trait_id",
-}
+    "trait_info.ontology": "trait_id"}
 
 def is_gold(source)->bool:
     "Whether a source is lines from which loci are built: `open-targets`, or a file with the gold standards' header."
@@ -264,12 +262,10 @@ def _finished(rows:list[dict], more:list[str], order:str)->pd.DataFrame:
 # %% ../nbs/12_sources.ipynb #0bc97b56
 def region_ids(loci:pd.DataFrame)->pd.Series:
     "Region of each locus: a connected component of loci that share a candidate gene, named by its first gene."
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse import coo_matrix, csgraph
     pairs = loci.candidates.reset_index(drop=True).explode()
-    gene, _ = pd.factorize(pairs)
-    links = coo_matrix((np.ones(len(pairs)), (pairs.index.to_numpy(dtype=int), gene))).tocsr()
-    _, label = connected_components(links @ links.T, directed=False)
+    links = coo_matrix((np.ones(len(pairs)), (pairs.index.to_numpy(dtype=int), pd.factorize(pairs)[0]))).tocsr()
+    _, label = csgraph.connected_components(links @ links.T, directed=False)
     first = pd.Series([min(c) for c in loci.candidates], dtype=object).groupby(label).min()
     return pd.Series(["region_" + first[i] for i in label], index=loci.index, dtype=object)
 
@@ -296,14 +292,12 @@ def clean_trait(name:str)->str:
 # %% ../nbs/12_sources.ipynb #c9b75eda
 GENERIC = {"measurement", "levels", "level", "disease", "disorder", "of", "in", "and", "acid", "l", "d"}  # say little
 
-@lru_cache(maxsize=1)
-def _families()->list:   # (family, words of its traits) in the order of families.tsv; the first that fits counts
-    return pd.read_csv(BUNDLED/"families.tsv", sep="\t").to_numpy().tolist()
+_FAMILIES = pd.read_csv(BUNDLED/"families.tsv", sep="\t").to_numpy().tolist()   # (family, words); the first that fits
 
 def trait_family(trait:str)->str:
     "The family of a trait by its words; where none fits, the trait itself in lower case."
     plain = trait.lower().removesuffix(" measurement")
-    return next((family for family, words in _families() if re.search(words, plain)), plain)
+    return next((family for family, words in _FAMILIES if re.search(words, plain)), plain)
 
 def same_trait(one:str, other:str)->bool:
     "Whether two traits are near-duplicates: of one family, or most words of the shorter stand in the longer."

@@ -262,7 +262,6 @@ SOURCE = "/opt/generank"    # where the clone stands in the image
 NOT_TAKEN = [".venv*", "runs", "_proc", "_docs", "**/__pycache__", "**/.ipynb_checkpoints", ".*_cache"]   # of the clone
 
 def _modal():
-    "The package, which is optional."
     try: import modal
     except ImportError:
         raise UserError("Modal's package is not installed: pip install 'generank[modal]', then modal setup.") from None
@@ -355,10 +354,9 @@ def _started(gpu, hours, secrets, work):
     except modal.exception.NotFoundError as e:
         raise UserError(f"Modal: {first_line(e)} Make a secret by modal secret create NAME HF_TOKEN=...") from None
 
-def map_sweep(function, name:str, grid, arguments)->dict:
+def map_sweep(function, name:str, grid, asked)->dict:
     "Do all `points` of a sweep side by side by the `starmap` of Modal's `command`; names of those that failed -> why."
-    added = {p.name: [a for s in p.settings() for a in ("-p", s)] for p in grid}
-    jobs = [run_arguments(f"{name}/{point}", [*arguments, *more]) for point, more in added.items()]
+    jobs = [run_arguments(f"{name}/{p.name}", [*asked, *(a for s in p.settings() for a in ("-p", s))]) for p in grid]
     ended = function.starmap(jobs, order_outputs=True, return_exceptions=True)
     return {p.name: first_line(e) for p, e in zip(grid, ended, strict=True) if isinstance(e, BaseException)}
 
