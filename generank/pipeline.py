@@ -236,11 +236,12 @@ def by_nbconvert(notebook, page:Path):
 
 def by_quarto(notebook, page:Path):
     "Write a notebook as one HTML file, by Quarto with the settings of `_quarto.yml`."
-    settings = read_yaml(REPOSITORY/"_quarto.yml")["format"]["html"]
+    settings = read_yaml(REPOSITORY/"_quarto.yml")
+    settings["format"]["html"]["embed-resources"] = True
     with tempfile.TemporaryDirectory() as d:
         nbformat.write(notebook, f"{d}/{page.stem}.ipynb")
-        write_json(f"{d}/_quarto.yml", {"format": {"html": {**settings, "embed-resources": True}}})   # JSON is YAML
-        shutil.copy(PACKAGE/"templates/report/parts.css", d)
+        write_json(f"{d}/_quarto.yml", {k: settings[k] for k in ("ipynb-filters", "format")})   # JSON is YAML
+        shutil.copytree(PACKAGE/"templates/report", f"{d}/generank/templates/report")
         done = subprocess.run(["quarto", "render", f"{page.stem}.ipynb", "--to", "html", "--no-execute"], cwd=d,
                               capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:

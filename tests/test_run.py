@@ -31,7 +31,7 @@ def write(name, value):
     (run_dir/name).parent.mkdir(parents=True, exist_ok=True)
     (run_dir/name).write_text(str(value))
 def call(name):
-    assert os.environ["HF_TOKEN"] and os.environ["WANDB_API_KEY"]   # the secrets that no file may hold
+    if "RUN_OF_THE_TEST" in os.environ: assert os.environ["HF_TOKEN"] and os.environ["WANDB_API_KEY"]   # the secrets that no file may hold
     with open(os.environ["CALLS"], "a") as f: f.write(name + "\\n")
     if os.environ.get("SLOW") == name:
         Path(os.environ["CALLS"] + ".kernel").write_text(str(os.getpid()))
