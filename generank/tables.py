@@ -89,8 +89,11 @@ def opened(path):
     return packed.open(inside[0])
 
 def decoded(data:bytes)->tuple[str, str]:
-    "The text of bytes in UTF-8, marked UTF-16 or Windows' Latin-1, and the name of the encoding."
-    encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    "The text of bytes in UTF-8, UTF-16 or Windows' Latin-1, and the name of the encoding."
+    zeros = [data[half:2000:2].count(0) for half in (0, 1)]
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE): encoding = "utf-16"
+    elif sum(zeros) > len(data[:2000]) / 4: encoding = "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"   # no mark
+    else: encoding = "utf-8-sig"
     try: return data.decode(encoding), encoding
     except UnicodeDecodeError as e:
         if encoding == "utf-8-sig" and (len(data) < MOST or e.end < MOST - 4): encoding = "cp1252"   # not merely cut

@@ -15,7 +15,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from unittest.mock import patch
 
-IMPORTED = ("generank.pipeline", "generank.machines", "generank.report", "generank.cli", "generank.grpo", "jupyter_client.manager", "nbconvert", "nbdev.test", "papermill", "papermill.clientwrap", "rich.console",
+IMPORTED = ("generank.pipeline", "generank.machines", "generank.report", "generank.cli", "generank.grpo", "jupyter_client.manager", "nbconvert", "papermill", "papermill.clientwrap", "rich.console",
             "rich.progress", "scipy.stats", "sklearn.linear_model", "statsmodels.api", "torch", "trl.trainer.grpo_trainer")
 LAUNCH = "jupyter_client.provisioning.local_provisioner.launch_kernel"
 OF_TRANSFORMERS = ("AutoModelForCausalLM", "AutoTokenizer", "GenerationConfig", "LlamaForCausalLM", "PreTrainedTokenizerFast")
