@@ -208,6 +208,17 @@ def test_quarto_renders_it_without_a_complaint(tiny, tmp_path):
     assert loads(text) == [] and "open_settings" not in text
 
 
+def test_quarto_gets_no_directive_and_no_html_output():
+    "By `ipynb-filters` of `_quarto.yml`: it would show nbdev's directives, and load scripts from a CDN beside HTML."
+    for path in sorted((ROOT/"nbs").glob("*.ipynb")):
+        done = subprocess.run([sys.executable, PACKAGE/"templates/report/quarto_filter.py"], input=path.read_text(encoding="utf-8"), capture_output=True, text=True, check=True)
+        code = [c for c in json.loads(done.stdout)["cells"] if c["cell_type"] == "code"]
+        assert code or path.stem == "90_published", path
+        for cell in code:
+            assert not re.search(r"^#\|\s*(export|hide|default_exp)", cell["source"], re.M), cell["source"][:80]
+            assert all("text/html" not in out.get("data", {}) for out in cell["outputs"]), cell["source"][:80]
+
+
 def luminance(colour):
     parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
     return sum(w * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), parts))
