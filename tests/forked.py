@@ -150,6 +150,7 @@ class Kernel:
 
 def _notebook(path, environment, file):
     "What the child does for a notebook: its cells in an IPython shell of its own, as `nbdev_test` runs them."
+    signal.signal(signal.SIGINT, signal.default_int_handler)   # as in a kernel
     os.environ.clear()
     os.environ.update(environment)
     for number in (1, 2): os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), number)
