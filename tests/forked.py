@@ -1,4 +1,4 @@
-"""The `generank` command in a process forked from one that has imported it, which saves most of what such a process costs: its start.
+"""The `generank` command in a process forked from one that has already imported it. This saves most of the start-up time.
 
 It does what the console script does, `main()` with these arguments in a folder and an environment of its own, and is signalled and waited for as `subprocess.Popen` is.
 That the script itself starts is seen in tests/test_cli.py and by the tiny run of tests/conftest.py. `Script` is a training, forked likewise."""
@@ -95,7 +95,7 @@ def run(*arguments, timeout=300, **how):
 
 
 def _kernel(command, env, cwd, files):
-    "What a kernel's process does: what `python -m ipykernel_launcher` does in a process of its own, without the imports of others' packages."
+    "The body of a forked kernel: the same as `python -m ipykernel_launcher`, but other packages are already imported."
     import asyncio
     from IPython.core.interactiveshell import InteractiveShell
     from ipykernel.kernelapp import IPKernelApp
@@ -159,7 +159,7 @@ def _notebook(path, environment, file):
 
 
 def notebook(path):
-    "Run a notebook where it lies, in a process of its own; what it printed where a cell fails, else None."
+    "Run a notebook in its own folder and process. Returns what it printed (the last 5,000 characters) if a cell fails, else None."
     file = tempfile.mkstemp(prefix="generank-said-")[1]
     process = _context().Process(target=_notebook, args=(Path(path), dict(os.environ), file))
     process.start()

@@ -1,7 +1,8 @@
 """A notebook as Quarto should get it, from standard input to standard output (`ipynb-filters` of `_quarto.yml`).
 
-nbdev's directives would be taken for cell options. HTML goes as Markdown, since Quarto adds scripts from a CDN beside
-`text/html`; a cell that shows nothing else gets no box around its output, so that headings come into the contents."""
+nbdev's directives are removed, since Quarto would read them as cell options. HTML outputs become raw HTML in Markdown,
+since Quarto adds scripts from a CDN for `text/html`. A cell whose outputs are all Markdown is shown without an output
+box, so that its headings appear in the table of contents."""
 import json
 import re
 import sys
