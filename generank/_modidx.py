@@ -1009,7 +1009,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.tables.tabled': ('tables.html#tabled', 'generank/tables.py'),
                                  'generank.tables.text_of': ('tables.html#text_of', 'generank/tables.py'),
                                  'generank.tables.with_logs': ('tables.html#with_logs', 'generank/tables.py')},
-            'generank.templates.report.quarto_filter': {},
             'generank.trainers': { 'generank.trainers.Guarded': ('trainers.html#guarded', 'generank/trainers.py'),
                                    'generank.trainers.Guarded.__init__': ('trainers.html#guarded.__init__', 'generank/trainers.py'),
                                    'generank.trainers.Guarded._generate_and_score_completions': ( 'trainers.html#guarded._generate_and_score_completions',

@@ -241,7 +241,7 @@ def by_quarto(notebook, page:Path):
     with tempfile.TemporaryDirectory() as d:
         nbformat.write(notebook, f"{d}/{page.stem}.ipynb")
         write_json(f"{d}/_quarto.yml", {k: settings[k] for k in ("ipynb-filters", "format")})   # JSON is YAML
-        shutil.copytree(PACKAGE/"templates/report", f"{d}/generank/templates/report")
+        for folder in ("scripts", "generank/templates/report"): shutil.copytree(REPOSITORY/folder, f"{d}/{folder}")
         done = subprocess.run(["quarto", "render", f"{page.stem}.ipynb", "--to", "html", "--no-execute"], cwd=d,
                               capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:

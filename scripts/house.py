@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-
 LIMITS = {"notebooks": 35, "library lines": 12_000, "report lines": 1_000, "modules over 500 lines": 0, "lines over 120 columns": 0,
           "exported cells over 40 lines": 0, "imports against the order": 0}
 REPORT = ("report",)

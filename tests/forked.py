@@ -58,7 +58,15 @@ def _context():
     return context
 
 
-class Forked:
+class Signalled:
+    "What is sent to a process that may have ended."
+    def send_signal(self, number):
+        if self.poll() is None: os.kill(self.pid, number)
+    def kill(self): self.send_signal(signal.SIGKILL)
+    def terminate(self): self.send_signal(signal.SIGTERM)
+
+
+class Forked(Signalled):
     "A `generank` command that has been started; the part of `subprocess.Popen` that tests use."
     def __init__(self, arguments, cwd=".", env=None, first=None):
         self.args, self._files = [*map(str, arguments)], [tempfile.mkstemp(prefix="generank-said-")[1] for _ in range(2)]
@@ -70,11 +78,6 @@ class Forked:
     @property
     def returncode(self): return self._process.exitcode
     def poll(self): return self.returncode
-
-    def send_signal(self, number):
-        if self.poll() is None: os.kill(self.pid, number)
-    def kill(self): self.send_signal(signal.SIGKILL)
-    def terminate(self): self.send_signal(signal.SIGTERM)
 
     def communicate(self, timeout=None):
         self._process.join(timeout)
@@ -99,7 +102,8 @@ def _kernel(command, env, cwd, files):
     import asyncio
     from IPython.core.interactiveshell import InteractiveShell
     from ipykernel.kernelapp import IPKernelApp
-    for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number, file in enumerate(files):
         if file is not None: os.dup2(file if isinstance(file, int) else file.fileno(), number)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(os.dup(number), mode, buffering=1) for number, mode in enumerate("rww"))
@@ -115,7 +119,7 @@ def _kernel(command, env, cwd, files):
     IPKernelApp.launch_instance([*command[3:], f"--IPKernelApp.parent_handle={os.getppid()}"])   # it ends when the process that started it has
 
 
-class Kernel:
+class Kernel(Signalled):
     "A kernel forked from this process in place of one that is started: the part of `subprocess.Popen` that jupyter_client uses."
     stdin = stdout = stderr = returncode = None
 
@@ -142,10 +146,6 @@ class Kernel:
         return self.returncode
 
     def wait(self, timeout=None): return self.poll(0)
-    def send_signal(self, number):
-        if self.poll() is None: os.kill(self.pid, number)
-    def kill(self): self.send_signal(signal.SIGKILL)
-    def terminate(self): self.send_signal(signal.SIGTERM)
 
 
 def _notebook(path, environment, file):

@@ -211,7 +211,7 @@ def test_quarto_renders_it_without_a_complaint(tiny, tmp_path):
 def test_quarto_gets_no_directive_and_no_html_output():
     "By `ipynb-filters` of `_quarto.yml`: it would show nbdev's directives, and load scripts from a CDN beside HTML."
     for path in sorted((ROOT/"nbs").glob("*.ipynb")):
-        done = subprocess.run([sys.executable, PACKAGE/"templates/report/quarto_filter.py"], input=path.read_text(encoding="utf-8"), capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, ROOT/"scripts/quarto_filter.py"], input=path.read_text(encoding="utf-8"), capture_output=True, text=True, check=True)
         code = [c for c in json.loads(done.stdout)["cells"] if c["cell_type"] == "code"]
         assert code or path.stem == "90_published", path
         for cell in code:
