@@ -113,7 +113,7 @@ def asked_once(trainer, rows, seed:int)->list[tuple]:   # rows: one a locus
     Returns rewards, token ids and texts of each group of completions, the same on all processes."""
     from accelerate.utils import gather_object
     n, processes, rank = trainer.num_generations, trainer.accelerator.num_processes, trainer.accelerator.process_index
-    share, step = -(-len(rows) // processes), max(1, trainer.args.per_device_train_batch_size // n)
+    share, step = -(-len(rows) // processes), max(1, trainer.args.generation_batch_size // processes // n)
     own = [rows[(rank + i * processes) % len(rows)] for i in range(share)]  # equally many, at the end some twice
     state, seen, found = rng_state(), trainer.state.num_input_tokens_seen, []
     torch.manual_seed(stable_seed("pilot", seed, rank))

@@ -262,7 +262,7 @@ def training():
         model=Space(training=True, train=lambda: None),
         reward_weights=torch.ones(1), max_resamples=2, resampling_stream=rows[3:], resampled=0,
         _metrics={"train": defaultdict(list)}, _generate=generate, _pending_extra_logs={}, _pending_metrics={},
-        _calculate_rewards=lambda asked, prompts, completions, ids: score(asked, completions), args=Space(per_device_train_batch_size=4),
+        _calculate_rewards=lambda asked, prompts, completions, ids: score(asked, completions), args=Space(generation_batch_size=4),
         state=Space(num_input_tokens_seen=0), spent=Counter())
     filled, made = find("dynamic_sampling")(stub, [x for x in rows[:3] for _ in range(2)])
     log = {k: list(v) for k, v in stub._metrics["train"].items()}
