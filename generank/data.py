@@ -18,9 +18,8 @@ import pandas as pd
 
 from .core import UserError, read_json, sha256_file, stable_seed, unknown_name, write_json
 from .genes import BUNDLED, load_genes, table_fingerprint, write_parquet
-from .sources import CONFIDENCES, EVIDENCE_CLASSES, LOCUS_COLUMNS, MORE_COLUMNS, RETIRED_IDS, SPLITS
-from .sources import build_loci, check_row, gold_files, is_gold, leaks, read_loci, region_ids
-from .sources import same_trait, trait_family
+from .sources import CONFIDENCES, EVIDENCE_CLASSES, LOCUS_COLUMNS, MORE_COLUMNS, RETIRED_IDS, SPLITS, build_loci
+from .sources import check_row, gold_files, is_gold, leaks, read_loci, region_ids, same_trait, trait_family
 
 # %% ../nbs/13_data.ipynb #71a64518
 def load_loci(

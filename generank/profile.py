@@ -17,9 +17,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from .core import SCHEMA, UserError, check_schema, check_settings
-from .core import differences, merge, parse_yaml, printable, project_root, read_yaml, source_fields
-from .core import thread_settings, unknown_name, write_yaml
+from .core import SCHEMA, UserError, check_schema, check_settings, differences, merge, parse_yaml, printable
+from .core import project_root, read_yaml, source_fields, thread_settings, unknown_name, write_yaml
 
 # %% ../nbs/02_profile.ipynb #4b25f11f
 class Part(BaseModel):
