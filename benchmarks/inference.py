@@ -1,10 +1,11 @@
 """Tokens a second of each backend, side by side: python benchmarks/inference.py [--loci 8] [--samples 4] [--tokens 24] [--model NAME] [--save]
 
 Every backend answers the same questions on the same machine in one run, in float32, with its model loaded and after a first request; only
-generating is timed. `shared prompt` is this library's sampler (the prompt's work once for all samples), `plain generate`
+generating is timed. `shared prompt` is this library's sampler (the prompt's work once for all samples, weights laid out for oneDNN), `plain generate`
 is transformers' own, `vLLM` and `vLLM's server` run where vLLM is installed (`make vllm-env`). Tokens are those of the answers."""
 import argparse, os, platform, time
 from importlib.util import find_spec
+from unittest.mock import patch
 
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
@@ -60,15 +61,16 @@ def main():
         return sum(map(written, out[:, ids.size(1):].tolist()))
 
     print(f"{o.model}, float32, {o.loci} loci x {o.samples} samples of up to {o.tokens} tokens, temperature 1; {platform.machine()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}")
-    print(f"{'backend':36}{'tokens':>8}{'seconds':>10}{'tokens/s':>10}", flush=True)
+    print(f"{'backend':52}{'tokens':>8}{'seconds':>10}{'tokens/s':>10}", flush=True)
 
     def show(name, answer):
         before = len(failed)
         seconds, tokens = timed(answer, asked)
-        print(f"{name:36}{tokens:8,}{seconds:10.1f}{tokens / seconds:10.1f}", f"   {len(failed) - before} answers failed" if failed[before:] else "", flush=True)
+        print(f"{name:52}{tokens:8,}{seconds:10.1f}{tokens / seconds:10.1f}", f"   {len(failed) - before} answers failed" if failed[before:] else "", flush=True)
         rows.append([name, f"{tokens:,}", f"{seconds:.1f}", f"{tokens / seconds:.1f}"])
 
     show("transformers, shared prompt", shared)
+    with patch("torch.backends.mkldnn.is_available", lambda: False): show("transformers, shared prompt, weights not laid out", shared)
     show("transformers, plain generate", plain)
     del llm
     if find_spec("vllm"):

@@ -374,6 +374,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'generank.groups._PlainBranches.logits': ('groups.html#_plainbranches.logits', 'generank/groups.py'),
                                  'generank.groups._PlainBranches.step': ('groups.html#_plainbranches.step', 'generank/groups.py'),
                                  'generank.groups._draw': ('groups.html#_draw', 'generank/groups.py'),
+                                 'generank.groups._laid_out': ('groups.html#_laid_out', 'generank/groups.py'),
                                  'generank.groups._lora': ('groups.html#_lora', 'generank/groups.py'),
                                  'generank.groups._lora_linear': ('groups.html#_lora_linear', 'generank/groups.py'),
                                  'generank.groups._plain_logps': ('groups.html#_plain_logps', 'generank/groups.py'),

@@ -7,8 +7,8 @@ __all__ = ['NAMES', 'decoder_and_head', 'project', 'attend', 'attend_each', 'att
            'log_probabilities', 'left_pad', 'pack_rows', 'sample_groups', 'group_logps']
 
 # %% ../nbs/31_groups.ipynb #dbe068fe
-import itertools
-from functools import cache
+import itertools, weakref
+from functools import cache, partial
 
 from .core import torch
 
@@ -40,18 +40,33 @@ def _lora(linear):   # the matrices A and B of a peft layer's active adapter, B 
     name = next((n for n in linear.active_adapters if n in linear.lora_A), None)
     return (linear.lora_A[name].weight, linear.lora_B[name].weight * linear.scaling[name]) if name else None
 
+# %% ../nbs/31_groups.ipynb #d815e3c5
 def _tiled(multiply, x, tile):
     "`multiply` on rows in tiles of one size, the last filled up with zeros: a row's result depends on that row alone."
     if not tile or len(x) == 0: return multiply(x)
     filled = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % tile))
     return torch.cat([multiply(part) for part in filled.split(tile)])[:len(x)]
 
-def project(x, linear, tile=None):
-    "Rows `x` through a linear layer with its LoRA."
-    base, lora = getattr(linear, "base_layer", linear), _lora(linear)
-    if lora is None: return _tiled(lambda x: torch.nn.functional.linear(x, base.weight, base.bias), x, tile)
+_LAID_OUT = weakref.WeakKeyDictionary()   # linear layer -> which weights, and these as oneDNN lays them out
+
+def _laid_out(linear):
+    "The weights of a linear layer as oneDNN lays them out for few rows; made anew when they have changed."
+    which = linear.weight.data_ptr(), linear.weight._version
+    if _LAID_OUT.get(linear, (None,))[0] != which:
+        _LAID_OUT[linear] = which, torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), 32)
+    return _LAID_OUT[linear][1]
+
+def project(x, linear, tile=None, lay_out=False):
+    "Rows `x` through a linear layer with its LoRA; `lay_out`: by weights laid out once, where no gradient is asked."
+    base, lora, graded = getattr(linear, "base_layer", linear), _lora(linear), torch.is_grad_enabled()
+    multiply = lambda x: torch.nn.functional.linear(x, base.weight, base.bias)
+    if lay_out and not graded:
+        weight = _laid_out(base)
+        multiply = lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, base.bias, "none", [], "")
+    if lora is None: return _tiled(multiply, x, tile)
     a, b = (m.to(x.dtype) for m in lora)
-    return _tiled(lambda x: _lora_linear()(x, base.weight, base.bias, a, b), x, tile)
+    if graded: return _tiled(lambda x: _lora_linear()(x, base.weight, base.bias, a, b), x, tile)
+    return _tiled(lambda x: multiply(x).addmm_(x @ a.T, b.T), x, tile)
 
 # %% ../nbs/31_groups.ipynb #2b7de100
 def attend(q, k, v):
@@ -85,15 +100,19 @@ def attend_branches(q, prompt, own, pad):
 NAMES = [f"self_attn.{n}_proj" for n in "qkvo"] + [f"mlp.{n}_proj" for n in ("gate", "up", "down")]   # of a layer
 
 class PlainLayers:
-    "The layers of a Llama or Qwen2 in main memory, for rows of tokens without padding."
+    "Layers of a Llama or Qwen2 in main memory, for rows of tokens without padding; `first`: the lowest trained one."
     def __init__(self, model):
         self.decoder, self.head = decoder_and_head(model)
         self.layers, config = self.decoder.layers, self.decoder.config
         self.size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.shared, self.dtype = config.num_key_value_heads, self.decoder.embed_tokens.weight.dtype
-        linears = [[layer.get_submodule(n) for n in NAMES] for layer in self.layers]
-        adapted = [i for i, row in enumerate(linears) if any(_lora(linear) for linear in row)]
-        self.first = adapted[0] if adapted else len(self.layers)   # the lowest layer that is trained
+        self.linears = [layer.get_submodule(n) for layer in self.layers for n in NAMES]
+        self.whole = [self.decoder.embed_tokens, self.head, *(getattr(m, "base_layer", m) for m in self.linears)]
+        weights, few = [m.weight for m in self.whole], 2**28   # laid out, they take up to 1 GB more
+        lay_out = torch.backends.mkldnn.is_available() and sum(w.numel() for w in weights) < few and all(
+            w.dtype == torch.float32 and not w.is_inference() for w in weights)
+        self.project = partial(project, lay_out=lay_out)
+        self.first = next((i // len(NAMES) for i, m in enumerate(self.linears) if _lora(m)), len(self.layers))
 
     def through(self, x, position, attend, layers, tile=None):
         "Rows `x` at their positions through some layers; `attend(i, q, k, v)` is layer i's attention."
@@ -104,12 +123,12 @@ class PlainLayers:
         for i in layers:
             layer, attention, mlp = self.layers[i], self.layers[i].self_attn, self.layers[i].mlp
             h = layer.input_layernorm(x)
-            q, k, v = (project(h, m, tile).view(len(h), -1, self.size)
+            q, k, v = (self.project(h, m, tile).view(len(h), -1, self.size)
                        for m in (attention.q_proj, attention.k_proj, attention.v_proj))
-            x = x + project(attend(i, turned(q), turned(k), v).reshape(len(h), -1), attention.o_proj, tile)
+            x = x + self.project(attend(i, turned(q), turned(k), v).reshape(len(h), -1), attention.o_proj, tile)
             h = layer.post_attention_layernorm(x)
-            gate = torch.nn.functional.silu(project(h, mlp.gate_proj, tile))
-            x = x + project(gate * project(h, mlp.up_proj, tile), mlp.down_proj, tile)
+            gate = torch.nn.functional.silu(self.project(h, mlp.gate_proj, tile))
+            x = x + self.project(gate * self.project(h, mlp.up_proj, tile), mlp.down_proj, tile)
         return x
 
     def all_through(self, x, position, attend, tile=None):
@@ -123,16 +142,15 @@ def plain_layers(model)->PlainLayers|None:
     decoder, head = decoder_and_head(model)
     if type(decoder).__name__ not in ("LlamaModel", "Qwen2Model"): return None
     if any(kind != "full_attention" for kind in getattr(decoder.config, "layer_types", None) or ()): return None
-    linears = [layer.get_submodule(n) for layer in decoder.layers for n in NAMES]
-    whole = [decoder.embed_tokens, head, *(getattr(linear, "base_layer", linear) for linear in linears)]
+    layers = PlainLayers(model)
+    whole, lora = layers.whole, [linear for linear in layers.linears if hasattr(linear, "base_layer")]
     kinds = {type(m) for m in whole} <= {torch.nn.Embedding, torch.nn.Linear} and head.bias is None
     trained = torch.is_grad_enabled() and any(p.requires_grad for m in whole for p in m.parameters())
-    lora = [linear for linear in linears if hasattr(linear, "base_layer")]
     plain = all(len(l.active_adapters) == 1 and not any(l.use_dora.values()) and not any(l.lora_bias.values())
                 and all(getattr(d, "p", 0) == 0 for d in l.lora_dropout.values()) for l in lora)
     plain = plain and decoder.config.hidden_act == "silu" and not decoder.config.attention_dropout
     here = all(p.device.type == "cpu" for m in whole for p in m.parameters())
-    return PlainLayers(model) if kinds and here and plain and not trained else None
+    return layers if kinds and here and plain and not trained else None
 
 # %% ../nbs/31_groups.ipynb #c2a1f9d3
 @cache
@@ -274,7 +292,7 @@ class _PlainBranches:
         for row, state in zip(rows.tolist(), low): self.fed.setdefault(row, []).append(state)
         return self.plain.decoder.norm(x)
 
-    def logits(self, hidden): return project(hidden, self.plain.head, self.tiles[1])
+    def logits(self, hidden): return self.plain.project(hidden, self.plain.head, self.tiles[1])
 
 # %% ../nbs/31_groups.ipynb #657f9ddf
 def sample_groups(model, prompts, n:int, max_new_tokens:int, temperature:float, eos_ids, pad_id:int, uniforms=None,
