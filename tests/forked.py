@@ -1,7 +1,9 @@
 """The `generank` command in a process forked from one that has already imported it. This saves most of the start-up time.
 
 It does what the console script does, `main()` with these arguments in a folder and an environment of its own, and is signalled and waited for as `subprocess.Popen` is.
-That the script itself starts is seen in tests/test_cli.py and by the tiny run of tests/conftest.py. `Script` is a training, forked likewise."""
+That the script itself starts is seen in tests/test_cli.py, whole runs with kernels that are started in tests/test_sweep.py. `Script` is a training, forked likewise.
+All come from one process, which imports what takes ten seconds once; the processes of pytest-xdist share it (`PLACE`)."""
+import importlib
 import logging
 import multiprocessing
 import os
@@ -10,6 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from multiprocessing import forkserver
 from pathlib import Path
@@ -18,11 +22,12 @@ from unittest.mock import patch
 IMPORTED = ("generank.pipeline", "generank.machines", "generank.report", "generank.cli", "generank.grpo", "jupyter_client.manager", "nbconvert", "papermill", "papermill.clientwrap", "rich.console",
             "rich.progress", "scipy.stats", "sklearn.linear_model", "statsmodels.api", "torch", "trl.trainer.grpo_trainer")
 LAUNCH = "jupyter_client.provisioning.local_provisioner.launch_kernel"
+PLACE = "GENERANK_TESTS_FORKED_BY"   # the address of the process that forks, for those that did not start it
 OF_TRANSFORMERS = ("AutoModelForCausalLM", "AutoTokenizer", "GenerationConfig", "LlamaForCausalLM", "PreTrainedTokenizerFast")
 
 
-def _main(arguments, folder, environment, files, first):
-    "What the child does; `first`: called before all else."
+def _main(arguments, folder, environment, files, first, entry):
+    "What the child does; `first`: called before all else; `entry`: module:function of the command."
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)   # as from a terminal: in the background a shell has its commands ignore it
     os.chdir(folder)
@@ -30,14 +35,13 @@ def _main(arguments, folder, environment, files, first):
     os.environ.update(environment)
     for number, file in enumerate(files, 1): os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), number)
     if first: first()
-    from generank.cli import main
-    sys.argv = ["generank", *arguments]
-    with patch(LAUNCH, Kernel): sys.exit(main())
+    module, name = entry.split(":")
+    sys.argv = [module.partition(".")[0], *arguments]
+    with patch(LAUNCH, Kernel): sys.exit(getattr(importlib.import_module(module), name)())
 
 
 def _warm():
     "In the process that the others are forked from: import what a run imports, and hash the library's code once."
-    import importlib
     for name in IMPORTED: importlib.import_module(name)
     import transformers
     for name in OF_TRANSFORMERS: getattr(transformers, name)
@@ -50,12 +54,22 @@ def _warm():
 if __name__ == "forked" and multiprocessing.parent_process() is None and "GENERANK_FORKS" in os.environ: _warm()
 
 
-def _context():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["forked"])
+def serve():
+    "Start the process that forks, if none runs, and tell its address to the processes that this one starts."
+    if PLACE in os.environ: return
+    multiprocessing.set_forkserver_preload(["forked"])
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     with patch.dict(os.environ, PYTHONPATH=path, GENERANK_FORKS="1"): forkserver.ensure_running()
-    return context
+    os.environ[PLACE] = os.fsdecode(forkserver._forkserver._forkserver_address)
+
+
+def _context():
+    serve()
+    server = forkserver._forkserver
+    if server._forkserver_pid is None:   # another process has started it
+        server._forkserver_address, server.ensure_running = os.environ[PLACE], lambda: None
+        if server._forkserver_alive_fd is None: server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)
+    return multiprocessing.get_context("forkserver")
 
 
 class Signalled:
@@ -68,20 +82,27 @@ class Signalled:
 
 class Forked(Signalled):
     "A `generank` command that has been started; the part of `subprocess.Popen` that tests use."
-    def __init__(self, arguments, cwd=".", env=None, first=None):
-        self.args, self._files = [*map(str, arguments)], [tempfile.mkstemp(prefix="generank-said-")[1] for _ in range(2)]
-        given = self.args, str(cwd), dict(os.environ if env is None else env), self._files, first
-        self._process = _context().Process(target=_main, args=given)
+    def __init__(self, arguments, cwd=".", env=None, first=None, entry="generank.cli:main", files=None):
+        self.args, self._lock = [*map(str, arguments)], threading.Lock()
+        context = _context()
+        self._files = files or [tempfile.mkstemp(prefix="generank-said-")[1] for _ in range(2)]   # of what it prints and of its errors
+        given = self.args, str(cwd), {**(os.environ if env is None else env), PLACE: os.environ[PLACE]}, self._files, first, entry
+        self._process = context.Process(target=_main, args=given)
         self._process.start()
         self.pid = self._process.pid
 
     @property
-    def returncode(self): return self._process.exitcode
+    def returncode(self):
+        with self._lock: return self._process.exitcode
     def poll(self): return self.returncode
 
+    def wait(self, timeout=float("inf")):
+        end = time.monotonic() + timeout
+        while self.poll() is None and time.monotonic() < end: time.sleep(0.02)
+        return self.returncode
+
     def communicate(self, timeout=None):
-        self._process.join(timeout)
-        if self.poll() is None: raise subprocess.TimeoutExpired(self.args, timeout, *self._said())
+        if self.wait(timeout or float("inf")) is None: raise subprocess.TimeoutExpired(self.args, timeout, *self._said())
         return self._said()
 
     def _said(self): return [Path(f).read_text(encoding="utf-8") for f in self._files]
@@ -95,6 +116,35 @@ def run(*arguments, timeout=300, **how):
         process.kill()
         raise
     return subprocess.CompletedProcess(["generank", *process.args], process.returncode, out, err)
+
+
+def guarded():
+    "In this process and those forked from it, what they connect to outside this machine goes to a file (`first`)."
+    def note(line):
+        with open(os.environ["CONNECTIONS"], "a") as f: f.write(f"{line}\n")
+    def look(event, args):
+        if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+            place = args[1] if event in ("socket.connect", "socket.sendto") else args[0]
+            place = place[0] if isinstance(place, tuple) and place else place
+            here = not isinstance(place, str) or place in ("", "localhost", "::1") or place.startswith("127.") or place.startswith("/")
+            if not here: note(f"{event} {place} {' '.join(sys.argv)[:80]}")
+    sys.addaudithook(look)
+    os.register_at_fork(after_in_child=lambda: note(f"guarded {os.getpid()}"))
+    note(f"guarded {os.getpid()}")
+
+
+def runs():
+    "From now on the runs of a sweep in this process are forked too (`first`). A signal to its process group does not reach them, nor do they see it die."
+    from generank.sweeps import GENERANK, Command
+    start = Command.start
+    def forked(self):
+        command, log, environment = self.job
+        if command[:len(GENERANK)] != GENERANK: return start(self)
+        files = [os.devnull, log or f"/proc/{os.getpid()}/fd/2"]
+        if log: open(log, "wb").close()
+        self.child = Forked(command[len(GENERANK):], env={**os.environ, **environment}, files=files)
+        return self.child
+    Command.start = forked
 
 
 def _kernel(command, env, cwd, files):

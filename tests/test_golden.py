@@ -1,16 +1,13 @@
 """Nothing that the project does has changed but what tests/golden/explained.yaml names; see scripts/golden.py."""
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1]/"scripts"/"golden.py"
+import forked
+
 PARTS = ["help", "json_keys", "profiles", "published", "recorded", "parser", "prompts", "split", "training", "statistics"]
 
 
 def compare(*arguments):
-    done = subprocess.run([sys.executable, SCRIPT, "compare", *map(str, arguments)], capture_output=True, text=True, timeout=900)
+    done = forked.run("compare", *arguments, entry="golden:main", timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -355,7 +355,7 @@ def test_what_needs_a_network_says_so_offline(what, words, tmp_path):
 
 @pytest.mark.slow
 def test_a_whole_run_connects_to_nothing_outside(tiny_run):
-    "The shared tiny run is made with GENERANK_OFFLINE=1, and a guard of the test's own stands in every Python process of it."
+    "The shared tiny run is made with GENERANK_OFFLINE=1, and a guard of the test's own stands in its process and in every one forked from it."
     lines = (tiny_run[0].parent.parent/"connections.txt").read_text().splitlines()
     kernels = [p.stem for p in (tiny_run[0]/"notebooks").glob("*.ipynb")]
     assert (tiny_run[0]/"site"/"index.html").is_file() and "index" in kernels and len(kernels) >= 5, kernels

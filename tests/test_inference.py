@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 TOY = [dict(locus_id=f"L{i}", region_id=f"R{i}", trait=trait, candidates=[f"GENE{i}", "IL13", "RAD50", *[f"X{j}" for j in range(i % 4)]], causal_gene="IL13")
-       for i, trait in enumerate(["asthma", "gout", "LDL cholesterol", "height", "psoriasis", "type 2 diabetes", "migraine", "schizophrenia"])]
+       for i, trait in enumerate(["asthma", "gout", "LDL cholesterol", "height", "psoriasis"])]
 SETTINGS = dict(model={"name": "random-llama", "dtype": "float32"}, backend="transformers", n=2, temperature=1.0, max_new_tokens=10, batch_size=1, continue_cut=5)
 
 
@@ -61,7 +61,7 @@ def killed(path, at_bytes, pause):
 def test_killed_at_twenty_random_moments(tmp_path):
     whole = tmp_path/"whole.jsonl"
     expected = ask(whole)
-    assert len(expected) == 16 and expected["completion"].nunique() == 16
+    assert len(expected) == 10 and expected["completion"].nunique() == 10
     size, rng, in_the_middle = whole.stat().st_size, random.Random(0), 0
     for i in range(20):
         path = tmp_path/f"{i}.jsonl"

@@ -5,9 +5,9 @@ import json
 import os
 import re
 import shutil
-import subprocess
 
-from test_run import GENERANK, left, wait_for
+import forked
+from test_run import left, wait_for
 
 STARTUP = '''
 def halt(moment, file):
@@ -35,7 +35,7 @@ MOMENTS = {   # execution -> where its kernel is caught: some of the work done, 
     "grpo/grpo-rank": "generank.groups:_draw:14",                    # within the second step's answers
     "inference": "generank.store:ResponseStore.add:2",               # some answers are stored
 }
-COMMAND = [GENERANK, "run", "--profile", "tiny", "--out", "runs/tiny", "--resume"]
+COMMAND = ["run", "--profile", "tiny", "--out", "runs/tiny", "--resume"]
 ARMS = ("zero-shot", "warm-start", "grpo-rank")
 
 
@@ -78,7 +78,7 @@ def test_a_run_killed_as_it_trains_and_answers_ends_as_if_it_had_not_been(tiny_r
     finished = begun(tiny_run[0], run)
     env = {**os.environ, "IPYTHONDIR": str(tmp_path/"ipython"), "FILE": str(marker), "RUN_OF_THE_TEST": str(tmp_path), "PYTHONHASHSEED": "7"}
     for execution, moment in MOMENTS.items():
-        process = subprocess.Popen(COMMAND, cwd=tmp_path, env={**env, "MOMENT": moment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = forked.Forked(COMMAND, cwd=tmp_path, env={**env, "MOMENT": moment})
         wait_for(marker.exists, process)
         kernel = int(marker.read_text())
         assert {process.pid, kernel} <= {p.pid for p in left(str(tmp_path))}
@@ -90,7 +90,7 @@ def test_a_run_killed_as_it_trains_and_answers_ends_as_if_it_had_not_been(tiny_r
         assert {u: now[u] for u in finished} == finished, "what was finished has been done again"
         finished = {u: r for u, r in now.items() if r["status"] == "done"}
         marker.unlink()
-    done = subprocess.run(COMMAND, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    done = forked.run(*COMMAND, cwd=tmp_path, env=env)
     assert done.returncode == 0 and done.stdout == "runs/tiny/site/index.html\n", done.stderr
     assert not left(str(tmp_path))
     assert differing(run, tiny_run[0]) == []

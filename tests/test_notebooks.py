@@ -1,8 +1,6 @@
 """Every notebook of nbs/ runs from top to bottom, as `nbdev_test` runs it, in a process of its own; the five stages, by stock papermill, make the run that `generank run` makes."""
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -35,8 +33,8 @@ def test_the_stages_run_by_stock_papermill_as_in_a_run(tiny_run, untouched, tmp_
     "Tests and examples of the notebooks included; then the same bytes as `generank run --profile tiny`."
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
     for name in STAGES:
-        command = [sys.executable, "-m", "papermill", f"nbs/{name}.ipynb", str(tmp_path/f"{name}.ipynb"), "-p", "profile", "tiny", "-p", "run_dir", str(tmp_path/"run"), "-p", "overrides", "{}"]
-        done = subprocess.run([*command, "--execution-timeout", "300", "--no-progress-bar"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+        command = [f"nbs/{name}.ipynb", str(tmp_path/f"{name}.ipynb"), "-p", "profile", "tiny", "-p", "run_dir", str(tmp_path/"run"), "-p", "overrides", "{}"]
+        done = forked.run(*command, "--execution-timeout", "300", "--no-progress-bar", entry="papermill.__main__:papermill", cwd=ROOT, env=env, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]
     assert differing(tmp_path/"run", tiny_run[0]) == []
     assert (tmp_path/"run"/"config.yaml").read_text() == (tiny_run[0]/"config.yaml").read_text()

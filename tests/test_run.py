@@ -284,7 +284,7 @@ def test_a_recorded_run_is_evaluated_anew_to_the_same_numbers(tiny_run, tmp_path
 def test_a_readers_own_loci_are_ranked_as_the_adapters_run_asks(tiny_run, tmp_path):
     "The adapter of the tiny run ranks two loci without labels, in the profile of that run, and says that it was not measured."
     (tmp_path/"mine.csv").write_text("trait,chrom,pos\nLDL cholesterol,5,75360714\ntype 2 diabetes,10,112998590\n")
-    done = subprocess.run([GENERANK, "rank", "mine.csv", "--adapter", str(tiny_run[0]/"models"/"grpo-rank")], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = forked.run("rank", "mine.csv", "--adapter", tiny_run[0]/"models"/"grpo-rank", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "mine.ranked.csv\n"), done.stderr
     assert "random-llama with" in done.stderr and "This model was not measured: what it says is uncalibrated" in done.stderr
     genes = pd.read_csv(tmp_path/"mine.ranked.csv")

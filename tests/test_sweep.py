@@ -7,6 +7,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+import forked
 from test_run import PLANTED, STAGES, Mini, wait_for
 
 GRPO = "for a in arms: call(a); write(f'models/{a}/adapter_model.safetensors', f\"{a} {config['seed']} {[x['reward'] for x in config['arms'] if x['name'] == a]}\"); write(f'models/{a}/training.json', '{}')"
@@ -54,7 +55,7 @@ def mini(tmp_path, stages): return Mini(tmp_path, stages)
 def grid(tmp_path_factory, stages):
     "A finished sweep of four runs, one after another: (its miniature project, what the command printed, its calls, its table)."
     mini = Mini(tmp_path_factory.mktemp("grid"), stages)
-    done = mini.run(*SWEEP)
+    done = mini.run(*SWEEP, first=forked.runs)
     assert done.returncode == 0, done.stderr
     return mini, done.stdout, mini.calls(), pd.read_csv(mini.folder/"runs/grid/sweep.csv")
 
@@ -70,7 +71,7 @@ def test_a_sweep_gives_the_same_table_side_by_side_and_shares_its_work(grid, min
     assert (best.seed, best["arms.grpo-rank.reward"], round(best.mrr, 2), round(best.ci_low, 2), round(best.top_1, 3), best.slope, best.slope_ci_low) == (2, "rank", 0.51, 0.41, 0.255, 1.5, 0.5)
     assert "seed-2_reward-binary" in printed
 
-    two = mini.run("--profile", "tiny", "--out", "runs/pair", "--sweep", "seed=1", *SWEEP[6:], "--jobs", "2")
+    two = mini.run("--profile", "tiny", "--out", "runs/pair", "--sweep", "seed=1", *SWEEP[6:], "--jobs", "2", first=forked.runs)
     assert two.returncode == 0, two.stderr
     assert {c: mini.calls().count(c) for c in sorted(set(mini.calls()))} == {"data": 1, "evaluation": 2, "grpo-rank": 2, "inference": 2, "report": 2, "warm-start": 1}, "what is shared was done twice"
     same(pd.read_csv(tmp_path/"runs/pair/sweep.csv"), rows[rows.seed == 1])
@@ -88,7 +89,7 @@ def test_a_finished_sweep_is_not_repeated(grid):
 
 
 def test_a_sweep_goes_on_past_a_failed_run_and_after_a_stop(mini, tmp_path):
-    failed = mini.run(*SWEEP[:6], "--jobs", "2", FAIL="grpo-rank")
+    failed = mini.run(*SWEEP[:6], "--jobs", "2", first=forked.runs, FAIL="grpo-rank")
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-2].startswith("Error: 2 of 2 runs failed, the first (seed-") and "matrix is singular" in failed.stderr
     assert failed.stderr.endswith("Continue with the same command and --resume.\n")
@@ -101,7 +102,7 @@ def test_a_sweep_goes_on_past_a_failed_run_and_after_a_stop(mini, tmp_path):
     process.kill()
     process.communicate(timeout=90)
     wait_for(lambda: not mini.left(), seconds=60)
-    done = mini.run(*SWEEP[:6], "--resume", "--jobs", "2")
+    done = mini.run(*SWEEP[:6], "--resume", "--jobs", "2", first=forked.runs)
     assert done.returncode == 0 and "warm-start" not in mini.calls(), done.stderr
 
 
@@ -126,7 +127,7 @@ def test_a_wrong_sweep_is_refused_before_anything_runs(mini, tmp_path, arguments
 def test_three_folds_are_one_command_and_one_result(tmp_path, tmp_path_factory):
     "Cross-fitting: every region is held out once, and the pooled evaluation is printed below the table of the folds."
     mini = Mini(tmp_path, written(tmp_path_factory.mktemp("fold-nbs"), **FOLDED))
-    done = mini.run("--profile", "tiny", "-p", "perturbations=[]", "--sweep", "data.fold=1,2,3", "--out", "runs/folds", "--jobs", "3")
+    done = mini.run("--profile", "tiny", "-p", "perturbations=[]", "--sweep", "data.fold=1,2,3", "--out", "runs/folds", "--jobs", "3", first=forked.runs)
     assert done.returncode == 0, done.stderr
     tested = pd.concat(pd.read_parquet(tmp_path/f"runs/folds/fold-{i}/data/loci.parquet").query("split == 'test'") for i in (1, 2, 3))
     found = json.loads((tmp_path/"runs/folds/folds.json").read_text())

@@ -3,7 +3,8 @@ import json
 from pathlib import Path
 
 import nbformat
-import papermill
+
+import forked
 
 TOUR = Path(__file__).resolve().parents[1]/"nbs"/"00_tour.ipynb"
 EDITED = '''
@@ -30,9 +31,10 @@ def test_an_edited_reward_rises(tmp_path, monkeypatch):
     cell.source = EDITED
     nb.cells.append(nbformat.v4.new_code_cell(FACTS))
     nbformat.write(nb, tmp_path/"tour.ipynb")
-    sizes = dict(training_loci=4, held_out_loci=2, steps=4, loci_per_step=2, learning_rate=1e-3)
-    papermill.execute_notebook(str(tmp_path/"tour.ipynb"), str(tmp_path/"executed.ipynb"), sizes, cwd=str(tmp_path),
-                               kernel_name="python3", language="python", progress_bar=False, execution_timeout=600)
+    sizes = dict(training_loci=3, held_out_loci=1, steps=3, loci_per_step=2, learning_rate=2e-3)
+    asked = [word for name, value in sizes.items() for word in ("-p", name, value)]
+    done = forked.run("tour.ipynb", "executed.ipynb", *asked, "--no-progress-bar", entry="papermill.__main__:papermill", cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
     facts = json.loads((tmp_path/"facts.json").read_text())
     assert facts["steps"] == sizes["steps"]
     trained = facts["means"]["training loci"]
