@@ -42,26 +42,26 @@ def _lora(linear):   # the matrices A and B of a peft layer's active adapter, B 
 
 # %% ../nbs/31_groups.ipynb #d815e3c5
 def _tiled(multiply, x, tile):
-    "`multiply` on rows in tiles of one size, the last filled up with zeros: a row's result depends on that row alone."
+    "`multiply` on rows in tiles of one size, padded with zeros, so a row's result depends on that row alone."
     if not tile or len(x) == 0: return multiply(x)
     filled = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % tile))
     return torch.cat([multiply(part) for part in filled.split(tile)])[:len(x)]
 
-_LAID_OUT = weakref.WeakKeyDictionary()   # linear layer -> which weights, and these as oneDNN lays them out
+_LAID_OUT = weakref.WeakKeyDictionary()   # linear layer -> which weights, and their layout
 
-def _laid_out(linear):
+def _laid_out(linear, merged):   # merged: into the weights; peft's merging leaves no other trace
     "The weights of a linear layer as oneDNN lays them out for few rows; made anew when they have changed."
-    which = linear.weight.data_ptr(), linear.weight._version
+    which = linear.weight.data_ptr(), linear.weight._version, merged
     if _LAID_OUT.get(linear, (None,))[0] != which:
         _LAID_OUT[linear] = which, torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), 32)
     return _LAID_OUT[linear][1]
 
 def project(x, linear, tile=None, lay_out=False):
-    "Rows `x` through a linear layer with its LoRA; `lay_out`: by weights laid out once, where no gradient is asked."
+    "Rows `x` through a linear layer with its LoRA; `lay_out`: by weights laid out once, if gradients are off."
     base, lora, graded = getattr(linear, "base_layer", linear), _lora(linear), torch.is_grad_enabled()
     multiply = lambda x: torch.nn.functional.linear(x, base.weight, base.bias)
     if lay_out and not graded:
-        weight = _laid_out(base)
+        weight = _laid_out(base, getattr(linear, "merged", False))
         multiply = lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, base.bias, "none", [], "")
     if lora is None: return _tiled(multiply, x, tile)
     a, b = (m.to(x.dtype) for m in lora)
