@@ -1,8 +1,8 @@
 """The `generank` command in a process forked from one that has already imported it. This saves most of the start-up time.
 
 It does what the console script does, `main()` with these arguments in a folder and an environment of its own, and is signalled and waited for as `subprocess.Popen` is.
-That the script itself starts is seen in tests/test_cli.py, whole runs with kernels that are started in tests/test_sweep.py. `Script` is a training, forked likewise.
-All come from one process, which imports what takes ten seconds once; the processes of pytest-xdist share it (`PLACE`)."""
+tests/test_cli.py starts the script itself, tests/test_sweep.py whole runs with kernels.
+Commands and notebooks come from one process, which imports once what takes ten seconds; the processes of pytest-xdist share it (`PLACE`). `Script`, a training, is forked from the test's own."""
 import importlib
 import logging
 import multiprocessing
@@ -34,6 +34,7 @@ def _main(arguments, folder, environment, files, first, entry):
     os.environ.clear()
     os.environ.update(environment)
     for number, file in enumerate(files, 1): os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), number)
+    if os.environ.get("GENERANK_OFFLINE") == "1": importlib.import_module("generank.core").stay_offline()   # it has been imported without
     if first: first()
     module, name = entry.split(":")
     sys.argv = [module.partition(".")[0], *arguments]
@@ -85,7 +86,7 @@ class Forked(Signalled):
     def __init__(self, arguments, cwd=".", env=None, first=None, entry="generank.cli:main", files=None):
         self.args, self._lock = [*map(str, arguments)], threading.Lock()
         context = _context()
-        self._files = files or [tempfile.mkstemp(prefix="generank-said-")[1] for _ in range(2)]   # of what it prints and of its errors
+        self._files = files or [tempfile.mkstemp(prefix="generank-said-")[1] for _ in range(2)]   # stdout and stderr
         given = self.args, str(cwd), {**(os.environ if env is None else env), PLACE: os.environ[PLACE]}, self._files, first, entry
         self._process = context.Process(target=_main, args=given)
         self._process.start()
@@ -96,13 +97,15 @@ class Forked(Signalled):
         with self._lock: return self._process.exitcode
     def poll(self): return self.returncode
 
-    def wait(self, timeout=float("inf")):
-        end = time.monotonic() + timeout
-        while self.poll() is None and time.monotonic() < end: time.sleep(0.02)
+    def wait(self, timeout=None):
+        end = time.monotonic() + (timeout or float("inf"))
+        while self.poll() is None:
+            if time.monotonic() > end: raise subprocess.TimeoutExpired(self.args, timeout, *self._said())
+            time.sleep(0.02)
         return self.returncode
 
     def communicate(self, timeout=None):
-        if self.wait(timeout or float("inf")) is None: raise subprocess.TimeoutExpired(self.args, timeout, *self._said())
+        self.wait(timeout)
         return self._said()
 
     def _said(self): return [Path(f).read_text(encoding="utf-8") for f in self._files]
@@ -119,7 +122,7 @@ def run(*arguments, timeout=300, **how):
 
 
 def guarded():
-    "In this process and those forked from it, what they connect to outside this machine goes to a file (`first`)."
+    "Write to a file what this process and those forked from it connect to outside this machine (`first`)."
     def note(line):
         with open(os.environ["CONNECTIONS"], "a") as f: f.write(f"{line}\n")
     def look(event, args):
@@ -134,7 +137,7 @@ def guarded():
 
 
 def runs():
-    "From now on the runs of a sweep in this process are forked too (`first`). A signal to its process group does not reach them, nor do they see it die."
+    "From now on the runs of a sweep in this process are forked too (`first`). A signal to its process group does not reach them, and they don't notice when it dies."
     from generank.sweeps import GENERANK, Command
     start = Command.start
     def forked(self):
