@@ -5,9 +5,11 @@ import pytest
 import torch
 
 import generank.trainers
-from generank.core import stable_seed
+from generank.core import lazy, stable_seed
 from generank.models import load_model
 from generank.prompts import build_prompt
+
+datasets, peft, transformers, trl = map(lazy, ("datasets", "peft", "transformers", "trl"))   # every process of the tests reads this file, and one runs it
 
 TRAITS = {"asthma": ["IL13", "RAD50", "KIF3A"], "LDL": ["LDLR", "SMARCA4", "DOCK6", "SPC24"], "gout": ["SLC2A9"], "obesity": ["MC4R", "PMAIP1"]}
 SETTINGS = {
@@ -35,8 +37,7 @@ def reward(completions, **kwargs): return [len(c[-1]["content"]) % 7 / 7 for c i
 
 def recorder():
     "A callback that keeps loss and gradients of each optimizer step."
-    from transformers import TrainerCallback
-    class Record(TrainerCallback):
+    class Record(transformers.TrainerCallback):
         def __init__(self): self.losses, self.gradients = [], []
         def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
             self.gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).clone())
@@ -47,14 +48,11 @@ def recorder():
 
 def steps(cls, settings, folder, dtype="float32"):
     "Three steps of a trainer: its losses and gradients."
-    from datasets import Dataset   # imported here: every process of the tests reads this file, and one runs it
-    from peft import LoraConfig, get_peft_model
-    from trl import GRPOConfig
     model, tokenizer = load_model("random-llama", dtype=dtype)
     torch.manual_seed(0)
-    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False))
-    rows = Dataset.from_list([{"prompt": build_prompt(t, c, "answer", False)} for t, c in TRAITS.items()] * 6)
-    arguments = GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=dtype == "bfloat16", optim="sgd", seed=1, shuffle_dataset=False,
+    model = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False))
+    rows = datasets.Dataset.from_list([{"prompt": build_prompt(t, c, "answer", False)} for t, c in TRAITS.items()] * 6)
+    arguments = trl.GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=dtype == "bfloat16", optim="sgd", seed=1, shuffle_dataset=False,
                            num_generations=4, per_device_train_batch_size=4, max_completion_length=8, logging_steps=1, save_strategy="no", report_to="none",
                            lr_scheduler_type="constant", disable_tqdm=True, gradient_checkpointing=False, **{"gradient_accumulation_steps": 2, "max_steps": 3, "learning_rate": 0.1, **settings})
     record = recorder()
@@ -65,17 +63,12 @@ def steps(cls, settings, folder, dtype="float32"):
     return record
 
 
-def stock_trainer():
-    from trl import GRPOTrainer
-    return GRPOTrainer
-
-
 @pytest.fixture(params=SETTINGS)
 def stock(request, monkeypatch, tmp_path):
     "The unmodified trainer's steps, and the settings."
     monkeypatch.setattr("trl.trainer.utils._ChunkedLogProbFunction", SimpleNamespace(apply=plain_log_softmax))
     monkeypatch.setattr(generank.trainers, "sample_groups", lambda model, prompts, n, *rest, **more: replay([p for p in prompts for _ in range(n)], n))
-    return steps(stock_trainer(), SETTINGS[request.param], tmp_path/"stock"), SETTINGS[request.param]
+    return steps(trl.GRPOTrainer, SETTINGS[request.param], tmp_path/"stock"), SETTINGS[request.param]
 
 
 @pytest.mark.parametrize("kind, tolerance", [("grpo_trainer", 1e-5), ("shared_prompt_trainer", 1e-4)])
@@ -92,8 +85,8 @@ def test_gradients_in_bfloat16_are_within_three_percent(monkeypatch, tmp_path):
     monkeypatch.setattr("trl.trainer.utils._ChunkedLogProbFunction", SimpleNamespace(apply=plain_log_softmax))
     monkeypatch.setattr(generank.trainers, "sample_groups", lambda model, prompts, n, *rest, **more: replay([p for p in prompts for _ in range(n)], n))
     settings = {**SETTINGS["as laptop"], "max_steps": 1, "learning_rate": 1e-6}
-    exact = steps(stock_trainer(), settings, tmp_path/"exact").gradients[0]
-    theirs = steps(stock_trainer(), settings, tmp_path/"theirs", "bfloat16").gradients[0].float()
+    exact = steps(trl.GRPOTrainer, settings, tmp_path/"exact").gradients[0]
+    theirs = steps(trl.GRPOTrainer, settings, tmp_path/"theirs", "bfloat16").gradients[0].float()
     ours = steps(generank.trainers.shared_prompt_trainer(), settings, tmp_path/"models"/"arm"/"checkpoints", "bfloat16").gradients[0].float()
     errors = [float((g - exact).norm() / exact.norm()) for g in (ours, theirs)]
     assert errors[0] < 0.03 and errors[0] < 2 * errors[1], errors   # 0.019 and 0.013 when this was written
